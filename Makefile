@@ -1,0 +1,42 @@
+# im_import/Makefile
+
+MODULE_big = im_import
+OBJS = \
+	src/app.o \
+	src/appdata.o \
+	src/breaker.o \
+	src/drain.o \
+	src/errcodes.o \
+	src/functions.o \
+	src/group.o \
+	src/guard.o \
+	src/http.o \
+	src/im_import.o \
+	src/import.o \
+	src/limiter.o \
+	src/outbox.o \
+	src/protocol.o \
+	src/reply.o \
+	src/sender.o \
+	src/shared.o \
+	src/steer.o \
+	src/usersig.o \
+	src/watch.o \
+	src/worker.o
+
+EXTENSION = im_import
+DATA = sql/im_import--1.0.sql
+PGFILEDESC = "im_import - moves chat groups into Tencent Cloud IM"
+
+REGRESS = encode limits options usersig codes
+REGRESS_OPTS = --inputdir=test --outputdir=test
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+
+PG_CPPFLAGS = $(shell curl-config --cflags 2>/dev/null)
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
+SHLIB_LINK = -lcurl -lcrypto -lz
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)

@@ -1,0 +1,1005 @@
+/*
+ * app.c
+ *	  Which IM app this database belongs to: options of the SERVER and of its
+ *	  owner's USER MAPPING, checked when they are set and read when they are
+ *	  used.
+ *
+ * options[] below is the only place that knows names, rights and values;
+ * adding an option is adding a line there and a field to ImApp.  This file
+ * must not know who sends.
+ *
+ * Two surprising rules.  The validator gets the final list of options and
+ * nothing else: it cannot see other servers, nor tell CREATE from ALTER, so
+ * what concerns more than one object is checked when it is used, and so are
+ * key files (a restore elsewhere must not fail).  And a failing statement goes
+ * to the server's log with the key that it may spell: our errors hide theirs
+ * and never hold a secret's value.
+ */
+#include "postgres.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/reloptions.h"
+#include "access/table.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_user_mapping.h"
+#include "commands/defrem.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#include "app.h"
+#include "compat.h"
+#include "usersig.h"
+
+#define TIMEOUT_MIN_MS		1000
+#define TIMEOUT_SERVICE_MS	3000	/* the service's own limit */
+#define TIMEOUT_MAX_MS		600000
+#define RATE_MAX			1000000
+#define SDKAPPID_MAX		INT64CONST(4294967295)
+/* A key file over this is no key; white space around a key is allowed. */
+#define KEY_FILE_MAX		1024
+
+/* Who may set an option. */
+typedef enum ImRight
+{
+	RIGHT_ANY,					/* who may change the object at all */
+	RIGHT_READ_FILES,			/* pg_read_server_files */
+	RIGHT_SUPERUSER
+} ImRight;
+
+/* Reads a value into the app; false if it is not one. Memory is palloc'd. */
+typedef bool (*ImOptionParse) (const char *value, ImApp *app);
+
+typedef struct ImOption
+{
+	const char *name;
+	Oid			catalog;
+	ImOptionParse parse;
+	ImRight		right;
+	const char *expected;		/* what a value is, a sentence for the HINT */
+	bool		secret;			/* its value never shows */
+} ImOption;
+
+typedef struct ImRegion
+{
+	const char *name;
+	const char *host;
+} ImRegion;
+
+/* From the RESTful API overview, document 1047/34620. */
+static const ImRegion regions[] = {
+	{"china", "console.tim.qq.com"},
+	{"singapore", "adminapisgp.im.qcloud.com"},
+	{"seoul", "adminapikr.im.qcloud.com"},
+	{"tokyo", "adminapijpn.im.qcloud.com"},
+	{"frankfurt", "adminapiger.im.qcloud.com"},
+	{"silicon_valley", "adminapiusa.im.qcloud.com"},
+	{"jakarta", "adminapiidn.im.qcloud.com"},
+	{"riyadh", "adminapiksa.im.qcloud.com"},
+};
+
+/* ImApp's strings, for who copies or frees them all. */
+static const size_t app_strings[] = {
+	offsetof(ImApp, server_name), offsetof(ImApp, base_url), offsetof(ImApp, region),
+	offsetof(ImApp, ca_file), offsetof(ImApp, identifier),
+	offsetof(ImApp, secret_key_file), offsetof(ImApp, secret_key),
+};
+
+/*
+ * What is known of a key file, to see that it is another.  All of one width:
+ * stamps are compared byte by byte, so there must be no padding.
+ */
+typedef struct ImKeyStamp
+{
+	int64		device;
+	int64		inode;
+	int64		size;
+	int64		mtime;
+	int64		ctime;
+	int64		ctime_nsec;
+} ImKeyStamp;
+
+/* The key file at the last im_app_read_key(); all zero if it was not there. */
+static ImKeyStamp key_stamp;
+
+static void (*change_ring) (void) = NULL;
+static uint64 generation = 0;
+
+/* ---- values ---- */
+
+/* Fills a problem; hint may be NULL. Always false, for its callers to return. */
+static bool
+set_problem(ImProblem *problem, int sqlstate, char *message, const char *hint)
+{
+	problem->sqlstate = sqlstate;
+	problem->message = message;
+	problem->hint = hint ? pstrdup(hint) : NULL;
+	return false;
+}
+
+/* A whole number between min and max. */
+static bool
+parse_whole(const char *value, int64 min, int64 max, int64 *result)
+{
+	char	   *end;
+
+	errno = 0;
+	*result = strtoi64(value, &end, 10);
+	return end != value && *end == '\0' && errno == 0 && *result >= min && *result <= max;
+}
+
+/* One of two words; *second says which. */
+static bool
+parse_word(const char *value, const char *first, const char *other, bool *second)
+{
+	*second = strcmp(value, other) == 0;
+	return *second || strcmp(value, first) == 0;
+}
+
+/* The app, as the console numbers it. */
+static bool
+parse_sdkappid(const char *value, ImApp *app)
+{
+	return parse_whole(value, 1, SDKAPPID_MAX, &app->sdkappid);
+}
+
+/* One of regions[]. */
+static bool
+parse_region(const char *value, ImApp *app)
+{
+	size_t		i;
+
+	for (i = 0; i < lengthof(regions); i++)
+		if (strcmp(regions[i].name, value) == 0)
+		{
+			app->region = pstrdup(value);
+			return true;
+		}
+	return false;
+}
+
+/* True for addresses and names that never leave the machine. */
+static bool
+is_loopback(const char *host)
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+
+	if (pg_strcasecmp(host, "localhost") == 0)
+		return true;
+	if (inet_pton(AF_INET, host, &v4) == 1)
+		return (ntohl(v4.s_addr) >> 24) == 127;
+	return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+/* True for a name or IPv4 address of harmless characters. */
+static bool
+is_host_name(const char *host)
+{
+	const char *p;
+
+	for (p = host; *p != '\0'; p++)
+		if (IS_HIGHBIT_SET(*p) || !(isalnum((unsigned char) *p) || strchr(".-_", *p)))
+			return false;
+	return p > host && p - host <= 253 && isalnum((unsigned char) *host);
+}
+
+/*
+ * Splits "host[:port]" or "[address][:port]" in place; false if it is
+ * anything else, as with a path, a query or a user.
+ */
+static bool
+split_host(char *authority, char **host)
+{
+	struct in6_addr v6;
+	bool		bracket = authority[0] == '[';
+	char	   *end = strchr(authority, bracket ? ']' : ':');
+	int64		port;
+
+	*host = authority + (bracket ? 1 : 0);
+	if (end == NULL)
+		return !bracket && is_host_name(*host);
+	if (bracket)
+		*end++ = '\0';
+	if (*end != '\0')
+	{
+		if (*end != ':' || !isdigit((unsigned char) end[1]) || !parse_whole(end + 1, 1, 65535, &port))
+			return false;
+		*end = '\0';
+	}
+	return bracket ? inet_pton(AF_INET6, *host, &v6) == 1 : is_host_name(*host);
+}
+
+/* https:// anywhere, http:// only where nobody can listen. */
+static bool
+parse_endpoint(const char *value, ImApp *app)
+{
+	bool		plain = pg_strncasecmp(value, "http://", 7) == 0;
+	char	   *authority;
+	char	   *host;
+	size_t		len;
+
+	if (!plain && pg_strncasecmp(value, "https://", 8) != 0)
+		return false;
+	authority = pstrdup(value + (plain ? 7 : 8));
+	len = strlen(authority);
+	if (len > 0 && authority[len - 1] == '/')
+		authority[len - 1] = '\0';
+	app->base_url = psprintf("%s://%s", plain ? "http" : "https", authority);
+	app->plain_http = plain;
+	return split_host(authority, &host) && (!plain || is_loopback(host));
+}
+
+/* Calls per second, fractions allowed. */
+static bool
+parse_rate_limit(const char *value, ImApp *app)
+{
+	app->rate_limit_given = true;
+	return parse_real(value, &app->rate_limit, 0, NULL) &&
+		app->rate_limit > 0 && app->rate_limit <= RATE_MAX;
+}
+
+/* A budget; there is no word for "none", the option is left out. */
+static bool
+parse_groups_per_day(const char *value, ImApp *app)
+{
+	return parse_whole(value, 1, PG_INT64_MAX, &app->groups_per_day);
+}
+
+/* A whole number into an int field. */
+static bool
+parse_count(const char *value, int max, int *result)
+{
+	int64		count = 0;
+	bool		good = parse_whole(value, 1, max, &count);
+
+	*result = (int) count;
+	return good;
+}
+
+/* Calls at the same time. */
+static bool
+parse_max_in_flight(const char *value, ImApp *app)
+{
+	return parse_count(value, 1024, &app->max_in_flight);
+}
+
+/* Of one row. */
+static bool
+parse_max_attempts(const char *value, ImApp *app)
+{
+	return parse_count(value, 1000, &app->max_attempts);
+}
+
+/* With units as in a GUC; a bare number would be milliseconds, and is too small. */
+static bool
+parse_request_timeout(const char *value, ImApp *app)
+{
+	return parse_int(value, &app->request_timeout_ms, GUC_UNIT_MS, NULL) &&
+		app->request_timeout_ms >= TIMEOUT_MIN_MS && app->request_timeout_ms <= TIMEOUT_MAX_MS;
+}
+
+/* Who chooses the GroupId of a row without one. */
+static bool
+parse_group_ids(const char *value, ImApp *app)
+{
+	return parse_word(value, "generated", "assigned", &app->assigned_ids);
+}
+
+/* Which documents to believe, see group.c. */
+static bool
+parse_text_limits(const char *value, ImApp *app)
+{
+	bool		sdk;
+	bool		good = parse_word(value, "page", "sdk", &sdk);
+
+	app->text_limits = sdk ? IM_LIMITS_SDK : IM_LIMITS_PAGE;
+	return good;
+}
+
+/* Whether a change of timeline waits for a person. */
+static bool
+parse_after_promotion(const char *value, ImApp *app)
+{
+	return parse_word(value, "hold", "continue", &app->continue_after_promotion);
+}
+
+/* Whether the file is there is seen when it is used. */
+static bool
+parse_ca_file(const char *value, ImApp *app)
+{
+	app->ca_file = pstrdup(value);
+	return is_absolute_path(value);
+}
+
+/* Whether the file is there is seen when it is used. */
+static bool
+parse_secret_key_file(const char *value, ImApp *app)
+{
+	app->secret_key_file = pstrdup(value);
+	return is_absolute_path(value);
+}
+
+/* Kept as UTF-8, because that is what is signed. */
+static bool
+parse_identifier(const char *value, ImApp *app)
+{
+	size_t		len;
+	const char *p;
+
+	app->identifier = im_group_to_utf8(im_group_conversion(), pstrdup(value), strlen(value), &len);
+	if (app->identifier == NULL || len == 0 || len > IM_IDENTIFIER_MAX)
+		return false;
+	for (p = app->identifier; *p != '\0'; p++)
+		if ((unsigned char) *p < 0x20 || *p == 0x7f)
+			return false;
+	return true;
+}
+
+/*
+ * Copies a key without the white space around it to out (IM_KEY_MAX + 1
+ * bytes); false if it is empty, too long, or has white space or control
+ * characters within.
+ */
+static bool
+copy_key(const char *text, size_t len, char *out)
+{
+	size_t		i;
+
+	for (; len > 0 && isspace((unsigned char) text[len - 1]); len--)
+		;
+	for (; len > 0 && isspace((unsigned char) *text); len--)
+		text++;
+	if (len == 0 || len > IM_KEY_MAX)
+		return false;
+	for (i = 0; i < len; i++)
+		if ((unsigned char) text[i] <= ' ' || text[i] == 0x7f)
+			return false;
+	memcpy(out, text, len);
+	out[len] = '\0';
+	return true;
+}
+
+/* The key itself, for who cannot place a file. */
+static bool
+parse_secret_key(const char *value, ImApp *app)
+{
+	app->secret_key = palloc0(IM_KEY_MAX + 1);
+	return copy_key(value, strlen(value), app->secret_key);
+}
+
+/* Names as in the documentation; the order is that of the hints. */
+static const ImOption options[] = {
+	{"sdkappid", ForeignServerRelationId, parse_sdkappid, RIGHT_ANY,
+	"The SDKAppID of the IM console is expected, a number from 1 to 4294967295.", false},
+	{"region", ForeignServerRelationId, parse_region, RIGHT_ANY,
+	"The data center of the app is expected: china, singapore, seoul, tokyo, frankfurt, silicon_valley, jakarta or riyadh.", false},
+	{"endpoint", ForeignServerRelationId, parse_endpoint, RIGHT_SUPERUSER,
+	"A URL like https://host[:port] is expected, without path, query and user; http:// only for a loopback address.", false},
+	{"rate_limit", ForeignServerRelationId, parse_rate_limit, RIGHT_ANY,
+	"Calls per second are expected, a number over 0 and up to 1000000.", false},
+	{"groups_per_day", ForeignServerRelationId, parse_groups_per_day, RIGHT_ANY,
+	"A whole number of groups over 0 is expected; without the option there is no budget.", false},
+	{"max_in_flight", ForeignServerRelationId, parse_max_in_flight, RIGHT_ANY,
+	"A number of calls from 1 to 1024 is expected.", false},
+	{"request_timeout", ForeignServerRelationId, parse_request_timeout, RIGHT_ANY,
+	"A time from 1s to 10min is expected, with its unit (ms, s, min), for example '15s'.", false},
+	{"max_attempts", ForeignServerRelationId, parse_max_attempts, RIGHT_ANY,
+	"A number of attempts from 1 to 1000 is expected.", false},
+	{"group_ids", ForeignServerRelationId, parse_group_ids, RIGHT_ANY,
+	"generated (from the row's random key) or assigned (by the service) is expected.", false},
+	{"text_limits", ForeignServerRelationId, parse_text_limits, RIGHT_ANY,
+	"page (30, 240, 300 and 100 bytes) or sdk (100, 400, 400 and 500 bytes) is expected.", false},
+	{"after_promotion", ForeignServerRelationId, parse_after_promotion, RIGHT_ANY,
+	"hold (until im_import_adopt() is called) or continue is expected.", false},
+	{"ca_file", ForeignServerRelationId, parse_ca_file, RIGHT_READ_FILES,
+	"An absolute path on the database server is expected.", false},
+	{"identifier", UserMappingRelationId, parse_identifier, RIGHT_ANY,
+	"The UserID of an app admin is expected, up to 256 bytes without control characters.", false},
+	/* a secret, because who mixes the two up writes the key here */
+	{"secret_key_file", UserMappingRelationId, parse_secret_key_file, RIGHT_READ_FILES,
+	"An absolute path on the database server is expected.", true},
+	{"secret_key", UserMappingRelationId, parse_secret_key, RIGHT_ANY,
+	"The key of the IM console is expected, one word of up to 256 bytes.", true},
+};
+
+/* ---- lists of options ---- */
+
+/* The option of that name, of a catalog or (InvalidOid) of any; or NULL. */
+static const ImOption *
+find_option(const char *name, Oid catalog)
+{
+	size_t		i;
+
+	for (i = 0; i < lengthof(options); i++)
+		if (strcmp(options[i].name, name) == 0 &&
+			(!OidIsValid(catalog) || options[i].catalog == catalog))
+			return &options[i];
+	return NULL;
+}
+
+/* The option of a catalog that a misspelt name most likely means, or NULL. */
+static const char *
+nearest_option(const char *name, Oid catalog)
+{
+	int			len = (int) strlen(name);
+	int			least = Min(4, len / 2) + 1;
+	const char *nearest = NULL;
+	size_t		i;
+
+	if (len > NAMEDATALEN)
+		return NULL;
+	for (i = 0; i < lengthof(options); i++)
+	{
+		int			distance = varstr_levenshtein_less_equal(name, len, options[i].name,
+															 (int) strlen(options[i].name),
+															 1, 1, 1, least, true);
+
+		if (options[i].catalog == catalog && distance < least)
+		{
+			least = distance;
+			nearest = options[i].name;
+		}
+	}
+	return nearest;
+}
+
+/* All options of a catalog as a sentence. */
+static char *
+list_options(Oid catalog)
+{
+	StringInfoData buf;
+	size_t		i;
+
+	initStringInfo(&buf);
+	for (i = 0; i < lengthof(options); i++)
+		if (options[i].catalog == catalog)
+			appendStringInfo(&buf, "%s%s", buf.len > 0 ? ", " : "Valid options here are: ",
+							 options[i].name);
+	if (buf.len == 0)
+		appendStringInfoString(&buf, "There are no valid options in this context");
+	appendStringInfoChar(&buf, '.');
+	return buf.data;
+}
+
+/* Fills a problem about a name that is no option here. */
+static bool
+unknown_option(const char *name, Oid catalog, ImProblem *problem)
+{
+	const ImOption *elsewhere = find_option(name, InvalidOid);
+	const char *nearest = nearest_option(name, catalog);
+	char	   *hint;
+
+	if (elsewhere != NULL)
+		hint = psprintf("It is an option of the %s.",
+						elsewhere->catalog == UserMappingRelationId ? "USER MAPPING" : "SERVER");
+	else if (nearest != NULL)
+		hint = psprintf("Perhaps you meant the option \"%s\".", nearest);
+	else
+		hint = list_options(catalog);
+	return set_problem(problem, ERRCODE_FDW_INVALID_OPTION_NAME,
+					   psprintf("invalid option \"%s\"", name), hint);
+}
+
+/* An app before its options are read. */
+static void
+set_defaults(ImApp *app)
+{
+	memset(app, 0, sizeof(ImApp));
+	app->rate_limit = 200;
+	app->max_in_flight = 128;
+	app->request_timeout_ms = 15000;
+	app->max_attempts = 12;
+	app->text_limits = IM_LIMITS_PAGE;
+}
+
+/* Reads a catalog's options into the app; false and *problem at a bad one. */
+static bool
+apply_options(List *list, Oid catalog, ImApp *app, ImProblem *problem)
+{
+	ListCell   *lc;
+
+	foreach(lc, list)
+	{
+		DefElem    *def = lfirst(lc);
+		const ImOption *option = find_option(def->defname, catalog);
+		char	   *value = defGetString(def);
+		bool		good;
+
+		if (option == NULL)
+			return unknown_option(def->defname, catalog, problem);
+		good = option->parse(value, app);
+		if (option->secret)
+			im_usersig_cleanse(value, strlen(value));
+		if (!good)
+			return set_problem(problem, ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+							   option->secret ? psprintf("invalid value for option \"%s\"", option->name) :
+							   psprintf("invalid value for option \"%s\": \"%s\"", option->name, value),
+							   option->expected);
+	}
+	return true;
+}
+
+/* False and *problem if options that must be there are not. */
+static bool
+is_complete(Oid catalog, const ImApp *app, ImProblem *problem)
+{
+	const char *missing = NULL;
+
+	if (catalog == ForeignServerRelationId && app->sdkappid == 0)
+		missing = "sdkappid";
+	else if (catalog == ForeignServerRelationId && app->region == NULL && app->base_url == NULL)
+		missing = "region";
+	else if (catalog == UserMappingRelationId && app->identifier == NULL)
+		missing = "identifier";
+	else if (catalog == UserMappingRelationId && app->secret_key == NULL && app->secret_key_file == NULL)
+		missing = "secret_key_file";
+	if (missing != NULL)
+		return set_problem(problem, ERRCODE_FDW_OPTION_NAME_NOT_FOUND,
+						   psprintf("option \"%s\" is required", missing),
+						   find_option(missing, catalog)->expected);
+	if (app->secret_key != NULL && app->secret_key_file != NULL)
+		return set_problem(problem, ERRCODE_FDW_INVALID_OPTION_NAME,
+						   pstrdup("options \"secret_key\" and \"secret_key_file\" exclude each other"),
+						   "Keep secret_key_file, and drop the other with ALTER USER MAPPING ... OPTIONS (DROP secret_key).");
+	return true;
+}
+
+/* ---- the validator ---- */
+
+/* Raises a problem without the statement, which may spell a key. */
+static void
+raise_hidden(const ImProblem *problem)
+{
+	ereport(ERROR,
+			(errcode(problem->sqlstate), errmsg("%s", problem->message),
+			 problem->hint ? errhint("%s", problem->hint) : 0,
+			 errhidestmt(true), errhidecontext(true)));
+}
+
+/* Raises an ERROR if the user may not set one of the options. */
+static void
+check_rights(List *list, Oid catalog)
+{
+	ImProblem	problem;
+	ListCell   *lc;
+
+	if (superuser())
+		return;
+	foreach(lc, list)
+	{
+		const ImOption *option = find_option(((DefElem *) lfirst(lc))->defname, catalog);
+
+		if (option->right == RIGHT_ANY ||
+			(option->right == RIGHT_READ_FILES &&
+			 has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES)))
+			continue;
+		set_problem(&problem, ERRCODE_INSUFFICIENT_PRIVILEGE,
+					psprintf("permission denied to set option \"%s\"", option->name),
+					option->right == RIGHT_SUPERUSER ?
+					"Only a superuser may change an object that has this option." :
+					"Only a superuser or a member of pg_read_server_files may change an object that has this option.");
+		raise_hidden(&problem);
+	}
+}
+
+/* See app.h. */
+void
+im_app_validate(List *list, Oid catalog)
+{
+	ImProblem	problem;
+	ImApp		app;
+	bool		good;
+
+	set_defaults(&app);
+	good = apply_options(list, catalog, &app, &problem) && is_complete(catalog, &app, &problem);
+	if (app.secret_key != NULL)
+		im_usersig_cleanse(app.secret_key, IM_KEY_MAX);
+	if (!good)
+		raise_hidden(&problem);
+	check_rights(list, catalog);
+	if (app.request_timeout_ms < TIMEOUT_SERVICE_MS)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("a request_timeout of %d ms is less than the service's own limit of 3 s",
+						app.request_timeout_ms),
+				 errhint("Calls that are answered later leave it open whether their group exists: 15s is the default."),
+				 errhidestmt(true)));
+	if (change_ring != NULL &&
+		(catalog == ForeignServerRelationId || catalog == UserMappingRelationId))
+		change_ring();
+}
+
+/* See app.h. */
+void
+im_app_on_change(void (*ring) (void))
+{
+	change_ring = ring;
+}
+
+/* See app.h. */
+void
+im_app_raise(const ImProblem *problem)
+{
+	ereport(ERROR,
+			(errcode(problem->sqlstate), errmsg("%s", problem->message),
+			 problem->hint ? errhint("%s", problem->hint) : 0));
+	pg_unreachable();
+}
+
+/* ---- loading ---- */
+
+/* Orders server names for messages. */
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
+/*
+ * The servers of our wrapper: their names, and the oid of the last one seen.
+ * No index leads there; the catalog is small.
+ */
+static List *
+find_servers(Oid *server_id)
+{
+	Oid			wrapper = get_foreign_data_wrapper_oid(IM_WRAPPER_NAME, true);
+	Relation	rel = table_open(ForeignServerRelationId, AccessShareLock);
+	List	   *names = NIL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_foreign_server_srvfdw, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(wrapper));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Form_pg_foreign_server form = (Form_pg_foreign_server) GETSTRUCT(tuple);
+
+		*server_id = form->oid;
+		names = lappend(names, pstrdup(NameStr(form->srvname)));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	list_sort(names, compare_names);
+	return names;
+}
+
+/* The one server, or NULL and *problem. */
+static ForeignServer *
+find_server(ImProblem *problem)
+{
+	Oid			server_id = InvalidOid;
+	List	   *names = find_servers(&server_id);
+	StringInfoData buf;
+	ListCell   *lc;
+
+	if (list_length(names) == 1)
+		return GetForeignServer(server_id);
+	if (names == NIL)
+	{
+		set_problem(problem, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					pstrdup("this database has no server of the foreign-data wrapper \"" IM_WRAPPER_NAME "\""),
+					"Say which IM app it belongs to: CREATE SERVER im FOREIGN DATA WRAPPER " IM_WRAPPER_NAME " OPTIONS (sdkappid '...', region '...').");
+		return NULL;
+	}
+	initStringInfo(&buf);
+	foreach(lc, names)
+		appendStringInfo(&buf, "%s\"%s\"", buf.len > 0 ? ", " : "", (char *) lfirst(lc));
+	set_problem(problem, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				psprintf("this database has more than one server of the foreign-data wrapper \"" IM_WRAPPER_NAME "\": %s",
+						 buf.data),
+				"One database belongs to one IM app: drop all but one.");
+	return NULL;
+}
+
+/*
+ * Options of a user's mapping, else of PUBLIC's.  False and *problem if there
+ * is neither.
+ */
+static bool
+find_mapping(const ForeignServer *server, List **list, ImProblem *problem)
+{
+	HeapTuple	tuple = SearchSysCache2(USERMAPPINGUSERSERVER,
+										ObjectIdGetDatum(server->owner),
+										ObjectIdGetDatum(server->serverid));
+	Datum		datum;
+	bool		isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
+								ObjectIdGetDatum(server->serverid));
+	if (!HeapTupleIsValid(tuple))
+		return set_problem(problem, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+						   psprintf("server \"%s\" has no user mapping for its owner \"%s\"",
+									server->servername, GetUserNameFromId(server->owner, false)),
+						   psprintf("Run CREATE USER MAPPING FOR %s SERVER %s OPTIONS (identifier '...', secret_key_file '...').",
+									quote_identifier(GetUserNameFromId(server->owner, false)),
+									quote_identifier(server->servername)));
+	datum = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions, &isnull);
+	*list = isnull ? NIL : untransformRelOptions(datum);
+	ReleaseSysCache(tuple);
+	return true;
+}
+
+/* The string at an offset of app_strings[]. */
+static char **
+app_string(ImApp *app, size_t i)
+{
+	return (char **) ((char *) app + app_strings[i]);
+}
+
+/* Frees an app's strings, overwriting the key. */
+static void
+free_strings(ImApp *app)
+{
+	size_t		i;
+
+	if (app->secret_key != NULL)
+		im_usersig_cleanse(app->secret_key, strlen(app->secret_key));
+	for (i = 0; i < lengthof(app_strings); i++)
+		if (*app_string(app, i) != NULL)
+			pfree(*app_string(app, i));
+}
+
+/* Fills in what the options say together. */
+static void
+finish_app(ImApp *app)
+{
+	size_t		i;
+
+	if (app->base_url != NULL)
+		app->region = NULL;
+	for (i = 0; i < lengthof(regions) && app->region != NULL; i++)
+		if (strcmp(regions[i].name, app->region) == 0)
+			app->base_url = psprintf("https://%s", regions[i].host);
+}
+
+/* Reads server and mapping in the current context; false and *problem. */
+static bool
+load_app(ImApp *app, ImProblem *problem)
+{
+	ForeignServer *server = find_server(problem);
+	List	   *mapping;
+
+	set_defaults(app);
+	if (server == NULL ||
+		!apply_options(server->options, ForeignServerRelationId, app, problem) ||
+		!is_complete(ForeignServerRelationId, app, problem) ||
+		!find_mapping(server, &mapping, problem) ||
+		!apply_options(mapping, UserMappingRelationId, app, problem) ||
+		!is_complete(UserMappingRelationId, app, problem))
+		return false;
+	app->server_id = server->serverid;
+	app->owner_id = server->owner;
+	app->server_name = pstrdup(server->servername);
+	finish_app(app);
+	return true;
+}
+
+/* See app.h. */
+ImApp *
+im_app_load(MemoryContext ctx, ImProblem *problem)
+{
+	ImApp		loaded;
+	ImApp	   *app = NULL;
+	size_t		i;
+
+	if (load_app(&loaded, problem))
+	{
+		app = MemoryContextAlloc(ctx, sizeof(ImApp));
+		*app = loaded;
+		for (i = 0; i < lengthof(app_strings); i++)
+			if (*app_string(app, i) != NULL)
+				*app_string(app, i) = MemoryContextStrdup(ctx, *app_string(app, i));
+	}
+	free_strings(&loaded);
+	return app;
+}
+
+/* See app.h. */
+void
+im_app_free(ImApp *app)
+{
+	if (app == NULL)
+		return;
+	free_strings(app);
+	pfree(app);
+}
+
+/* See app.h. */
+void
+im_app_encoding(ImTextLimits *limits, bool *assigned_ids)
+{
+	Oid			server_id = InvalidOid;
+	ImProblem	problem;
+	ImApp		app;
+
+	set_defaults(&app);
+	if (list_length(find_servers(&server_id)) == 1)
+		apply_options(GetForeignServer(server_id)->options, ForeignServerRelationId,
+					  &app, &problem);
+	*limits = app.text_limits;
+	*assigned_ids = app.assigned_ids;
+}
+
+/* ---- staleness ---- */
+
+/* A server, mapping or wrapper changed. */
+static void
+options_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	generation++;
+}
+
+/* See app.h. */
+uint64
+im_app_generation(void)
+{
+	static const int caches[] = {FOREIGNSERVEROID, USERMAPPINGOID, FOREIGNDATAWRAPPEROID};
+	size_t		i;
+
+	if (generation == 0)
+	{
+		for (i = 0; i < lengthof(caches); i++)
+			CacheRegisterSyscacheCallback(caches[i], options_changed, (Datum) 0);
+		generation = 1;
+	}
+	return generation;
+}
+
+/* See app.h. */
+bool
+im_app_stale(void)
+{
+	static uint64 seen = 0;
+	bool		stale = seen != im_app_generation();
+
+	seen = generation;
+	return stale;
+}
+
+/* ---- the key ---- */
+
+/* What tells a key file from what it was before. */
+static ImKeyStamp
+stamp_of(const struct stat *st)
+{
+	ImKeyStamp	stamp;
+
+	stamp.device = (int64) st->st_dev;
+	stamp.inode = (int64) st->st_ino;
+	stamp.size = (int64) st->st_size;
+	stamp.mtime = (int64) st->st_mtime;
+	stamp.ctime = (int64) st->st_ctime;
+	stamp.ctime_nsec = IM_CTIME_NSEC(*st);
+	return stamp;
+}
+
+/* Fills a problem from errno. Always false. */
+static bool
+file_problem(const char *path, ImProblem *problem)
+{
+	int			sqlstate = errno == ENOENT || errno == ENOTDIR ? ERRCODE_UNDEFINED_FILE :
+		errno == EACCES || errno == EPERM ? ERRCODE_INSUFFICIENT_PRIVILEGE : ERRCODE_IO_ERROR;
+
+	return set_problem(problem, sqlstate,
+					   psprintf("could not read secret key file \"%s\": %m", path),
+					   "The option secret_key_file names a file on the database server that the server's user can read.");
+}
+
+/* The rule of ssl_key_file: ours and 0600, or root's and at most 0640. */
+static bool
+check_key_file(const char *path, const struct stat *st, ImProblem *problem)
+{
+	mode_t		forbidden = st->st_uid == 0 && geteuid() != 0 ?
+		(S_IWGRP | S_IXGRP | S_IRWXO) : (S_IRWXG | S_IRWXO);
+
+	if (!S_ISREG(st->st_mode))
+		return set_problem(problem, ERRCODE_CONFIG_FILE_ERROR,
+						   psprintf("secret key file \"%s\" is not a regular file", path),
+						   "Put the key into a file of its own.");
+	if (st->st_uid != geteuid() && st->st_uid != 0)
+		return set_problem(problem, ERRCODE_CONFIG_FILE_ERROR,
+						   psprintf("secret key file \"%s\" must be owned by the database server's user or root", path),
+						   psprintf("Change the file's owner to the server's user, and its mode: chmod 0600 %s.", path));
+	if (st->st_mode & forbidden)
+		return set_problem(problem, ERRCODE_CONFIG_FILE_ERROR,
+						   psprintf("secret key file \"%s\" is open to others, its mode is %04o",
+									path, (unsigned) (st->st_mode & 07777)),
+						   psprintf("Run chmod 0600 %s (0640 is allowed if root owns it).", path));
+	return true;
+}
+
+/*
+ * Reads the file into buf (KEY_FILE_MAX + 1 bytes).  O_NONBLOCK, because a
+ * FIFO would hang us; works outside a transaction, because nothing can raise
+ * between open and close.  Returns the length, or -1 with errno.
+ */
+static int
+read_file(const char *path, char *buf, struct stat *st)
+{
+	int			fd = BasicOpenFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
+	int			len = 0;
+	int			save_errno;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, st) != 0)
+		len = -1;
+	else if (S_ISREG(st->st_mode))
+		len = (int) read(fd, buf, KEY_FILE_MAX + 1);
+	save_errno = errno;
+	close(fd);
+	errno = save_errno;
+	return len;
+}
+
+/* Reads and checks the key file; returns the key's length or -1. */
+static int
+read_key_file(const char *path, char *key, ImProblem *problem)
+{
+	char		buf[KEY_FILE_MAX + 1];
+	struct stat st;
+	int			len = read_file(path, buf, &st);
+	bool		good;
+
+	memset(&key_stamp, 0, sizeof(key_stamp));
+	if (len < 0)
+	{
+		file_problem(path, problem);
+		return -1;
+	}
+	key_stamp = stamp_of(&st);
+	good = check_key_file(path, &st, problem);
+	if (good && (len > KEY_FILE_MAX || !copy_key(buf, len, key)))
+		good = set_problem(problem, ERRCODE_CONFIG_FILE_ERROR,
+						   psprintf("secret key file \"%s\" is empty, or holds more than one key of up to %d bytes",
+									path, IM_KEY_MAX),
+						   "The file holds nothing but the key that the IM console shows with the app, on one line.");
+	im_usersig_cleanse(buf, sizeof(buf));
+	return good ? (int) strlen(key) : -1;
+}
+
+/* See app.h. */
+int
+im_app_read_key(const ImApp *app, char *key, ImProblem *problem)
+{
+	if (app->secret_key_file != NULL)
+		return read_key_file(app->secret_key_file, key, problem);
+	strlcpy(key, app->secret_key, IM_KEY_MAX + 1);
+	return (int) strlen(key);
+}
+
+/* See app.h. */
+bool
+im_app_key_changed(const ImApp *app)
+{
+	ImKeyStamp	stamp;
+	struct stat st;
+
+	if (app->secret_key_file == NULL)
+		return false;
+	memset(&stamp, 0, sizeof(stamp));
+	if (stat(app->secret_key_file, &st) == 0)
+		stamp = stamp_of(&st);
+	return memcmp(&stamp, &key_stamp, sizeof(stamp)) != 0;
+}

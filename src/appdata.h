@@ -1,0 +1,30 @@
+/*
+ * appdata.h
+ *	  AppDefinedData: from the user's JSON to the API's array of Key and Value.
+ */
+#ifndef IM_APPDATA_H
+#define IM_APPDATA_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+
+typedef struct ImAppData
+{
+	StringInfoData json;		/* the array; length 0: nothing to send */
+	List	   *warnings;		/* of char *: what is unusual, if wanted */
+	const char *wrong;			/* what is wrong, a clause, or NULL */
+} ImAppData;
+
+/*
+ * Reads UTF-8 text that should be the API's own array of {"Key", "Value"}, or
+ * one plain object.  Never raises for what is in it.  Everything is palloc'd;
+ * messages are in the server encoding.
+ */
+extern void im_appdata_read(char *utf8, size_t len, bool want_warnings, ImAppData *data);
+
+/* True if UTF-8 text is JSON, nested at most 32 deep; never raises. */
+extern bool im_json_valid(char *utf8, size_t len);
+
+#endif							/* IM_APPDATA_H */

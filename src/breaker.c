@@ -1,0 +1,221 @@
+/*
+ * breaker.c
+ *	  When the whole drain must wait.
+ *
+ * A service that refuses a key locks out who keeps knocking (70050), so a
+ * drain starts with a single call and widens only when that was answered: a
+ * wrong key costs one refused call, not a hundred.
+ *
+ * Must not know: rows, SQL, HTTP, shared memory.
+ */
+#include "breaker.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SEC					INT64_C(1000000)
+#define STOP_FIRST			(60 * SEC)
+#define STOP_MAX			(600 * SEC)
+#define QUOTA_PATIENCE		(60 * SEC)
+#define QUOTA_PROBE			(600 * SEC)
+#define SILENT_FIRST		(1 * SEC)
+#define SILENT_MAX			(30 * SEC)
+
+void
+im_breaker_init(ImBreaker *breaker)
+{
+	memset(breaker, 0, sizeof(*breaker));
+}
+
+void
+im_breaker_reset(ImBreaker *breaker, int64_t now)
+{
+	breaker->proven = false;
+	breaker->probe_at = now;
+	breaker->probe_delay = 0;
+	breaker->silent = 0;
+	breaker->quota_since = 0;
+	breaker->ncodes = 0;
+	breaker->at = 0;
+}
+
+int
+im_breaker_allows(const ImBreaker *breaker, int in_flight, int64_t now)
+{
+	if (breaker->state == IM_BREAKER_CLOSED && breaker->proven)
+		return INT_MAX;
+	if (in_flight > 0)
+		return 0;
+	if (breaker->state != IM_BREAKER_CLOSED && now < breaker->probe_at)
+		return 0;
+	return 1;
+}
+
+int64_t
+im_breaker_wait(const ImBreaker *breaker, int64_t now)
+{
+	if (breaker->state == IM_BREAKER_CLOSED || now >= breaker->probe_at)
+		return 0;
+	return breaker->probe_at - now;
+}
+
+/* Opens the breaker, or after a failed probe keeps it open for longer. */
+static void
+trip(ImBreaker *breaker, ImBreakerState state, int64_t first, int64_t max,
+	 const ImVerdict *verdict, const char *info, int64_t now)
+{
+	if (breaker->state != state)
+	{
+		breaker->state = state;
+		breaker->since = now;
+		breaker->probe_delay = 0;
+	}
+	/* Late answers of calls that were under way do not lengthen the wait. */
+	else if (now < breaker->probe_at)
+		return;
+
+	breaker->code = verdict->code;
+	strncpy(breaker->info, info, IM_INFO_MAX);
+	breaker->info[IM_INFO_MAX] = '\0';
+	breaker->probe_delay = breaker->probe_delay == 0 ? first : breaker->probe_delay * 2;
+	if (breaker->probe_delay > max)
+		breaker->probe_delay = max;
+	breaker->probe_at = now + breaker->probe_delay;
+	breaker->proven = false;
+}
+
+/* The service took a call and said something about it. */
+static void
+close_breaker(ImBreaker *breaker, int64_t now)
+{
+	if (breaker->state != IM_BREAKER_CLOSED)
+	{
+		breaker->state = IM_BREAKER_CLOSED;
+		breaker->since = now;
+		breaker->probe_delay = 0;
+	}
+	breaker->proven = true;
+	breaker->code = 0;
+}
+
+/* Remembers how one row was answered; 0 means that it went through. */
+static void
+remember(ImBreaker *breaker, int32_t code)
+{
+	breaker->codes[breaker->at] = code;
+	breaker->at = (breaker->at + 1) % IM_BREAKER_WINDOW;
+	if (breaker->ncodes < IM_BREAKER_WINDOW)
+		breaker->ncodes++;
+}
+
+/* One more call that got no answer. */
+static void
+note_silence(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64_t now)
+{
+	/* While stopped or out of quota a lost probe changes only its own time. */
+	if (breaker->state == IM_BREAKER_STOPPED || breaker->state == IM_BREAKER_QUOTA)
+	{
+		if (now >= breaker->probe_at)
+			breaker->probe_at = now + breaker->probe_delay;
+		return;
+	}
+	if (breaker->silent < INT_MAX)
+		breaker->silent++;
+	if (breaker->silent >= IM_BREAKER_SILENT)
+		trip(breaker, IM_BREAKER_UNREACHABLE, SILENT_FIRST, SILENT_MAX, verdict, info, now);
+}
+
+/* The service refuses new groups: slow at first, in the end a state. */
+static void
+note_quota(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64_t now)
+{
+	if (breaker->quota_since == 0)
+		breaker->quota_since = now;
+	if (now - breaker->quota_since >= QUOTA_PATIENCE || breaker->state == IM_BREAKER_QUOTA)
+		trip(breaker, IM_BREAKER_QUOTA, QUOTA_PROBE, QUOTA_PROBE, verdict, info, now);
+	else
+		close_breaker(breaker, now);
+}
+
+void
+im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64_t now)
+{
+	if (verdict->answered)
+		breaker->silent = 0;
+
+	switch (verdict->outcome)
+	{
+		case IM_OUT_STOP:
+			trip(breaker, IM_BREAKER_STOPPED, STOP_FIRST, STOP_MAX, verdict, info, now);
+			return;
+		case IM_OUT_QUOTA:
+			note_quota(breaker, verdict, info, now);
+			return;
+		case IM_OUT_RESIGN:
+			return;				/* the next call, freshly signed, will tell */
+		case IM_OUT_NOT_SENT:
+			note_silence(breaker, verdict, info, now);
+			return;
+		case IM_OUT_UNKNOWN:
+		case IM_OUT_UNREADABLE:
+			if (!verdict->answered)
+			{
+				note_silence(breaker, verdict, info, now);
+				return;
+			}
+			break;
+		case IM_OUT_REFUSED:
+			remember(breaker, verdict->code);
+			break;
+		case IM_OUT_DONE:
+			breaker->quota_since = 0;
+			remember(breaker, 0);
+			break;
+		default:
+			break;
+	}
+	/* Late answers from before a stop must not widen the drain again. */
+	if (breaker->state == IM_BREAKER_CLOSED || now >= breaker->probe_at)
+		close_breaker(breaker, now);
+}
+
+int32_t
+im_breaker_same_refusal(const ImBreaker *breaker)
+{
+	int			half = IM_BREAKER_WINDOW - IM_BREAKER_SAME + 1;
+
+	if (breaker->ncodes < IM_BREAKER_WINDOW)
+		return 0;
+
+	/* A code that fills 90 % is among any half = 21 of them. */
+	for (int i = 0; i < half; i++)
+	{
+		int			n = 0;
+
+		if (breaker->codes[i] == 0)
+			continue;
+		for (int j = 0; j < IM_BREAKER_WINDOW; j++)
+			n += breaker->codes[j] == breaker->codes[i];
+		if (n >= IM_BREAKER_SAME)
+			return breaker->codes[i];
+	}
+	return 0;
+}
+
+void
+im_breaker_describe(const ImBreaker *breaker, int64_t now, char *out, size_t size)
+{
+	static const char *const what[] = {
+		[IM_BREAKER_STOPPED] = "the service refuses every call",
+		[IM_BREAKER_QUOTA] = "the service takes no more new groups now",
+		[IM_BREAKER_UNREACHABLE] = "the service does not answer"
+	};
+
+	out[0] = '\0';
+	if (breaker->state == IM_BREAKER_CLOSED)
+		return;
+	snprintf(out, size, "%s: %d%s%s; next probe in %d s", what[breaker->state],
+			 (int) breaker->code, breaker->info[0] ? " " : "", breaker->info,
+			 (int) ((im_breaker_wait(breaker, now) + SEC - 1) / SEC));
+}

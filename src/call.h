@@ -1,0 +1,207 @@
+/*
+ * call.h
+ *	  The noun of im_import: one request to the IM service and what came of it.
+ *
+ * An ImCall is filled by four hands, one after the other, and its fields are
+ * grouped by who fills them: the outbox (or a SQL function) says which row it
+ * is, group encodes the body, sender writes down what happened on the wire,
+ * and protocol judges.  Errors are data in here until an edge turns them into
+ * a row or an answer.
+ *
+ * This file must stay free of PostgreSQL, libcurl and OpenSSL: the simulator
+ * and the fuzzers include it without a server.
+ */
+#ifndef IM_CALL_H
+#define IM_CALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Longest GroupId that the service accepts or assigns, with room to spare. */
+#define IM_GROUP_ID_MAX		128
+/* How much of the service's ErrorInfo we keep, in bytes of UTF-8. */
+#define IM_INFO_MAX			512
+
+/* Status of an outbox row; im_status_name() gives the SQL spelling. */
+typedef enum ImStatus
+{
+	IM_PENDING,
+	IM_SENDING,
+	IM_IMPORTED,
+	IM_FAILED,
+	IM_INVALID,
+	IM_IN_DOUBT
+} ImStatus;
+
+/*
+ * What an ErrorCode asks of us.  The table of codes (errcodes.c) is the only
+ * place that maps one to the other.
+ */
+typedef enum ImClass
+{
+	IM_CLASS_DONE,				/* 0: applied */
+	IM_CLASS_EXISTS,			/* the GroupId is taken: ask whose group it is */
+	IM_CLASS_ROW,				/* definite refusal of this one row */
+	IM_CLASS_SLOW,				/* too fast: cut the rate, send the row again */
+	IM_CLASS_QUOTA,				/* too many new groups: slow, later wait */
+	IM_CLASS_RESIGN,			/* new UserSig, then again; twice means stop */
+	IM_CLASS_STOP,				/* every row would meet it: stop the drain */
+	IM_CLASS_RETRY				/* outcome unknown: may have been applied */
+} ImClass;
+
+/*
+ * Our own codes, negative, where the service gave none.  They stand in
+ * error_code and in the answers of im_import_group(), and errcodes.c explains
+ * them beside the service's own.  The "may exist" ones are ambiguous.
+ */
+typedef enum ImOwnCode
+{
+	IM_CODE_NOT_SENT = -1,		/* connection failed before a body byte left */
+	IM_CODE_TIMEOUT = -2,		/* no answer in time: may exist */
+	IM_CODE_LOST = -3,			/* connection lost after sending: may exist */
+	IM_CODE_HTTP = -4,			/* HTTP status other than 200: may exist */
+	IM_CODE_UNREADABLE = -5,	/* answer is not what the API documents: may exist */
+	IM_CODE_TOO_BIG = -6,		/* answer over the cap: may exist */
+	IM_CODE_CRASHED = -7,		/* sender died in flight: may exist */
+	IM_CODE_TLS = -8,			/* certificate not accepted: nothing was sent */
+	IM_CODE_OTHER_ID = -9,		/* answer names another group: may exist */
+	IM_CODE_ADOPTED = -10,		/* row came from another database: may exist */
+	IM_CODE_DIFFERENT = -11		/* GroupId exists with other content */
+} ImOwnCode;
+
+/* What the reply parser found; all text is UTF-8, cleaned and bounded. */
+typedef struct ImReply
+{
+	bool		readable;		/* a JSON object with an integer ErrorCode */
+	int32_t		code;			/* ErrorCode */
+	char		info[IM_INFO_MAX + 1];	/* ErrorInfo, "" if absent */
+	char		group_id[IM_GROUP_ID_MAX + 1];	/* GroupId, "" if absent or
+												 * unusable */
+} ImReply;
+
+/* What get_group_info said of one group, compared with what we sent. */
+typedef enum ImFound
+{
+	IM_FOUND_UNREADABLE,		/* no usable entry for the id */
+	IM_FOUND_SAME,
+	IM_FOUND_OTHER,
+	IM_FOUND_ABSENT
+} ImFound;
+
+/* The judgement of one exchange with the service, see im_judge(). */
+typedef enum ImOutcome
+{
+	IM_OUT_NOT_SENT,			/* provably no body byte left */
+	IM_OUT_DONE,
+	IM_OUT_EXISTS,				/* GroupId taken; nothing created now */
+	IM_OUT_REFUSED,				/* definite, this row only */
+	IM_OUT_SLOW,				/* definite, rate */
+	IM_OUT_QUOTA,				/* definite, new groups per day */
+	IM_OUT_RESIGN,				/* definite, UserSig */
+	IM_OUT_STOP,				/* definite, whole drain */
+	IM_OUT_UNKNOWN,				/* may have been applied */
+	/* of a lookup (get_group_info) only: */
+	IM_OUT_SAME,
+	IM_OUT_OTHER,
+	IM_OUT_ABSENT,
+	IM_OUT_UNREADABLE			/* cannot tell now */
+} ImOutcome;
+
+typedef struct ImVerdict
+{
+	ImOutcome	outcome;
+	int32_t		code;			/* the service's, or an ImOwnCode */
+	bool		answered;		/* the service answered at all */
+	bool		ambiguous;		/* with IM_OUT_STOP: an undocumented code */
+} ImVerdict;
+
+/* Which command of the service a call uses. */
+typedef enum ImOp
+{
+	IM_OP_IMPORT_GROUP,
+	IM_OP_GET_GROUP_INFO
+} ImOp;
+
+/* Who chose a row's GroupId: decides whether it may be sent twice. */
+typedef enum ImIdKind
+{
+	IM_ID_OWN,					/* the user's, or generated from row_key */
+	IM_ID_ASSIGNED				/* the service's: POST at most once */
+} ImIdKind;
+
+/* Why a lookup is made, so that its result can be judged. */
+typedef enum ImWhy
+{
+	IM_WHY_NONE,				/* no lookup: a plain send */
+	IM_WHY_EXISTS,				/* the service says that the id is taken */
+	IM_WHY_REFUSED,				/* refused now, but maybe applied before */
+	IM_WHY_EXHAUSTED,			/* out of attempts, maybe applied */
+	IM_WHY_INVALID				/* would not be sent now, maybe applied before */
+} ImWhy;
+
+/* A row's state as the protocol sees it while it is claimed. */
+typedef struct ImRow
+{
+	ImIdKind	id_kind;
+	bool		maybe_sent;		/* before this attempt */
+	int64_t		suspect_ms;		/* age of the last attempt whose outcome is
+								 * unknown; only if maybe_sent */
+	int32_t		attempts;		/* this one included */
+	ImWhy		why;
+} ImRow;
+
+/* What to do with a call now. */
+typedef enum ImAct
+{
+	IM_ACT_SEND,				/* POST import_group */
+	IM_ACT_LOOKUP,				/* ask get_group_info, then judge again */
+	IM_ACT_SETTLE				/* write status, due and reason to the row */
+} ImAct;
+
+/* The decision: with IM_ACT_SETTLE all fields count, else only why. */
+typedef struct ImNext
+{
+	ImAct		act;
+	ImWhy		why;			/* of a lookup */
+	ImStatus	status;
+	bool		maybe_sent;		/* the row may have created a group */
+	bool		suspect_now;	/* ... and the doubt is as old as this attempt */
+	int32_t		attempts;
+	int64_t		delay_ms;		/* pending: not before now + this; 0: at once */
+	const char *reason;			/* static text, or NULL: what the service said */
+} ImNext;
+
+typedef struct ImCall
+{
+	/* Which row: filled by outbox, or left empty by a SQL function. */
+	int64_t		id;
+	int64_t		claim;			/* token; write-back must match it */
+	ImRow		row;
+	int64_t		suspect_at;		/* TimestampTz of the doubt, if row.maybe_sent */
+	int			request;		/* slot of the session that waits for it, or
+								 * -1 */
+
+	/* What to send: filled by group. */
+	ImOp		op;
+	char		group_id[IM_GROUP_ID_MAX + 1];	/* "" if assigned */
+	char	   *body;			/* of import_group; UTF-8, not terminated by
+								 * the length */
+	size_t		body_len;
+	char	   *problems;		/* UTF-8 text if the row cannot be sent */
+	int32_t		problem_code;
+
+	/* What happened: filled by sender. */
+	ImReply		reply;			/* of the last exchange */
+	ImFound		found;			/* IM_OP_GET_GROUP_INFO only */
+	int32_t		refusal_code;	/* what led to a lookup, to be reported ... */
+	char		refusal_info[IM_INFO_MAX + 1];	/* ... if the group is absent */
+
+	/* What it means: filled by protocol. */
+	ImVerdict	verdict;
+	ImNext		next;
+	int64_t		judged_at;		/* wall clock of the judgement, server's
+								 * TimestampTz */
+} ImCall;
+
+#endif							/* IM_CALL_H */

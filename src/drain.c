@@ -1,0 +1,1008 @@
+/*
+ * drain.c
+ *	  Claim, send, settle: the outbox emptied through the sender.
+ *
+ *		claim()  ──►  send()  ──►  settle()
+ *		 tx 1         no tx         tx 2
+ *
+ * The path of one row: transact() claims it and commits; launch_claimed()
+ * hands it to the sender; collect() takes the verdict and asks the protocol
+ * what follows; the next transact() writes that back, together with the next
+ * claim.  So the pipe is refilled continuously, and a row costs half a
+ * commit.  No transaction is open while anything is on the network.
+ *
+ * A call is in exactly one of these places: queued or flying in the sender
+ * (then it is in drain->live), or judged and waiting to be written
+ * (drain->outcomes).  If a transaction fails, nothing is known of it: its
+ * claims are dropped unsent and recovery looks at the table again.
+ *
+ * Must not know: signals, SQL text, JSON.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "drain.h"
+#include "outbox.h"
+#include "protocol.h"
+#include "sender.h"
+
+#define MS					INT64_C(1000)
+#define SEC					INT64_C(1000000)
+
+#define FLUSH_COUNT			50	/* outcomes are written when so many wait ... */
+#define FLUSH_AFTER			(50 * MS)	/* ... or the first waits so long */
+#define LOOK_EVERY			(1 * SEC)	/* at options and pause, doorbell or not */
+#define RESCAN_EVERY		(5 * SEC)	/* for ids that were committed late */
+#define RESCAN_SHARE		20	/* of our time at most 1/20 for that */
+#define LINGER				(3 * SEC)	/* connected with nothing to do */
+#define RETRY_FIRST			(1 * SEC)	/* after a failed transaction */
+#define RETRY_MAX			(30 * SEC)
+#define RECOVER_AGAIN		(5 * SEC)	/* when a dead row was locked */
+#define CLAIM_AHEAD			0.1 /* seconds of work claimed beyond the slots */
+#define CLAIM_AHEAD_MAX		200
+#define SHUTDOWN_GRACE		(1 * SEC)
+
+struct ImDrain
+{
+	MemoryContext ctx;
+	MemoryContext calls_ctx;	/* the calls and their bodies */
+	MemoryContext turn_ctx;		/* reset every turn */
+	ImSlot	   *slot;
+	ImSender   *sender;
+
+	List	   *live;			/* calls in the sender */
+	List	   *outcomes;		/* calls to be written back */
+	int64		outcomes_since;
+
+	ImInstalled installed;
+	bool		configured;
+	ImControl	control;
+	char		trouble[IM_REASON_MAX]; /* why not configured */
+	uint32		changes;		/* of options, as last seen in the slot */
+	int64		looked_at;
+
+	bool		hungry;			/* there may be rows to claim */
+	bool		rescan;			/* look for them from the true minimum */
+	int64		rescanned_at;
+	int64		rescan_cost;
+	int64		next_due;		/* monotonic; 0: no retry waits */
+	bool		dirty;			/* recovery is due ... */
+	int64		recover_at;		/* ... not before this */
+	int64		retry_at;		/* after a failed transaction */
+	int64		retry_delay;
+	bool		careful;		/* write outcomes one by one */
+
+	bool		worked;			/* something was sent since the start */
+	int64		idle_since;
+};
+
+/* What one transaction is to do and has done. */
+typedef struct Transaction
+{
+	ImDrain    *drain;
+	bool		look;			/* options, pause, fence */
+	List	   *writing;		/* outcomes to be written */
+	List	   *written;
+	ImClaim		claim;
+	bool		table_busy;
+	char		pause_reason[IM_REASON_MAX];	/* "" if not to be paused */
+} Transaction;
+
+ImDrain *
+im_drain_create(MemoryContext ctx, ImSlot *slot)
+{
+	ImDrain    *drain = MemoryContextAllocZero(ctx, sizeof(ImDrain));
+
+	drain->ctx = ctx;
+	drain->calls_ctx = AllocSetContextCreate(ctx, "im_import calls", ALLOCSET_DEFAULT_SIZES);
+	drain->turn_ctx = AllocSetContextCreate(ctx, "im_import turn", ALLOCSET_DEFAULT_SIZES);
+	drain->slot = slot;
+	drain->sender = im_sender_create(ctx, slot, true);
+	drain->installed = IM_INSTALLED;
+	drain->hungry = drain->rescan = true;
+	drain->dirty = !slot->clean;
+	drain->idle_since = im_now_us();
+	drain->changes = slot->changes;
+	return drain;
+}
+
+/* Calls that are not yet written back. */
+static int
+open_calls(const ImDrain *drain)
+{
+	return list_length(drain->live) + list_length(drain->outcomes);
+}
+
+/* Frees a call that is done with. */
+static void
+free_call(ImCall *call)
+{
+	if (call->body != NULL)
+		pfree(call->body);
+	if (call->problems != NULL)
+		pfree(call->problems);
+	pfree(call);
+}
+
+/* ------------------------------------------------------------------------
+ * Sessions that wait for their row
+ */
+
+/* Ends a request: from here on it is the session's again. */
+static void
+answer_request(ImSlot *slot, int i, ImRequestResult result, const ImCall *call, const char *info)
+{
+	ImRequest  *request = &slot->requests[i];
+
+	im_slot_lock(slot);
+	request->result = result;
+	if (call != NULL)
+	{
+		request->status = call->next.status;
+		request->code = call->verdict.code;
+		strlcpy(request->group_id,
+				call->group_id[0] ? call->group_id : call->reply.group_id,
+				sizeof(request->group_id));
+	}
+	strlcpy(request->info, info, sizeof(request->info));
+	request->state = request->asker >= 0 ? IM_REQUEST_DONE : IM_REQUEST_FREE;
+	if (request->asker >= 0)
+		SetLatch(im_latch_of(request->asker));
+	im_slot_unlock(slot);
+}
+
+/* A call is written: tell who waits for it, and forget it. */
+static void
+finish_call(ImDrain *drain, ImCall *call)
+{
+	const char *info = call->reply.info;
+
+	if (call->problems != NULL && call->verdict.code == 0)
+	{
+		call->verdict.code = call->problem_code;
+		info = call->problems;
+	}
+	else if (call->next.reason != NULL)
+		info = call->next.reason;
+	if (call->request >= 0)
+		answer_request(drain->slot, call->request, IM_RESULT_SETTLED, call, info);
+	free_call(call);
+}
+
+/* Collects the rows that sessions ask for. */
+static List *
+asked_rows(ImDrain *drain)
+{
+	ImSlot	   *slot = drain->slot;
+	List	   *asked = NIL;
+
+	im_slot_lock(slot);
+	for (int i = 0; i < IM_REQUESTS; i++)
+	{
+		ImRequest  *request = &slot->requests[i];
+		ImAsked    *one;
+
+		if (request->state != IM_REQUEST_ASKED)
+			continue;
+		one = palloc(sizeof(ImAsked));
+		one->id = request->id;
+		one->request = i;
+		memcpy(one->row_key, request->row_key, sizeof(one->row_key));
+		asked = lappend(asked, one);
+	}
+	im_slot_unlock(slot);
+	return asked;
+}
+
+/* True if that request's row is among the calls of a claim. */
+static bool
+was_claimed(const ImClaim *claim, int request)
+{
+	ListCell   *lc;
+
+	foreach(lc, claim->calls)
+		if (((ImCall *) lfirst(lc))->request == request)
+			return true;
+	foreach(lc, claim->settled)
+		if (((ImCall *) lfirst(lc))->request == request)
+			return true;
+	return false;
+}
+
+/* Tells sessions at once whose row could not be claimed. */
+static void
+answer_unclaimed(ImDrain *drain, const ImClaim *claim)
+{
+	ListCell   *lc;
+
+	foreach(lc, claim->asked)
+	{
+		ImAsked    *asked = lfirst(lc);
+
+		if (was_claimed(claim, asked->request))
+		{
+			im_slot_lock(drain->slot);
+			drain->slot->requests[asked->request].state = IM_REQUEST_TAKEN;
+			im_slot_unlock(drain->slot);
+		}
+		else
+			answer_request(drain->slot, asked->request, IM_RESULT_NOT_CLAIMABLE, NULL, "");
+	}
+}
+
+/* Nothing can be sent now: no session shall wait for it. */
+static void
+refuse_requests(ImDrain *drain, const char *why)
+{
+	ListCell   *lc;
+
+	foreach(lc, asked_rows(drain))
+		answer_request(drain->slot, ((ImAsked *) lfirst(lc))->request,
+					   IM_RESULT_STOPPED, NULL, why);
+}
+
+/* ------------------------------------------------------------------------
+ * How much to claim
+ */
+
+/* Groups that may still be created today; INT_MAX without a budget. */
+static int
+budget_of_day(const ImDrain *drain)
+{
+	const ImApp *app = im_sender_app(drain->sender);
+	int64		left;
+
+	if (app->groups_per_day == 0)
+		return INT_MAX;
+	left = app->groups_per_day - drain->control.groups_today - open_calls(drain);
+	return left < 0 ? 0 : (int) Min(left, INT_MAX);
+}
+
+/* How many calls to have claimed: the slots, and a little work ahead. */
+static int
+claim_target(const ImDrain *drain)
+{
+	const ImApp *app = im_sender_app(drain->sender);
+	double		seconds = app->assigned_ids ? CLAIM_AHEAD / 5 : CLAIM_AHEAD;
+	double		ahead = app->rate_limit * seconds;
+
+	/*
+	 * Slots that the limiter never fills must not be filled by claims: what
+	 * is claimed when we die must be taken for sent.
+	 */
+	if (ahead + 1 < app->max_in_flight)
+		return Min((int) ahead + 1 + im_sender_in_flight(drain->sender),
+				   app->max_in_flight + CLAIM_AHEAD_MAX);
+	return app->max_in_flight + (int) Min(ahead, CLAIM_AHEAD_MAX);
+}
+
+/* How many rows the next transaction should claim in the outbox's order. */
+static int
+rows_wanted(ImDrain *drain, int allowed)
+{
+	int			target;
+	int			want;
+	int64		budget;
+
+	if (!drain->hungry || allowed <= 0)
+		return 0;
+	target = claim_target(drain);
+	want = target - list_length(drain->live);
+	want = Min(want, allowed);
+	want = Min(want, budget_of_day(drain));
+	im_slot_lock(drain->slot);
+	budget = drain->slot->drain_budget;
+	im_slot_unlock(drain->slot);
+	if (drain->control.paused)
+		want = (int) Min((int64) want, budget);
+
+	/* A few at a time would cost a commit each. */
+	if (want * 4 < target && im_sender_queued(drain->sender) > 0)
+		return 0;
+	return Max(want, 0);
+}
+
+/* ------------------------------------------------------------------------
+ * The transaction: settle and claim
+ */
+
+/* Reads options and pause; notes what keeps us from sending. */
+static void
+look_around(ImDrain *drain)
+{
+	ImProblem	problem = {0};
+
+	drain->configured = im_sender_configure(drain->sender, &problem);
+	if (!drain->configured)
+	{
+		snprintf(drain->trouble, sizeof(drain->trouble), "%s%s%s",
+				 im_outbox_text(problem.message), problem.hint ? ". " : "",
+				 problem.hint ? problem.hint : "");
+		return;
+	}
+	im_outbox_control(im_outbox_get(), im_sender_app(drain->sender), &drain->control);
+}
+
+/* Recovery of rows whose sender died, ours included after a lost claim. */
+static void
+recover_rows(ImDrain *drain)
+{
+	List	   *ours = list_concat_copy(drain->live, drain->outcomes);
+
+	drain->dirty = !im_outbox_recover(im_outbox_get(), ours);
+	drain->recover_at = im_now_us() + RECOVER_AGAIN;
+	drain->hungry = true;
+}
+
+/* Claims, and measures what a scan from the true minimum costs. */
+static void
+claim_rows(ImDrain *drain, ImClaim *claim)
+{
+	int64		start = im_now_us();
+
+	claim->app = im_sender_app(drain->sender);
+	claim->ctx = drain->calls_ctx;
+	claim->rescan = drain->rescan;
+	im_outbox_claim(im_outbox_get(), claim);
+	if (claim->want > 0 && claim->rescan)
+	{
+		drain->rescanned_at = im_now_us();
+		drain->rescan_cost = drain->rescanned_at - start;
+		drain->rescan = false;
+	}
+}
+
+/* Finds out when the next retry is due, once there is nothing else. */
+static void
+note_next_due(ImDrain *drain)
+{
+	TimestampTz due = im_outbox_next_due(im_outbox_get());
+	int64		delay;
+
+	drain->next_due = 0;
+	if (due == 0)
+		return;
+	delay = Max((int64) (due - GetCurrentTimestamp()), 0);
+	drain->next_due = im_now_us() + Min(delay, 600 * SEC) + MS;
+}
+
+/* What im_outbox_run() runs. */
+static void
+transact(void *arg)
+{
+	Transaction *tx = arg;
+	ImDrain    *drain = tx->drain;
+	ImOutbox   *outbox = im_outbox_get();
+
+	if (tx->look)
+		look_around(drain);
+	if (tx->pause_reason[0] != '\0')
+		im_outbox_pause(outbox, true, "im_import", tx->pause_reason);
+	tx->table_busy = !im_outbox_try_lock(outbox);
+	if (tx->table_busy)
+		return;
+	im_outbox_settle(outbox, &tx->writing, &tx->written);
+	if (!drain->configured || drain->control.fenced)
+		return;
+	if (drain->dirty && im_now_us() >= drain->recover_at)
+		recover_rows(drain);
+	if (tx->claim.want > 0 || tx->claim.asked != NIL)
+		claim_rows(drain, &tx->claim);
+	if (tx->claim.short_scan)
+		note_next_due(drain);
+}
+
+/* The transaction failed: what it claimed was never sent, what it wrote may stand. */
+static void
+note_failure(ImDrain *drain, Transaction *tx, const char *error)
+{
+	MemoryContext old;
+	ListCell   *lc;
+
+	foreach(lc, tx->claim.calls)
+		free_call(lfirst(lc));
+	foreach(lc, tx->claim.settled)
+		free_call(lfirst(lc));
+	/* The one that was tried alone goes to the end of the line. */
+	if (drain->careful && list_length(drain->outcomes) > 1)
+	{
+		ImCall	   *first = linitial(drain->outcomes);
+
+		drain->outcomes = list_delete_first(drain->outcomes);
+		old = MemoryContextSwitchTo(drain->ctx);
+		drain->outcomes = lappend(drain->outcomes, first);
+		MemoryContextSwitchTo(old);
+	}
+	drain->dirty = true;
+	drain->recover_at = 0;
+	drain->rescan = true;
+	drain->careful = true;
+	drain->retry_delay = drain->retry_delay == 0 ? RETRY_FIRST : Min(drain->retry_delay * 2, RETRY_MAX);
+	drain->retry_at = im_now_us() + drain->retry_delay;
+	im_slot_lock(drain->slot);
+	strlcpy(drain->slot->last_error, error ? error : "", sizeof(drain->slot->last_error));
+	im_slot_unlock(drain->slot);
+}
+
+/* Hands freshly claimed calls to the sender; their claim is committed. */
+static void
+launch_claimed(ImDrain *drain, ImClaim *claim)
+{
+	MemoryContext old = MemoryContextSwitchTo(drain->ctx);
+	int64		taken = 0;
+	ListCell   *lc;
+
+	foreach(lc, claim->calls)
+	{
+		ImCall	   *call = lfirst(lc);
+
+		drain->live = lappend(drain->live, call);
+		im_sender_add(drain->sender, call, call->request >= 0);
+		taken += call->request < 0;
+	}
+	MemoryContextSwitchTo(old);
+	foreach(lc, claim->settled)
+	{
+		taken += ((ImCall *) lfirst(lc))->request < 0;
+		finish_call(drain, lfirst(lc));
+	}
+	if (taken == 0)
+		return;
+	im_slot_lock(drain->slot);
+	drain->slot->drain_budget = Max(drain->slot->drain_budget - taken, 0);
+	im_slot_unlock(drain->slot);
+}
+
+/* Notes how fast rows are settled; the rate decays over about half a minute. */
+static void
+note_progress(ImSlot *slot, int n)
+{
+	int64		now = im_now_us();
+	double		passed;
+
+	im_slot_lock(slot);
+	passed = (double) (now - slot->settle_rate_at) / SEC;
+	if (slot->settle_rate_at == 0 || passed > 120)
+	{
+		slot->settle_rate = 0;
+		slot->settle_rate_at = now - SEC;
+		passed = 1;
+	}
+	if (passed > 0)
+	{
+		double		keep = Max(1.0 - passed / 30.0, 0.0);
+
+		slot->settle_rate = slot->settle_rate * keep + (n / passed) * (1.0 - keep);
+		slot->settle_rate_at = now;
+	}
+	im_slot_unlock(slot);
+}
+
+/* The transaction committed: everything it did is true now. */
+static void
+note_success(ImDrain *drain, Transaction *tx)
+{
+	MemoryContext old = MemoryContextSwitchTo(drain->ctx);
+	ListCell   *lc;
+
+	drain->retry_delay = 0;
+	drain->retry_at = 0;
+	foreach(lc, tx->written)
+	{
+		ImCall	   *call = lfirst(lc);
+
+		drain->outcomes = list_delete_ptr(drain->outcomes, call);
+		if (call->next.status == IM_IMPORTED && call->verdict.outcome == IM_OUT_DONE)
+			drain->control.groups_today++;
+		if (call->next.status == IM_PENDING)
+			drain->hungry = true;
+		finish_call(drain, call);
+	}
+	MemoryContextSwitchTo(old);
+	if (drain->outcomes == NIL)
+		drain->careful = false;
+	if (tx->written != NIL)
+		note_progress(drain->slot, list_length(tx->written));
+	if (tx->claim.want > 0 && tx->claim.short_scan && tx->claim.ncalls == 0)
+		drain->hungry = false;
+	answer_unclaimed(drain, &tx->claim);
+	launch_claimed(drain, &tx->claim);
+}
+
+/* Runs one transaction with all that is due. */
+static void
+run_transaction(ImDrain *drain, Transaction *tx)
+{
+	char	   *error = NULL;
+	bool		ok;
+
+	tx->drain = drain;
+	if (tx->look)
+		drain->looked_at = im_now_us();
+	ok = im_outbox_run(transact, tx, &error);
+	drain->installed = im_outbox_installed(im_outbox_get());
+	if (!ok)
+		note_failure(drain, tx, error);
+	else if (tx->table_busy)
+		drain->retry_at = im_now_us() + 200 * MS;
+	else
+		note_success(drain, tx);
+}
+
+/* True if outcomes should be written now. */
+static bool
+must_flush(const ImDrain *drain, int64 now)
+{
+	if (drain->outcomes == NIL)
+		return false;
+	return drain->careful || list_length(drain->outcomes) >= FLUSH_COUNT ||
+		drain->live == NIL || now - drain->outcomes_since >= FLUSH_AFTER;
+}
+
+/* Which outcomes the next transaction writes. */
+static List *
+outcomes_to_write(const ImDrain *drain)
+{
+	/* After a failure one at a time: a poisonous one must not hold the rest. */
+	if (drain->careful && drain->outcomes != NIL)
+		return list_make1(linitial(drain->outcomes));
+	return list_copy(drain->outcomes);
+}
+
+/* Nine of ten rows refused for one reason: a person should look first. */
+static void
+check_same_refusal(ImDrain *drain, Transaction *tx)
+{
+	int32		code;
+
+	im_slot_lock(drain->slot);
+	code = im_breaker_same_refusal(&drain->slot->breaker);
+	if (code != 0)
+		im_breaker_reset(&drain->slot->breaker, im_now_us());
+	im_slot_unlock(drain->slot);
+	if (code != 0)
+		snprintf(tx->pause_reason, sizeof(tx->pause_reason),
+				 "%d of the last %d rows were refused with error code %d; "
+				 "see im_import_errors, mend the cause, then im_import_resume()",
+				 IM_BREAKER_SAME, IM_BREAKER_WINDOW, code);
+}
+
+/* Decides what the turn's transaction does, and runs it if there is anything. */
+static void
+settle_and_claim(ImDrain *drain, bool rang, int allowed)
+{
+	Transaction tx = {0};
+	int64		now = im_now_us();
+	bool		flush = must_flush(drain, now);
+
+	tx.look = rang || now - drain->looked_at >= LOOK_EVERY;
+	check_same_refusal(drain, &tx);
+	if (drain->retry_at > now && !rang)
+		return;
+	if (drain->next_due != 0 && now >= drain->next_due)
+		drain->hungry = true;
+	if (drain->configured && !drain->control.fenced)
+	{
+		tx.claim.asked = asked_rows(drain);
+		tx.claim.want = rows_wanted(drain, allowed);
+	}
+	flush = flush || (drain->outcomes != NIL && tx.claim.want > 0);
+	if (flush)
+		tx.writing = outcomes_to_write(drain);
+	if (tx.look || flush || tx.claim.want > 0 || tx.claim.asked != NIL ||
+		tx.pause_reason[0] != '\0' || (drain->dirty && now >= drain->recover_at))
+		run_transaction(drain, &tx);
+}
+
+/* ------------------------------------------------------------------------
+ * Verdicts
+ */
+
+/* A judged call waits to be written back. */
+static void
+keep_outcome(ImDrain *drain, ImCall *call)
+{
+	MemoryContext old = MemoryContextSwitchTo(drain->ctx);
+
+	if (drain->outcomes == NIL)
+		drain->outcomes_since = im_now_us();
+	call->judged_at = GetCurrentTimestamp();
+	drain->live = list_delete_ptr(drain->live, call);
+	drain->outcomes = lappend(drain->outcomes, call);
+	MemoryContextSwitchTo(old);
+}
+
+/* Limiter and breaker learn from a verdict. Returns whether silence counts. */
+static bool
+note_verdict(ImDrain *drain, const ImCall *call)
+{
+	ImSlot	   *slot = drain->slot;
+	int64		now = im_now_us();
+	bool		counts;
+
+	im_slot_lock(slot);
+	im_breaker_note(&slot->breaker, &call->verdict, call->reply.info, now);
+	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
+		im_limiter_slow(&slot->limiter, now);
+	counts = slot->breaker.state != IM_BREAKER_UNREACHABLE;
+	if (call->verdict.outcome != IM_OUT_DONE && call->verdict.code != 0 &&
+		call->verdict.outcome != IM_OUT_EXISTS)
+		snprintf(slot->last_error, sizeof(slot->last_error), "%d: %s",
+				 call->verdict.code, call->reply.info);
+	im_slot_unlock(slot);
+	return counts;
+}
+
+/* Sends the same call again, to ask whose group it is. */
+static void
+look_up(ImDrain *drain, ImCall *call)
+{
+	if (call->next.why == IM_WHY_REFUSED || call->next.why == IM_WHY_EXISTS)
+	{
+		call->refusal_code = call->verdict.code;
+		strlcpy(call->refusal_info, call->reply.info, sizeof(call->refusal_info));
+	}
+	call->row.why = call->next.why;
+	call->op = IM_OP_GET_GROUP_INFO;
+	im_sender_add(drain->sender, call, true);
+}
+
+/* Asks the protocol what a verdict means and does it. */
+static void
+judge_call(ImDrain *drain, ImCall *call, bool counts)
+{
+	ImPolicy	policy = {.max_attempts = im_sender_app(drain->sender)->max_attempts};
+
+	im_protocol_judge(&call->row, &call->verdict, &policy, counts,
+					  pg_prng_double(&pg_global_prng_state), &call->next);
+	if (call->next.act == IM_ACT_LOOKUP)
+		look_up(drain, call);
+	else
+		keep_outcome(drain, call);
+}
+
+/* Takes all answers that have come. */
+static void
+collect(ImDrain *drain)
+{
+	ImCall	   *call;
+
+	while ((call = im_sender_next(drain->sender)) != NULL)
+	{
+		drain->worked = true;
+		judge_call(drain, call, note_verdict(drain, call));
+	}
+}
+
+/* Queued calls go back to their rows as if never claimed. */
+static void
+release_queued(ImDrain *drain)
+{
+	ImCall	   *call;
+
+	while ((call = im_sender_take_back(drain->sender)) != NULL)
+	{
+		memset(&call->verdict, 0, sizeof(call->verdict));
+		call->verdict.outcome = IM_OUT_NOT_SENT;
+		call->reply.info[0] = '\0';
+		judge_call(drain, call, false);
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * State, waiting, leaving
+ */
+
+/* What the drain is doing, and why it waits. */
+static ImState
+describe(const ImDrain *drain, char *reason, size_t size)
+{
+	const ImBreaker *breaker = &drain->slot->breaker;
+
+	reason[0] = '\0';
+	if (drain->installed == IM_INSTALLED_OTHER)
+	{
+		strlcpy(reason, "the extension's version is not the library's: "
+				"run ALTER EXTENSION im_import UPDATE, or restart the server", size);
+		return IM_STATE_NOT_CONFIGURED;
+	}
+	if (!drain->configured)
+	{
+		strlcpy(reason, drain->trouble, size);
+		return IM_STATE_NOT_CONFIGURED;
+	}
+	if (drain->control.fenced)
+	{
+		strlcpy(reason, "this server's timeline has changed (promotion, or a restored backup): "
+				"see im_import_adopt()", size);
+		return IM_STATE_FENCED;
+	}
+	if (breaker->state != IM_BREAKER_CLOSED)
+	{
+		im_breaker_describe(breaker, im_now_us(), reason, size);
+		return im_state_of_breaker(breaker->state);
+	}
+	if (drain->control.paused && drain->slot->drain_budget == 0)
+	{
+		strlcpy(reason, drain->control.reason, size);
+		return IM_STATE_PAUSED;
+	}
+	if (drain->hungry && budget_of_day(drain) == 0)
+	{
+		snprintf(reason, size, "the budget of " INT64_FORMAT " groups a day is used up; "
+				 "goes on after midnight UTC", im_sender_app(drain->sender)->groups_per_day);
+		return IM_STATE_QUOTA;
+	}
+	return open_calls(drain) > 0 || drain->hungry ? IM_STATE_RUNNING : IM_STATE_IDLE;
+}
+
+/* Shows the state to the views; the slot must be locked. */
+static void
+publish(ImDrain *drain)
+{
+	ImSlot	   *slot = drain->slot;
+	double		share;
+
+	slot->state = describe(drain, slot->reason, sizeof(slot->reason));
+	slot->in_flight = im_sender_in_flight(drain->sender);
+	if (slot->state != IM_STATE_RUNNING || slot->limiter.limit <= 0)
+		return;
+	share = slot->limiter.rate / slot->limiter.limit;
+	if (share < 0.995)
+		snprintf(slot->reason, sizeof(slot->reason),
+				 "the service said too fast: slowed to %.4g calls a second", slot->limiter.rate);
+}
+
+/* True if calls may be started at all, apart from the breaker. */
+static bool
+may_send(const ImDrain *drain)
+{
+	return drain->installed == IM_INSTALLED && drain->configured && !drain->control.fenced;
+}
+
+/* How long to sleep at most, in microseconds; pump says when it can go on. */
+static int64
+time_to_sleep(ImDrain *drain, int64 pump, int allowed)
+{
+	int64		now = im_now_us();
+	int64		probe = im_breaker_wait(&drain->slot->breaker, now);
+	int64		sleep = LOOK_EVERY;
+
+	/* There is more to claim, and nobody who would wake us for it. */
+	if (drain->retry_at <= now && im_sender_queued(drain->sender) == 0 && may_send(drain) &&
+		rows_wanted(drain, allowed) > 0)
+		return 0;
+	if (pump >= 0)
+		sleep = Min(sleep, pump);
+	if (probe > 0)
+		sleep = Min(sleep, probe);
+	if (drain->outcomes != NIL)
+		sleep = Min(sleep, Max(drain->outcomes_since + FLUSH_AFTER - now, 0));
+	if (drain->next_due != 0)
+		sleep = Min(sleep, Max(drain->next_due - now, 0));
+	if (drain->retry_at > now)
+		sleep = Min(Max(sleep, MS), drain->retry_at - now);
+	return sleep;
+}
+
+/* Notes when a worker should be started again, for the launcher. */
+static void
+set_alarm(ImDrain *drain)
+{
+	ImSlot	   *slot = drain->slot;
+	int64		now = im_now_us();
+	int64		probe = im_breaker_wait(&slot->breaker, now);
+
+	slot->wake_at = 0;
+	if (!may_send(drain))
+		return;
+	if (slot->breaker.state != IM_BREAKER_CLOSED)
+		slot->wake_at = now + Max(probe, 1);
+	else if (!drain->control.paused)
+		slot->wake_at = drain->next_due;
+}
+
+/* Nothing can be done for a while: sets the alarm and says so. */
+static ImStay
+leave_or_stay(ImDrain *drain)
+{
+	ImSlot	   *slot = drain->slot;
+	int64		now = im_now_us();
+	int64		linger = drain->worked ? LINGER : 0;
+	ImStay		stay = IM_STAY;
+	bool		quiet;
+
+	im_slot_lock(slot);
+	publish(drain);
+	quiet = open_calls(drain) == 0 && !slot->ring &&
+		(slot->state != IM_STATE_RUNNING) && drain->retry_at <= now;
+	if (quiet && drain->next_due != 0 && drain->next_due - now < LINGER && may_send(drain) &&
+		!drain->control.paused)
+		quiet = false;
+	if (!quiet)
+		drain->idle_since = now;
+	else if (now - drain->idle_since >= linger)
+	{
+		set_alarm(drain);
+		slot->clean = !drain->dirty;
+		slot->worker = -1;
+		slot->worker_pid = 0;
+		stay = IM_LEAVE;
+	}
+	im_slot_unlock(slot);
+	return stay;
+}
+
+/* Reads the doorbell. Returns true if it rang. */
+static bool
+answer_doorbell(ImDrain *drain)
+{
+	ImSlot	   *slot = drain->slot;
+	bool		rang;
+
+	im_slot_lock(slot);
+	rang = slot->ring;
+	slot->ring = false;
+	slot->clean = false;
+	if (slot->changes != drain->changes)
+	{
+		/* Another key, another region: the old refusal means nothing. */
+		drain->changes = slot->changes;
+		im_breaker_reset(&slot->breaker, im_now_us());
+		im_sender_forget_signature(drain->sender);
+	}
+	im_slot_unlock(slot);
+	if (rang)
+		drain->hungry = true;
+	return rang;
+}
+
+/* Decides whether the next claim starts from the true minimum. */
+static void
+plan_rescan(ImDrain *drain, bool rang)
+{
+	int64		now = im_now_us();
+	int64		rest = Max(drain->rescan_cost * RESCAN_SHARE, 0);
+
+	if (now - drain->rescanned_at < rest)
+		return;
+	if (rang || now - drain->rescanned_at >= RESCAN_EVERY)
+	{
+		drain->rescan = true;
+		drain->hungry = true;
+	}
+}
+
+/* Nothing is known yet: reads options, pause and fence before anything else. */
+static void
+first_look(ImDrain *drain)
+{
+	Transaction tx = {.look = true};
+
+	run_transaction(drain, &tx);
+}
+
+/* Sessions must not wait for a row that cannot be sent now. */
+static void
+refuse_if_hopeless(ImDrain *drain)
+{
+	char		reason[IM_REASON_MAX];
+
+	if (may_send(drain) && (drain->slot->breaker.state == IM_BREAKER_CLOSED ||
+							im_breaker_wait(&drain->slot->breaker, im_now_us()) == 0))
+		return;
+	describe(drain, reason, sizeof(reason));
+	refuse_requests(drain, reason);
+}
+
+/* How many calls may start now. */
+static int
+calls_allowed(ImDrain *drain)
+{
+	int			allowed;
+
+	if (!may_send(drain))
+		return 0;
+	im_slot_lock(drain->slot);
+	allowed = im_breaker_allows(&drain->slot->breaker, im_sender_in_flight(drain->sender),
+								im_now_us());
+	im_slot_unlock(drain->slot);
+	return allowed;
+}
+
+/* Unsent calls do not stay claimed while nothing may be sent. */
+static void
+release_if_held(ImDrain *drain, int allowed)
+{
+	bool		held = drain->control.paused && drain->slot->drain_budget == 0;
+	bool		closed = drain->slot->breaker.state == IM_BREAKER_CLOSED;
+
+	if (im_sender_queued(drain->sender) == 0)
+		return;
+	if (!may_send(drain) || (allowed == 0 && !closed) ||
+		(allowed == 1 && im_sender_queued(drain->sender) > 1 && !closed) || held)
+		release_queued(drain);
+}
+
+/* Sleeps; without a configuration there is no network to wait for. */
+static void
+sleep_until_something(ImDrain *drain, int64 us)
+{
+	long		ms = (long) ((us + 999) / 1000);
+
+	if (im_sender_app(drain->sender) != NULL)
+		im_sender_wait(drain->sender, ms);
+	else
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 ms, im_wait_event_sender());
+}
+
+ImStay
+im_drain_turn(ImDrain *drain)
+{
+	MemoryContext old;
+	bool		rang = answer_doorbell(drain);
+	ImStay		stay = IM_STAY;
+	int64		pump;
+	int			allowed;
+
+	MemoryContextReset(drain->turn_ctx);
+	old = MemoryContextSwitchTo(drain->turn_ctx);
+	plan_rescan(drain, rang);
+	if (drain->looked_at == 0)
+		first_look(drain);
+	refuse_if_hopeless(drain);
+	settle_and_claim(drain, rang, calls_allowed(drain));
+	allowed = calls_allowed(drain);
+	release_if_held(drain, allowed);
+	pump = im_sender_pump(drain->sender, allowed);
+
+	if (drain->installed == IM_INSTALLED_NOT)
+		stay = IM_LEAVE_FOR_GOOD;
+	else
+		stay = leave_or_stay(drain);
+	if (stay == IM_STAY)
+	{
+		sleep_until_something(drain, time_to_sleep(drain, pump, allowed));
+		collect(drain);
+	}
+	MemoryContextSwitchTo(old);
+	return stay;
+}
+
+void
+im_drain_shutdown(ImDrain *drain)
+{
+	int64		end = im_now_us() + SHUTDOWN_GRACE;
+	Transaction tx = {0};
+	ImCall	   *call;
+
+	release_queued(drain);
+	while (im_sender_in_flight(drain->sender) > 0 && im_now_us() < end)
+	{
+		ResetLatch(MyLatch);
+		im_sender_wait(drain->sender, 50);
+		collect(drain);
+		release_queued(drain);
+	}
+	while ((call = im_sender_give_up(drain->sender)) != NULL)
+		judge_call(drain, call, false);
+	release_queued(drain);
+
+	/* A standby that is gone must not hold up the shutdown. */
+	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
+	MemoryContextReset(drain->turn_ctx);
+	MemoryContextSwitchTo(drain->turn_ctx);
+	tx.writing = list_copy(drain->outcomes);
+	if (tx.writing != NIL)
+		run_transaction(drain, &tx);
+}

@@ -1,0 +1,238 @@
+/*
+ * guard.c
+ *	  The triggers of the outbox: ring at commit, and the guard.
+ *
+ * The guard lets a person repair what created no group, and nothing else.  A
+ * row that may have created a group must keep the record that was sent: the
+ * next attempt sends the same body, and a lookup compares with it.
+ *
+ * The worker runs with session_replication_role = replica, so none of this
+ * fires for it.
+ */
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/rel.h"
+#include "utils/uuid.h"
+
+#include "group.h"
+#include "guard.h"
+#include "protocol.h"
+#include "shared.h"
+
+PG_FUNCTION_INFO_V1(im_sql_outbox_ring);
+PG_FUNCTION_INFO_V1(im_sql_outbox_guard);
+
+/* What a person may not touch, ever. */
+static const char *const internal_columns[] = {
+	"id", "row_key", "origin", "claim", "maybe_sent_at"
+};
+
+/* What was sent, and so is frozen once it may have been. */
+static const char *const record_columns[] = {
+	"group_id", "type", "name", "owner_account", "introduction", "notification", "face_url",
+	"max_member_count", "apply_join_option", "app_defined_data", "create_time", "support_topic"
+};
+
+/* What a repair starts anew. */
+static const char *const result_columns[] = {
+	"attempts", "error_code", "error_info", "due_at", "settled_at"
+};
+
+static bool bypassed = false;
+
+void
+im_guard_bypass(bool on)
+{
+	bypassed = on;
+}
+
+/* AFTER INSERT OR UPDATE, per statement: there may be something to send. */
+Datum
+im_sql_outbox_ring(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("im_outbox_ring() must be called as a trigger")));
+	im_ring_at_commit(false);
+	PG_RETURN_NULL();
+}
+
+/* A column of a row, by name. */
+static Datum
+column(HeapTuple tuple, TupleDesc desc, const char *name, bool *isnull)
+{
+	int			n = SPI_fnumber(desc, name);
+
+	if (n <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("the outbox has no column \"%s\"", name),
+				 errhint("Undo what was altered in the table im_group_outbox.")));
+	return heap_getattr(tuple, n, desc, isnull);
+}
+
+/* True if a column differs between the two rows. */
+static bool
+differs(HeapTuple old, HeapTuple new, TupleDesc desc, const char *name)
+{
+	bool		old_null;
+	bool		new_null;
+	Datum		old_value = column(old, desc, name, &old_null);
+	Datum		new_value = column(new, desc, name, &new_null);
+	Form_pg_attribute att = TupleDescAttr(desc, SPI_fnumber(desc, name) - 1);
+
+	if (old_null || new_null)
+		return old_null != new_null;
+	return !datum_image_eq(old_value, new_value, att->attbyval, att->attlen);
+}
+
+/* The status in a row. */
+static ImStatus
+status_of(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		value = column(tuple, desc, "status", &isnull);
+	ImStatus	status = IM_PENDING;
+
+	if (!isnull)
+		(void) im_status_parse(TextDatumGetCString(value), &status);
+	return status;
+}
+
+/* The id in a row, for messages. */
+static long long
+id_of(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+
+	return (long long) DatumGetInt64(column(tuple, desc, "id", &isnull));
+}
+
+/* Internal columns are the extension's own. */
+static void
+check_internal(HeapTuple old, HeapTuple new, TupleDesc desc)
+{
+	for (int i = 0; i < (int) lengthof(internal_columns); i++)
+		if (differs(old, new, desc, internal_columns[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("column \"%s\" of the outbox cannot be changed", internal_columns[i]),
+					 errhint("To import the group anew, insert another row.")));
+}
+
+/* What may have been sent must stay what it was. */
+static void
+check_record(HeapTuple old, HeapTuple new, TupleDesc desc, ImStatus status)
+{
+	bool		never_sent;
+
+	(void) column(old, desc, "maybe_sent_at", &never_sent);
+	if (never_sent && status != IM_SENDING && status != IM_IMPORTED && status != IM_IN_DOUBT)
+		return;
+	for (int i = 0; i < (int) lengthof(record_columns); i++)
+		if (differs(old, new, desc, record_columns[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cannot change column \"%s\" of outbox row %lld", record_columns[i],
+							id_of(old, desc)),
+					 errdetail("The row is %s and may already have created a group; its record must stay what was sent.",
+							   im_status_name(status)),
+					 errhint("Wait until its outcome is known; settle a row in doubt with im_import_resolve().")));
+}
+
+/* The one change of status that a person can make: a repair. */
+static void
+check_status(HeapTuple old, TupleDesc desc, ImStatus from, ImStatus to)
+{
+	if (to == IM_PENDING && (from == IM_FAILED || from == IM_INVALID))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot change the status of outbox row %lld from %s to %s",
+					id_of(old, desc), im_status_name(from), im_status_name(to)),
+			 from == IM_IN_DOUBT ?
+			 errhint("Settle a row in doubt with im_import_resolve().") :
+			 errhint("Only failed and invalid rows can be set, to pending; a row that shall not be sent can be deleted.")));
+}
+
+/* True if the row's group_id is the one that was generated for it. */
+static bool
+is_generated(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		value = column(tuple, desc, "group_id", &isnull);
+	char		generated[IM_GROUP_ID_MAX + 1];
+	pg_uuid_t  *key;
+	char	   *group_id;
+
+	if (isnull)
+		return false;
+	group_id = TextDatumGetCString(value);
+	key = DatumGetUUIDP(column(tuple, desc, "row_key", &isnull));
+	for (int community = 0; community <= 1; community++)
+	{
+		im_group_generate_id(key->data, community, generated);
+		if (strcmp(group_id, generated) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A repaired row starts anew, its generated id (which depends on type) too. */
+static HeapTuple
+start_anew(HeapTuple new, TupleDesc desc)
+{
+	int			columns[lengthof(result_columns) + 1];
+	Datum		values[lengthof(result_columns) + 1] = {0};
+	bool		nulls[lengthof(result_columns) + 1];
+	int			n = 0;
+
+	for (; n < (int) lengthof(result_columns); n++)
+	{
+		columns[n] = SPI_fnumber(desc, result_columns[n]);
+		nulls[n] = n > 0;		/* attempts: 0, all others: NULL */
+	}
+	if (is_generated(new, desc))
+	{
+		columns[n] = SPI_fnumber(desc, "group_id");
+		nulls[n++] = true;
+	}
+	return heap_modify_tuple_by_cols(new, desc, n, columns, values, nulls);
+}
+
+/* BEFORE UPDATE, per row. */
+Datum
+im_sql_outbox_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	HeapTuple	old;
+	HeapTuple	new;
+	TupleDesc	desc;
+	ImStatus	from;
+	ImStatus	to;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("im_outbox_guard() must be called as a trigger before update")));
+	old = trigger->tg_trigtuple;
+	new = trigger->tg_newtuple;
+	if (bypassed)
+		PG_RETURN_POINTER(new);
+
+	desc = RelationGetDescr(trigger->tg_relation);
+	from = status_of(old, desc);
+	to = status_of(new, desc);
+	check_internal(old, new, desc);
+	check_record(old, new, desc, from);
+	if (from == to)
+		PG_RETURN_POINTER(new);
+	check_status(old, desc, from, to);
+	PG_RETURN_POINTER(start_anew(new, desc));
+}

@@ -1,0 +1,694 @@
+/*
+ * http.c
+ *	  Runs a changing set of HTTPS POSTs beside latch, interrupts and
+ *	  postmaster death.
+ *
+ * Four rules that the code alone would not tell:
+ *
+ * libcurl repeats a POST by itself when a reused connection dies before the
+ * first byte of the answer, although the service may have applied it.  It
+ * does so only if it can rewind the body.  So the body comes from a read
+ * callback, and the seek callback refuses: the transfer then fails with
+ * "rewind failed", which is an unknown outcome.  The same read callback is
+ * the proof that nothing was sent: it was never called.
+ *
+ * libcurl's sockets live in an epoll set of our own, and that set's
+ * descriptor is one event in PostgreSQL's wait set, beside the latch and the
+ * postmaster's death.  So a network wait absorbs barriers and shuts down like
+ * any other wait of the server.
+ *
+ * libcurl may start a thread for name resolution.  The thread inherits the
+ * signal mask, and a PostgreSQL handler must never run in it: every signal is
+ * blocked while libcurl runs.
+ *
+ * Callbacks only record.  None of them may raise an ERROR or allocate: a
+ * longjmp through libcurl leaves it broken.
+ */
+#include "postgres.h"
+
+#include <curl/curl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+
+#include "call.h"
+#include "compat.h"
+#include "http.h"
+
+#define CONNECT_TIMEOUT_MS	5000L
+#define HEADERS_MAX			(64 * 1024)
+#define EVENTS_AT_ONCE		64
+#define DEBIAN_CA_FILE		"/etc/ssl/certs/ca-certificates.crt"
+
+/* A call and what libcurl needs for it; kept and reused. */
+typedef struct Transfer
+{
+	ImHttpCall	call;			/* must be first: callers hold its address */
+	CURL	   *easy;
+	size_t		read_at;		/* next byte of the body to be read */
+	size_t		header_bytes;
+	size_t		reply_room;		/* allocated for call.reply */
+	bool		overflow;		/* answer over a cap */
+	bool		in_flight;
+	int64		started_us;
+	char		curl_error[CURL_ERROR_SIZE];
+	struct Transfer *next_free;
+	struct Transfer *next_all;
+} Transfer;
+
+struct ImHttp
+{
+	CURLM	   *multi;
+	struct curl_slist *headers;
+	char	   *ca_file;
+	long		timeout_ms;
+	bool		plain_http;
+	int			epoll_fd;
+	WaitEventSet *wait_set;
+	int64		timer_at;		/* libcurl wants to run then; -1: never */
+	int			in_flight;
+	int			running;		/* of these, still running as libcurl says */
+	Transfer   *all;
+	Transfer   *free;
+	MemoryContextCallback cleanup;
+};
+
+/* Monotonic time in microseconds. */
+static int64
+now_us(void)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MICROSEC(now);
+}
+
+/* Blocks every signal while libcurl runs; see the header. */
+static void
+enter_curl(sigset_t *saved)
+{
+	sigset_t	all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, saved);
+}
+
+/* Ends enter_curl(). */
+static void
+leave_curl(const sigset_t *saved)
+{
+	sigprocmask(SIG_SETMASK, saved, NULL);
+}
+
+/* Only the scheme that the settings name, in the words of this libcurl. */
+static void
+set_protocols(CURL *easy, bool plain_http)
+{
+#if LIBCURL_VERSION_NUM >= 0x075500
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, plain_http ? "http" : "https");
+#else
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
+					 (long) (plain_http ? CURLPROTO_HTTP : CURLPROTO_HTTPS));
+#endif
+}
+
+/* Not to wait at cleanup for a resolver thread that sits in getaddrinfo(). */
+static void
+set_quick_exit(CURL *easy)
+{
+#if LIBCURL_VERSION_NUM >= 0x075700
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#else
+	(void) easy;
+#endif
+}
+
+/* Callback: hands the body out.  That it is called at all is what counts. */
+static size_t
+read_body(char *buffer, size_t size, size_t nitems, void *arg)
+{
+	Transfer   *transfer = arg;
+	size_t		n = Min(size * nitems, transfer->call.body_len - transfer->read_at);
+
+	transfer->call.sent = true;
+	memcpy(buffer, transfer->call.body + transfer->read_at, n);
+	transfer->read_at += n;
+	return n;
+}
+
+/* Callback: refuses to rewind, so that libcurl never sends a body twice. */
+static int
+refuse_seek(void *arg, curl_off_t offset, int origin)
+{
+	(void) arg;
+	(void) offset;
+	(void) origin;
+	return CURL_SEEKFUNC_FAIL;
+}
+
+/* Callback: keeps the answer, up to the cap. */
+static size_t
+write_reply(char *data, size_t size, size_t nmemb, void *arg)
+{
+	Transfer   *transfer = arg;
+	ImHttpCall *call = &transfer->call;
+	size_t		n = size * nmemb;
+
+	if (n > call->reply_cap - call->reply_len)
+	{
+		transfer->overflow = true;
+		return 0;
+	}
+	memcpy(call->reply + call->reply_len, data, n);
+	call->reply_len += n;
+	return n;
+}
+
+/* Callback: endless headers end here. */
+static size_t
+count_header(char *data, size_t size, size_t nmemb, void *arg)
+{
+	Transfer   *transfer = arg;
+
+	(void) data;
+	transfer->header_bytes += size * nmemb;
+	if (transfer->header_bytes <= HEADERS_MAX)
+		return size * nmemb;
+	transfer->overflow = true;
+	return 0;
+}
+
+/* Callback: libcurl wants to watch a socket, otherwise, or no more. */
+static int
+watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+	ImHttp	   *http = arg;
+	struct epoll_event event = {0};
+
+	(void) easy;
+	(void) socket_arg;
+	if (what == CURL_POLL_REMOVE)
+	{
+		epoll_ctl(http->epoll_fd, EPOLL_CTL_DEL, fd, &event);
+		return 0;
+	}
+	event.data.fd = fd;
+	if (what & CURL_POLL_IN)
+		event.events |= EPOLLIN;
+	if (what & CURL_POLL_OUT)
+		event.events |= EPOLLOUT;
+	if (epoll_ctl(http->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
+		return 0;
+	return epoll_ctl(http->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -1;
+}
+
+/* Callback: libcurl wants to run again after so many milliseconds. */
+static int
+set_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+	ImHttp	   *http = arg;
+
+	(void) multi;
+	http->timer_at = timeout_ms < 0 ? -1 : now_us() + (int64) timeout_ms * 1000;
+	return 0;
+}
+
+/*
+ * Starts libcurl, once in a process.  Environment variables could make it log
+ * TLS keys; nothing of the sort is wanted of a server.
+ */
+static void
+init_curl(void)
+{
+	static bool done = false;
+	sigset_t	saved;
+	CURLcode	result;
+
+	if (done)
+		return;
+	unsetenv("SSLKEYLOGFILE");
+	enter_curl(&saved);
+	result = curl_global_init(CURL_GLOBAL_DEFAULT);
+	leave_curl(&saved);
+	if (result != CURLE_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYSTEM_ERROR),
+				 errmsg("could not start libcurl")));
+	done = true;
+}
+
+/*
+ * Frees what a memory context cannot: called when the context is reset, and
+ * harmless a second time.
+ */
+static void
+release(void *arg)
+{
+	ImHttp	   *http = arg;
+	sigset_t	saved;
+
+	enter_curl(&saved);
+	for (Transfer *transfer = http->all; transfer != NULL; transfer = transfer->next_all)
+	{
+		if (transfer->in_flight)
+			curl_multi_remove_handle(http->multi, transfer->easy);
+		curl_easy_cleanup(transfer->easy);
+		free(transfer->call.reply);
+	}
+	http->all = NULL;
+	http->free = NULL;
+	if (http->multi != NULL)
+		curl_multi_cleanup(http->multi);
+	http->multi = NULL;
+	curl_slist_free_all(http->headers);
+	http->headers = NULL;
+	leave_curl(&saved);
+	if (http->wait_set != NULL)
+		FreeWaitEventSet(http->wait_set);
+	http->wait_set = NULL;
+	if (http->epoll_fd >= 0)
+		close(http->epoll_fd);
+	http->epoll_fd = -1;
+}
+
+/* Latch, postmaster death and libcurl's sockets in one wait. */
+static void
+make_wait_set(ImHttp *http)
+{
+	http->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (http->epoll_fd < 0)
+		ereport(ERROR,
+				(errcode_for_socket_access(),
+				 errmsg("could not create an epoll descriptor: %m")));
+	http->wait_set = im_create_wait_set(3);
+	AddWaitEventToSet(http->wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(http->wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(http->wait_set, WL_SOCKET_READABLE, http->epoll_fd, NULL, NULL);
+}
+
+/* Makes libcurl's multi handle and the headers that all calls share. */
+static bool
+make_multi(ImHttp *http, int max_connections)
+{
+	http->multi = curl_multi_init();
+	http->headers = curl_slist_append(NULL, "Content-Type: application/json; charset=utf-8");
+	if (http->multi == NULL || http->headers == NULL)
+		return false;
+	/* No "Expect: 100-continue", which would cost a round trip. */
+	if (curl_slist_append(http->headers, "Expect:") == NULL)
+		return false;
+	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
+	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
+	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long) max_connections);
+	curl_multi_setopt(http->multi, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
+	return true;
+}
+
+ImHttp *
+im_http_create(const ImHttpSettings *settings)
+{
+	ImHttp	   *http;
+	sigset_t	saved;
+	bool		ok;
+
+	init_curl();
+	http = palloc0(sizeof(ImHttp));
+	http->epoll_fd = -1;
+	http->timer_at = -1;
+	http->timeout_ms = settings->timeout_ms;
+	http->plain_http = settings->plain_http;
+	http->ca_file = pstrdup(settings->ca_file ? settings->ca_file : DEBIAN_CA_FILE);
+	http->cleanup.func = release;
+	http->cleanup.arg = http;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &http->cleanup);
+
+	enter_curl(&saved);
+	ok = make_multi(http, settings->max_connections);
+	leave_curl(&saved);
+	if (!ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("libcurl could not allocate a multi handle.")));
+	make_wait_set(http);
+	return http;
+}
+
+void
+im_http_destroy(ImHttp *http)
+{
+	release(http);
+}
+
+/* What never changes for an easy handle: what is sent. */
+static void
+set_request_options(Transfer *transfer, const ImHttp *http)
+{
+	CURL	   *easy = transfer->easy;
+
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+	curl_easy_setopt(easy, CURLOPT_POST, 1L);
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, http->headers);
+	curl_easy_setopt(easy, CURLOPT_READFUNCTION, read_body);
+	curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, refuse_seek);
+	curl_easy_setopt(easy, CURLOPT_SEEKDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, write_reply);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, count_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_error);
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, http->timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, Min(http->timeout_ms, CONNECT_TIMEOUT_MS));
+}
+
+/* What never changes for an easy handle: whom we trust, and nobody else. */
+static void
+set_trust_options(Transfer *transfer, const ImHttp *http)
+{
+	CURL	   *easy = transfer->easy;
+
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(easy, CURLOPT_PROXY, "");	/* also none from the environment */
+	curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+	curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+	set_protocols(easy, http->plain_http);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+
+	/*
+	 * A default CAPATH would make libcurl parse the whole bundle anew for
+	 * each connection (19 ms of CPU): it caches only without one.
+	 */
+	curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+	curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file);
+	set_quick_exit(easy);
+}
+
+/* Makes another transfer, or returns NULL without memory. */
+static Transfer *
+make_transfer(ImHttp *http)
+{
+	Transfer   *transfer = MemoryContextAllocZero(GetMemoryChunkContext(http), sizeof(Transfer));
+	sigset_t	saved;
+
+	enter_curl(&saved);
+	transfer->easy = curl_easy_init();
+	if (transfer->easy != NULL)
+	{
+		set_request_options(transfer, http);
+		set_trust_options(transfer, http);
+	}
+	leave_curl(&saved);
+	if (transfer->easy == NULL)
+		return NULL;
+	transfer->next_all = http->all;
+	http->all = transfer;
+	return transfer;
+}
+
+ImHttpCall *
+im_http_open(ImHttp *http)
+{
+	Transfer   *transfer = http->free;
+	char	   *reply;
+
+	if (transfer != NULL)
+		http->free = transfer->next_free;
+	else if ((transfer = make_transfer(http)) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("libcurl could not allocate an easy handle.")));
+	reply = transfer->call.reply;
+	memset(&transfer->call, 0, sizeof(ImHttpCall));
+	transfer->call.reply = reply;
+	return &transfer->call;
+}
+
+/*
+ * Room for the answer, outside PostgreSQL's memory contexts because a
+ * callback fills it.  Pages that no answer touches cost nothing.
+ */
+static void
+make_room(Transfer *transfer)
+{
+	size_t		need = transfer->call.reply_cap + 1;
+	char	   *bigger;
+
+	if (transfer->reply_room >= need)
+		return;
+	bigger = realloc(transfer->call.reply, need);
+	if (bigger == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	transfer->call.reply = bigger;
+	transfer->reply_room = need;
+}
+
+void
+im_http_start(ImHttp *http, ImHttpCall *call)
+{
+	Transfer   *transfer = (Transfer *) call;
+	sigset_t	saved;
+	CURLMcode	result;
+
+	make_room(transfer);
+	transfer->read_at = 0;
+	transfer->header_bytes = 0;
+	transfer->overflow = false;
+	transfer->curl_error[0] = '\0';
+	transfer->started_us = now_us();
+
+	enter_curl(&saved);
+	curl_easy_setopt(transfer->easy, CURLOPT_URL, call->url);
+	curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) call->body_len);
+	result = curl_multi_add_handle(http->multi, transfer->easy);
+	leave_curl(&saved);
+	if (result != CURLM_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYSTEM_ERROR),
+				 errmsg("could not start an HTTP request: %s", curl_multi_strerror(result))));
+	transfer->in_flight = true;
+	http->in_flight++;
+	http->running++;
+}
+
+/* Lets libcurl work on the sockets that are ready and on its timers. */
+static void
+perform(ImHttp *http)
+{
+	struct epoll_event events[EVENTS_AT_ONCE];
+	sigset_t	saved;
+	int			n;
+
+	enter_curl(&saved);
+	n = epoll_wait(http->epoll_fd, events, EVENTS_AT_ONCE, 0);
+	for (int i = 0; i < n; i++)
+	{
+		int			what = 0;
+
+		if (events[i].events & (EPOLLIN | EPOLLHUP))
+			what |= CURL_CSELECT_IN;
+		if (events[i].events & EPOLLOUT)
+			what |= CURL_CSELECT_OUT;
+		if (events[i].events & EPOLLERR)
+			what |= CURL_CSELECT_ERR;
+		curl_multi_socket_action(http->multi, events[i].data.fd, what, &http->running);
+	}
+	if (http->timer_at >= 0 && now_us() >= http->timer_at)
+	{
+		http->timer_at = -1;
+		curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &http->running);
+	}
+	leave_curl(&saved);
+}
+
+/* Milliseconds to sleep: no longer than libcurl's timer allows. */
+static long
+sleep_time(const ImHttp *http, long timeout_ms)
+{
+	int64		left;
+
+	if (http->timer_at < 0)
+		return timeout_ms;
+	left = (http->timer_at - now_us() + 999) / 1000;
+	if (left < 0)
+		left = 0;
+	return timeout_ms < 0 || left < timeout_ms ? (long) left : timeout_ms;
+}
+
+/* True if libcurl has a result that im_http_next() has not yet taken. */
+static bool
+has_done(const ImHttp *http)
+{
+	return http->running < http->in_flight;
+}
+
+void
+im_http_wait(ImHttp *http, long timeout_ms)
+{
+	WaitEvent	event;
+
+	if (http->timer_at >= 0 && now_us() >= http->timer_at)
+		perform(http);
+	if (has_done(http))
+		timeout_ms = 0;
+	if (WaitEventSetWait(http->wait_set, sleep_time(http, timeout_ms), &event, 1,
+						 im_wait_event_network()) > 0 &&
+		(event.events & WL_LATCH_SET) != 0 && http->in_flight == 0)
+		return;
+	perform(http);
+}
+
+/* Why a transfer failed, as one of our codes. */
+static int
+failure_code(const Transfer *transfer, CURLcode result)
+{
+	const ImHttpCall *call = &transfer->call;
+
+	if (transfer->overflow)
+		return call->sent ? IM_CODE_TOO_BIG : IM_CODE_NOT_SENT;
+	switch (result)
+	{
+		case CURLE_OK:
+			if (call->status == 200)
+				return 0;
+			return call->status == 0 ? IM_CODE_LOST : IM_CODE_HTTP;
+		case CURLE_SSL_CONNECT_ERROR:
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_ISSUER_ERROR:
+		case CURLE_SSL_CERTPROBLEM:
+			return call->sent ? IM_CODE_LOST : IM_CODE_TLS;
+		case CURLE_OPERATION_TIMEDOUT:
+			return call->sent ? IM_CODE_TIMEOUT : IM_CODE_NOT_SENT;
+		default:
+			return call->sent ? IM_CODE_LOST : IM_CODE_NOT_SENT;
+	}
+}
+
+/*
+ * The failure in words.  libcurl's own text is the better one (it names host,
+ * port and certificate trouble), but must not bring the query string along,
+ * which holds the UserSig.
+ */
+static void
+describe_failure(Transfer *transfer, CURLcode result)
+{
+	ImHttpCall *call = &transfer->call;
+	const char *text = transfer->curl_error;
+
+	if (transfer->overflow)
+		text = "the answer is larger than expected";
+	else if (result == CURLE_OK && call->status == 0)
+		text = "the connection was closed without an answer";
+	else if (result == CURLE_OK)
+	{
+		snprintf(call->error, sizeof(call->error), "HTTP status %d", call->status);
+		return;
+	}
+	else if (text[0] == '\0' || strchr(text, '?') != NULL || strstr(text, "usersig") != NULL)
+		text = curl_easy_strerror(result);
+	strlcpy(call->error, text, sizeof(call->error));
+}
+
+/* Takes a finished transfer out of libcurl and notes what happened. */
+static void
+finish(ImHttp *http, Transfer *transfer, CURLcode result)
+{
+	ImHttpCall *call = &transfer->call;
+	long		status = 0;
+	long		connects = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
+	curl_multi_remove_handle(http->multi, transfer->easy);
+	transfer->in_flight = false;
+	http->in_flight--;
+
+	call->status = (int) status;
+	call->connected = connects > 0;
+	call->elapsed_us = now_us() - transfer->started_us;
+	call->reply[call->reply_len] = '\0';
+	call->failure = failure_code(transfer, result);
+	if (call->failure != 0)
+		describe_failure(transfer, result);
+}
+
+ImHttpCall *
+im_http_next(ImHttp *http)
+{
+	Transfer   *transfer = NULL;
+	CURLMsg    *message;
+	sigset_t	saved;
+	int			left;
+
+	enter_curl(&saved);
+	while ((message = curl_multi_info_read(http->multi, &left)) != NULL)
+	{
+		CURLcode	result = message->data.result;
+
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &transfer);
+		finish(http, transfer, result);
+		break;
+	}
+	leave_curl(&saved);
+	return transfer != NULL ? &transfer->call : NULL;
+}
+
+void
+im_http_close(ImHttp *http, ImHttpCall *call)
+{
+	Transfer   *transfer = (Transfer *) call;
+
+	transfer->next_free = http->free;
+	http->free = transfer;
+}
+
+int
+im_http_in_flight(const ImHttp *http)
+{
+	return http->in_flight;
+}
+
+void
+im_http_abandon(ImHttp *http)
+{
+	sigset_t	saved;
+
+	enter_curl(&saved);
+	for (Transfer *transfer = http->all; transfer != NULL; transfer = transfer->next_all)
+	{
+		if (!transfer->in_flight)
+			continue;
+		curl_multi_remove_handle(http->multi, transfer->easy);
+		transfer->in_flight = false;
+		http->in_flight--;
+		im_http_close(http, &transfer->call);
+	}
+	http->running = 0;
+	leave_curl(&saved);
+}
+
+const char *
+im_http_version(void)
+{
+	return curl_version();
+}

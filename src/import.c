@@ -1,0 +1,440 @@
+/*
+ * import.c
+ *	  im_import_group(record): one group now, in the caller's session.
+ *
+ * A plain record is sent from here, beside the worker and within the same
+ * rate limit.  This is the one place where a transaction is open during the
+ * network: it is the caller's, who asked for it.  It may still be rolled back
+ * while the group stays, so a refusal is an answer and not an ERROR: earlier
+ * groups of the same statement exist already.
+ *
+ * A record that carries an outbox row's id and row_key is that row.  It is
+ * not sent from here: the database's one sender is asked to take it first.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+
+#include "app.h"
+#include "compat.h"
+#include "errcodes.h"
+#include "functions.h"
+#include "group.h"
+#include "outbox.h"
+#include "sender.h"
+#include "shared.h"
+
+PG_FUNCTION_INFO_V1(im_sql_import_group);
+
+#define MS					INT64_C(1000)
+#define SEC					INT64_C(1000000)
+#define POLL_MS				500
+#define WORKER_PATIENCE		(20 * SEC)	/* for a worker to take a request */
+
+/* The service's reply, or what stands for one. */
+typedef struct Answer
+{
+	int32		code;
+	const char *info;			/* server encoding */
+	const char *group_id;		/* or NULL */
+} Answer;
+
+/* ------------------------------------------------------------------------
+ * The answer
+ */
+
+/* Adds a key to an object under construction. */
+static void
+push_key(JsonbParseState **state, const char *key)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, key);
+	value.val.string.len = strlen(key);
+	pushJsonbValue(state, WJB_KEY, &value);
+}
+
+/* Adds a string member. */
+static void
+push_text(JsonbParseState **state, const char *key, const char *text)
+{
+	JsonbValue	value;
+
+	push_key(state, key);
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, text);
+	value.val.string.len = strlen(text);
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+/* The answer as jsonb, in the members of the service's reply. */
+static Jsonb *
+answer_jsonb(const Answer *answer)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	value;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_text(&state, "ActionStatus", answer->code == 0 ? "OK" : "FAIL");
+	push_text(&state, "ErrorInfo", answer->info ? answer->info : "");
+	push_key(&state, "ErrorCode");
+	value.type = jbvNumeric;
+	value.val.numeric = int64_to_numeric(answer->code);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	if (answer->group_id != NULL && answer->group_id[0] != '\0')
+		push_text(&state, "GroupId", answer->group_id);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* ------------------------------------------------------------------------
+ * A plain record
+ */
+
+/* This session's sender, kept with its connections for the next call. */
+static ImSender *
+session_sender(ImSlot *slot)
+{
+	static ImSender *sender = NULL;
+	ImProblem	problem = {0};
+
+	if (sender == NULL)
+		sender = im_sender_create(AllocSetContextCreate(TopMemoryContext, "im_import session",
+														ALLOCSET_DEFAULT_SIZES),
+								  slot, false);
+	im_sender_abandon(sender);
+	if (!im_sender_configure(sender, &problem))
+		im_app_raise(&problem);
+	return sender;
+}
+
+/* Sends one call and waits for its verdict, as interruptible as any query. */
+static void
+exchange(ImSender *sender, ImCall *call)
+{
+	im_sender_add(sender, call, true);
+	for (;;)
+	{
+		int64		wait;
+
+		CHECK_FOR_INTERRUPTS();
+		wait = im_sender_pump(sender, 1);
+		im_sender_wait(sender, wait >= 0 ? (long) ((wait + MS - 1) / MS) : POLL_MS);
+		if (im_sender_next(sender) != NULL)
+			return;
+		ResetLatch(MyLatch);
+	}
+}
+
+/* What the limiter must learn from a verdict. */
+static void
+note_verdict(ImSlot *slot, const ImCall *call)
+{
+	if (call->verdict.outcome != IM_OUT_SLOW && call->verdict.outcome != IM_OUT_QUOTA)
+		return;
+	im_slot_lock(slot);
+	im_limiter_slow(&slot->limiter, im_now_us());
+	im_slot_unlock(slot);
+}
+
+/* Words for a call of which the service said nothing that could be read. */
+static char *
+explain(const ImCall *call)
+{
+	const ImErrorCode *entry = im_error_find(call->verdict.code);
+
+	return psprintf("%s%s%s%s", entry->meaning, call->reply.info[0] ? ": " : "",
+					im_outbox_text(call->reply.info),
+					call->verdict.outcome == IM_OUT_UNKNOWN ?
+					"; the group may exist" : "; the group was not created");
+}
+
+/* The verdict as an answer. */
+static Jsonb *
+answer_of_call(const ImCall *call)
+{
+	Answer		answer = {.code = call->verdict.code};
+
+	if (call->verdict.code < 0)
+	{
+		answer.info = explain(call);
+		answer.group_id = im_outbox_text(call->group_id);
+	}
+	else
+	{
+		answer.info = im_outbox_text(call->reply.info);
+		answer.group_id = call->reply.group_id[0] || call->verdict.code != 0 ?
+			call->reply.group_id : call->group_id;
+	}
+	return answer_jsonb(&answer);
+}
+
+/* Imports a record that is no outbox row. */
+static Jsonb *
+import_record(ImSlot *slot, const ImRecord *record)
+{
+	static ImCall call;			/* outlives an ERROR, as libcurl's use of it may */
+	ImSender   *sender = session_sender(slot);
+	ImGroup		group;
+
+	memset(&call, 0, sizeof(call));
+	call.request = -1;
+	call.op = IM_OP_IMPORT_GROUP;
+	im_group_encode(record->map, record->desc, record->values, record->nulls, NULL,
+					im_sender_app(sender)->text_limits, false, &group);
+	if (group.problems != NIL)
+	{
+		Answer		answer = {group.problem_code, im_group_problem_text(&group), NULL};
+
+		return answer_jsonb(&answer);
+	}
+	strlcpy(call.group_id, group.group_id, sizeof(call.group_id));
+	call.row.id_kind = group.group_id[0] ? IM_ID_OWN : IM_ID_ASSIGNED;
+	call.body = group.body.data;
+	call.body_len = group.body.len;
+
+	exchange(sender, &call);
+
+	/* An old signature, and an id of its own: safe to send once more. */
+	if (call.verdict.outcome == IM_OUT_RESIGN && call.row.id_kind == IM_ID_OWN)
+		exchange(session_sender(slot), &call);
+	note_verdict(slot, &call);
+	return answer_of_call(&call);
+}
+
+/* ------------------------------------------------------------------------
+ * An outbox row
+ */
+
+/* A request of ours in the slot, so that an ERROR can withdraw it. */
+typedef struct Asking
+{
+	ImSlot	   *slot;
+	int			request;
+	uint32		ticket;
+} Asking;
+
+/* Gives the request back, whatever became of it. */
+static void
+withdraw(int code, Datum arg)
+{
+	Asking	   *asking = (Asking *) DatumGetPointer(arg);
+	ImRequest  *request = &asking->slot->requests[asking->request];
+
+	im_slot_lock(asking->slot);
+	if (request->ticket == asking->ticket)
+	{
+		request->asker = -1;
+		if (request->state != IM_REQUEST_TAKEN)
+			request->state = IM_REQUEST_FREE;
+	}
+	im_slot_unlock(asking->slot);
+}
+
+/* Puts a request into the slot; false if all places are taken. */
+static bool
+place_request(Asking *asking, int64 id, const unsigned char *row_key)
+{
+	ImSlot	   *slot = asking->slot;
+	bool		placed = false;
+
+	im_slot_lock(slot);
+	for (int i = 0; i < IM_REQUESTS && !placed; i++)
+	{
+		ImRequest  *request = &slot->requests[i];
+
+		if (request->state != IM_REQUEST_FREE)
+			continue;
+		request->state = IM_REQUEST_ASKED;
+		request->asker = im_my_proc_number();
+		request->ticket = ++slot->next_ticket;
+		request->id = id;
+		memcpy(request->row_key, row_key, sizeof(request->row_key));
+		asking->request = i;
+		asking->ticket = request->ticket;
+		placed = true;
+	}
+	im_slot_unlock(slot);
+	return placed;
+}
+
+/* Sleeps until the latch is set, or a moment has passed. */
+static void
+nap(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MS,
+					 im_wait_event_sender());
+	ResetLatch(MyLatch);
+}
+
+/* Nobody takes the request: no worker, or no room for one. */
+static void
+raise_if_nobody_comes(const Asking *asking, int64 since)
+{
+	if (im_now_us() - since < WORKER_PATIENCE)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CANNOT_CONNECT_NOW),
+			 errmsg("no worker took the outbox row"),
+			 asking->slot->no_start ?
+			 errhint("Raise max_worker_processes: the server has no room for a background worker.") :
+			 errhint("See im_import_status and the server log.")));
+}
+
+/* Waits until the sender has answered; the result is copied to *answer. */
+static void
+await_answer(const Asking *asking, ImRequest *answer)
+{
+	ImRequest  *request = &asking->slot->requests[asking->request];
+	int64		since = im_now_us();
+
+	for (;;)
+	{
+		im_slot_lock(asking->slot);
+		memcpy(answer, request, sizeof(*answer));
+		im_slot_unlock(asking->slot);
+		if (answer->state == IM_REQUEST_DONE)
+			return;
+		if (answer->state == IM_REQUEST_ASKED)
+			raise_if_nobody_comes(asking, since);
+		nap();
+	}
+}
+
+/* Asks the database's sender to send this row now. */
+static void
+ask_sender(ImSlot *slot, int64 id, const unsigned char *row_key, ImRequest *answer)
+{
+	Asking		asking = {.slot = slot};
+
+	while (!place_request(&asking, id, row_key))
+		nap();
+	PG_ENSURE_ERROR_CLEANUP(withdraw, PointerGetDatum(&asking));
+	{
+		im_ring(slot);
+		await_answer(&asking, answer);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(withdraw, PointerGetDatum(&asking));
+	withdraw(0, PointerGetDatum(&asking));
+}
+
+/* The row as this transaction sees it; raises if it cannot be handed over. */
+static void
+read_row(int64 id, const unsigned char *row_key, ImOutboxRow *row)
+{
+	ImOutbox   *outbox = im_outbox_get();
+	ImRights	saved;
+	bool		found = false;
+
+	if (im_outbox_look(outbox) == IM_INSTALLED)
+	{
+		im_outbox_enter(&saved);
+		found = im_outbox_row(outbox, id, row_key, row);
+		im_outbox_leave(&saved);
+	}
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("there is no outbox row %lld with this row_key", (long long) id),
+				 errhint("A record with columns id and row_key is taken for that row; leave them out to import a group of your own.")));
+	if (row->uncommitted)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("outbox row %lld was written by the current transaction", (long long) id),
+				 errhint("Commit first: the worker sends only committed rows.")));
+	if (row->status == IM_SENDING)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("outbox row %lld is being sent", (long long) id),
+				 errhint("Wait for its outcome in the table.")));
+}
+
+/* Turns the sender's answer into ours. */
+static Jsonb *
+answer_of_request(int64 id, const ImRequest *request)
+{
+	Answer		answer = {.code = request->code};
+
+	if (request->result == IM_RESULT_NOT_CLAIMABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("outbox row %lld could not be taken", (long long) id),
+				 errhint("It is locked, in flight, no longer pending, or came from another database.")));
+	if (request->result == IM_RESULT_STOPPED)
+		ereport(ERROR,
+				(errcode(ERRCODE_CANNOT_CONNECT_NOW),
+				 errmsg("outbox row %lld cannot be sent now: %s", (long long) id, request->info),
+				 errhint("See im_import_status.")));
+	if (request->status == IM_IMPORTED)
+		answer.code = 0;
+	else if (answer.code == 0)
+		answer.code = IM_CODE_NOT_SENT;
+	answer.info = request->status == IM_IMPORTED ? "" : request->info;
+	if (request->status == IM_PENDING)
+		answer.info = psprintf("%s%sthe row stays pending and will be sent again",
+							   request->info, request->info[0] ? "; " : "");
+	answer.group_id = request->group_id;
+	return answer_jsonb(&answer);
+}
+
+/* Imports an outbox row through the worker. */
+static Jsonb *
+import_row(ImSlot *slot, int64 id, const unsigned char *row_key)
+{
+	ImOutboxRow row;
+	ImRequest	request;
+
+	read_row(id, row_key, &row);
+	if (row.status != IM_PENDING)
+	{
+		Answer		answer = {row.code, row.info, row.group_id};
+
+		return answer_jsonb(&answer);
+	}
+	ask_sender(slot, id, row_key, &request);
+	return answer_of_request(id, &request);
+}
+
+/* ------------------------------------------------------------------------ */
+
+/* Where this must not be called: a group cannot be rolled back. */
+static void
+check_context(void)
+{
+	PreventCommandDuringRecovery("im_import_group()");
+	if (InSecurityRestrictedOperation())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot call im_import_group() within a security-restricted operation"),
+				 errhint("Call it in a statement of its own, not in an index, a view that is refreshed, or the like.")));
+	im_shared_require();
+}
+
+/* im_import_group(record) returns jsonb */
+Datum
+im_sql_import_group(PG_FUNCTION_ARGS)
+{
+	const unsigned char *row_key;
+	ImRecord   *record;
+	ImSlot	   *slot;
+	int64		id;
+
+	check_context();
+	record = im_record_arg(fcinfo, 0);
+	slot = im_slot_mine();
+	if (slot == NULL)
+		im_shared_full();
+	if (im_record_is_row(record, &id, &row_key))
+		PG_RETURN_JSONB_P(import_row(slot, id, row_key));
+	PG_RETURN_JSONB_P(import_record(slot, record));
+}

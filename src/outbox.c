@@ -1,0 +1,1220 @@
+/*
+ * outbox.c
+ *	  The outbox seen from C: all SQL on it.
+ *
+ * Two rules hold for every statement here.  None may wait for a person: rows
+ * are taken with SKIP LOCKED after a conditional lock of the table, and what
+ * cannot be had now is left for later.  And none may be planned into a scan
+ * of the table, which grows to millions of rows: the statements go through
+ * the partial indexes, and the worker plans with sequential scans and hash
+ * joins disabled (see im_outbox_settings in worker.c).
+ *
+ * New rows are found by id above a watermark, because the index entries of
+ * rows that were just claimed stay behind dead until a vacuum, or as long as
+ * somebody holds an old snapshot.
+ *
+ * Must not know: HTTP, signatures, shared memory.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "group.h"
+#include "outbox.h"
+#include "protocol.h"
+
+#define TABLE_NAME			"im_group_outbox"
+#define KNOWN_VERSION		"1.0"
+#define MAX_PARAMS			12
+
+/* The statements, one line each; see statements[]. */
+typedef enum StatementId
+{
+	ST_CLAIM_NEW,
+	ST_CLAIM_DUE,
+	ST_CLAIM_ASKED,
+	ST_MARK,
+	ST_LOCKABLE,
+	ST_EXISTING,
+	ST_SETTLE,
+	ST_COUNT_DAY,
+	ST_RECOVER,
+	ST_ANY_DEAD,
+	ST_CAP_DUE,
+	ST_NEXT_DUE,
+	ST_HAS_OPEN,
+	ST_ADOPT,
+	ST_COUNT,
+	ST_FOREIGN,
+	ST_OLDEST,
+	ST_CONTROL,
+	ST_CONTROL_NEW,
+	ST_CONTROL_TIMELINE,
+	ST_CONTROL_PAUSE,
+	ST_RETRY,
+	ST_RESOLVE,
+	ST_ROW,
+	NSTATEMENTS
+} StatementId;
+
+typedef struct Statement
+{
+	const char *sql;			/* %1$s is the extension's schema, quoted */
+	int			nargs;
+	Oid			argtypes[MAX_PARAMS];
+} Statement;
+
+/* What a claim reads of a row: the record by its own names, and what is ours. */
+#define CLAIM_COLUMNS \
+	"id, attempts, maybe_sent_at, row_key, group_id, type, name, owner_account, " \
+	"introduction, notification, face_url, max_member_count, apply_join_option, " \
+	"app_defined_data, create_time, support_topic"
+#define OUTBOX	"%1$s." TABLE_NAME
+
+/* Where ours stand in CLAIM_COLUMNS. */
+enum
+{
+	COL_ID, COL_ATTEMPTS, COL_MAYBE_SENT_AT, COL_ROW_KEY, COL_GROUP_ID
+};
+
+static const Statement statements[NSTATEMENTS] = {
+	[ST_CLAIM_NEW] = {
+		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
+		" WHERE origin = $1 AND id > $2 AND status = 'pending' AND due_at IS NULL"
+		" ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED",
+	3, {INT8OID, INT8OID, INT8OID}},
+	[ST_CLAIM_DUE] = {
+		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
+		" WHERE origin = $1 AND due_at <= pg_catalog.now()"
+		" AND status = 'pending' AND due_at IS NOT NULL"
+		" ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED",
+	2, {INT8OID, INT8OID}},
+	[ST_CLAIM_ASKED] = {
+		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
+		" WHERE id = $2 AND row_key = $3 AND origin = $1 AND status = 'pending'"
+		" FOR UPDATE SKIP LOCKED",
+	3, {INT8OID, INT8OID, UUIDOID}},
+	[ST_MARK] = {
+		"UPDATE " OUTBOX " o SET status = 'sending', attempts = o.attempts + 1,"
+		" group_id = v.group_id, claim = $4, sent_at = pg_catalog.now(), due_at = NULL,"
+		" maybe_sent_at = CASE WHEN v.sends THEN pg_catalog.now() ELSE o.maybe_sent_at END"
+		" FROM pg_catalog.unnest($1::bigint[], $2::text[], $3::boolean[]) AS v (id, group_id, sends)"
+		" WHERE o.id = v.id",
+	4, {INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID, INT8OID}},
+	[ST_LOCKABLE] = {
+		"SELECT id FROM " OUTBOX " WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED",
+	1, {INT8ARRAYOID}},
+	[ST_EXISTING] = {
+		"SELECT id FROM " OUTBOX " WHERE id = ANY ($1)",
+	1, {INT8ARRAYOID}},
+	[ST_SETTLE] = {
+		"UPDATE " OUTBOX " o SET status = v.status, attempts = v.attempts,"
+		" group_id = COALESCE(v.group_id, o.group_id),"
+		" error_code = CASE WHEN v.status = 'imported' THEN NULL ELSE COALESCE(v.code, o.error_code) END,"
+		" error_info = CASE WHEN v.status = 'imported' THEN NULL ELSE COALESCE(v.info, o.error_info) END,"
+		" due_at = v.due_at, maybe_sent_at = v.maybe_sent_at, claim = NULL,"
+		" settled_at = CASE WHEN v.status = 'pending' THEN NULL ELSE pg_catalog.now() END"
+		" FROM pg_catalog.unnest($1::bigint[], $2::bigint[], $3::text[], $4::integer[], $5::text[],"
+		" $6::integer[], $7::text[], $8::timestamptz[], $9::timestamptz[])"
+		" AS v (id, claim, status, attempts, group_id, code, info, due_at, maybe_sent_at)"
+		" WHERE o.id = v.id AND o.claim IS NOT DISTINCT FROM v.claim",
+	9, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
+	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}},
+	[ST_COUNT_DAY] = {
+		"INSERT INTO %1$s.im_import_days AS d (origin, day, groups)"
+		" VALUES ($1, (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date, $2)"
+		" ON CONFLICT (origin, day) DO UPDATE SET groups = d.groups + EXCLUDED.groups",
+	2, {INT8OID, INT8OID}},
+	[ST_RECOVER] = {
+		"UPDATE " OUTBOX " SET status = $3, maybe_sent_at = pg_catalog.now(), claim = NULL,"
+		" due_at = CASE WHEN $3 = 'pending' THEN pg_catalog.now() END,"
+		" settled_at = CASE WHEN $3 = 'pending' THEN NULL ELSE pg_catalog.now() END,"
+		" error_code = $4, error_info = $5"
+		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
+		" WHERE status = 'sending' AND origin = $1 AND (group_id IS NULL) = $2"
+		" AND NOT id = ANY ($6) FOR UPDATE SKIP LOCKED))",
+	6, {INT8OID, BOOLOID, TEXTOID, INT4OID, TEXTOID, INT8ARRAYOID}},
+	[ST_ANY_DEAD] = {
+		"SELECT FROM " OUTBOX
+		" WHERE status = 'sending' AND origin = $1 AND NOT id = ANY ($2) LIMIT 1",
+	2, {INT8OID, INT8ARRAYOID}},
+	[ST_CAP_DUE] = {
+		"UPDATE " OUTBOX " SET due_at = pg_catalog.now()"
+		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
+		" WHERE origin = $1 AND status = 'pending' AND due_at IS NOT NULL"
+		" AND due_at > pg_catalog.now() + '10 minutes'::pg_catalog.interval FOR UPDATE SKIP LOCKED))",
+	1, {INT8OID}},
+	[ST_NEXT_DUE] = {
+		"SELECT due_at FROM " OUTBOX
+		" WHERE origin = $1 AND status = 'pending' AND due_at IS NOT NULL"
+		" ORDER BY due_at LIMIT 1",
+	1, {INT8OID}},
+	[ST_HAS_OPEN] = {
+		"SELECT FROM " OUTBOX " WHERE origin = $1 AND status = 'pending' AND due_at IS NULL"
+		" UNION ALL SELECT FROM " OUTBOX " WHERE origin = $1 AND status = 'pending' AND due_at IS NOT NULL"
+		" UNION ALL SELECT FROM " OUTBOX " WHERE status = 'sending' AND origin = $1 LIMIT 1",
+	1, {INT8OID}},
+	[ST_ADOPT] = {
+		"UPDATE " OUTBOX " SET origin = $1, status = $5, attempts = 0, claim = NULL,"
+		" maybe_sent_at = pg_catalog.now(), due_at = NULL, error_code = $6, error_info = $7,"
+		" settled_at = CASE WHEN $5 = 'pending' THEN NULL ELSE pg_catalog.now() END"
+		" WHERE status IN ('pending', 'sending')"
+		" AND ((origin <> $1 AND $2) OR (origin = $1 AND $3))"
+		" AND (group_id IS NULL AND $8) = $4",
+	8, {INT8OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, INT4OID, TEXTOID, BOOLOID}},
+	[ST_COUNT] = {
+		"SELECT status, pg_catalog.count(*) FROM " OUTBOX " GROUP BY status",
+	0, {0}},
+	[ST_FOREIGN] = {
+		"SELECT pg_catalog.count(*) FROM " OUTBOX
+		" WHERE origin <> $1 AND status IN ('pending', 'sending')",
+	1, {INT8OID}},
+	[ST_OLDEST] = {
+		"SELECT enqueued_at FROM " OUTBOX
+		" WHERE origin = $1 AND status = 'pending' AND due_at IS NULL ORDER BY id LIMIT 1",
+	1, {INT8OID}},
+	[ST_CONTROL] = {
+		"SELECT timeline, paused_at, paused_by, pause_reason,"
+		" (SELECT groups FROM %1$s.im_import_days d WHERE d.origin = $1"
+		" AND d.day = (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date)"
+		" FROM %1$s.im_import_control WHERE origin = $1",
+	1, {INT8OID}},
+	[ST_CONTROL_NEW] = {
+		"INSERT INTO %1$s.im_import_control (origin, timeline) VALUES ($1, $2)"
+		" ON CONFLICT (origin) DO NOTHING",
+	2, {INT8OID, INT8OID}},
+	[ST_CONTROL_TIMELINE] = {
+		"UPDATE %1$s.im_import_control SET timeline = $2 WHERE origin = $1",
+	2, {INT8OID, INT8OID}},
+	[ST_CONTROL_PAUSE] = {
+		"UPDATE %1$s.im_import_control SET paused_at = CASE WHEN $2 THEN pg_catalog.now() END,"
+		" paused_by = CASE WHEN $2 THEN $3 END, pause_reason = CASE WHEN $2 THEN $4 END"
+		" WHERE origin = $1",
+	4, {INT8OID, BOOLOID, TEXTOID, TEXTOID}},
+	[ST_RETRY] = {
+		"UPDATE " OUTBOX " SET status = 'pending'"
+		" WHERE status IN ('failed', 'invalid') AND origin = $1"
+		" AND ($2 IS NULL OR error_code = $2) AND ($3 IS NULL OR status = $3)",
+	3, {INT8OID, INT4OID, TEXTOID}},
+	[ST_RESOLVE] = {
+		"UPDATE " OUTBOX " SET status = $2, group_id = COALESCE($3, group_id),"
+		" maybe_sent_at = NULL, claim = NULL, attempts = 0, due_at = NULL,"
+		" error_code = NULL, error_info = NULL,"
+		" settled_at = CASE WHEN $2 <> 'pending' THEN pg_catalog.now() END"
+		" WHERE id = $1 AND status = 'in_doubt'",
+	3, {INT8OID, TEXTOID, TEXTOID}},
+	[ST_ROW] = {
+		"SELECT status, group_id, error_code, error_info, xmin FROM " OUTBOX
+		" WHERE id = $1 AND row_key = $2",
+	2, {INT8OID, UUIDOID}},
+};
+
+struct ImOutbox
+{
+	ImInstalled installed;		/* as of the last look */
+	Oid			schema;			/* of the extension; plans are for it */
+	Oid			relid;
+	Oid			owner;
+	SPIPlanPtr	plans[NSTATEMENTS];
+	int64		watermark;		/* no new row at or below it, as far as seen */
+	ImGroupMap *map;			/* of CLAIM_COLUMNS */
+	MemoryContext map_ctx;
+};
+
+int64
+im_origin(void)
+{
+	static int64 origin = 0;
+
+	if (origin == 0)
+	{
+		uint64		parts[2] = {GetSystemIdentifier(), MyDatabaseId};
+
+		origin = (int64) hash_bytes_extended((unsigned char *) parts, sizeof(parts), 0);
+	}
+	return origin;
+}
+
+ImOutbox *
+im_outbox_get(void)
+{
+	static ImOutbox *outbox = NULL;
+
+	if (outbox == NULL)
+		outbox = MemoryContextAllocZero(TopMemoryContext, sizeof(ImOutbox));
+	return outbox;
+}
+
+/* Forgets plans and positions: the extension is new, or was moved. */
+static void
+forget(ImOutbox *outbox)
+{
+	for (int i = 0; i < NSTATEMENTS; i++)
+	{
+		if (outbox->plans[i] != NULL)
+			SPI_freeplan(outbox->plans[i]);
+		outbox->plans[i] = NULL;
+	}
+	outbox->watermark = 0;
+}
+
+/* The extension's row: schema, owner and version; false if there is none. */
+static bool
+read_extension(Oid *schema, Oid *owner, bool *known)
+{
+	Oid			extension = get_extension_oid("im_import", true);
+	Relation	rel;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found;
+
+	if (!OidIsValid(extension))
+		return false;
+	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+	{
+		Form_pg_extension form = (Form_pg_extension) GETSTRUCT(tuple);
+		bool		isnull;
+		Datum		version = heap_getattr(tuple, Anum_pg_extension_extversion,
+										   RelationGetDescr(rel), &isnull);
+
+		*schema = form->extnamespace;
+		*owner = form->extowner;
+		*known = !isnull && strcmp(TextDatumGetCString(version), KNOWN_VERSION) == 0;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+ImInstalled
+im_outbox_look(ImOutbox *outbox)
+{
+	Oid			schema;
+	Oid			owner;
+	Oid			relid;
+	bool		known;
+
+	outbox->installed = IM_INSTALLED_NOT;
+	if (!read_extension(&schema, &owner, &known))
+		return outbox->installed;
+	relid = get_relname_relid(TABLE_NAME, schema);
+	outbox->installed = known && OidIsValid(relid) ? IM_INSTALLED : IM_INSTALLED_OTHER;
+	if (outbox->installed != IM_INSTALLED)
+		return outbox->installed;
+	if (schema != outbox->schema || relid != outbox->relid)
+		forget(outbox);
+	outbox->schema = schema;
+	outbox->relid = relid;
+	outbox->owner = owner;
+	return outbox->installed;
+}
+
+ImInstalled
+im_outbox_installed(const ImOutbox *outbox)
+{
+	return outbox->installed;
+}
+
+Oid
+im_outbox_schema(const ImOutbox *outbox)
+{
+	return outbox->schema;
+}
+
+void
+im_outbox_enter(ImRights *saved)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	GetUserIdAndSecContext(&saved->user, &saved->context);
+	SetUserIdAndSecContext(im_outbox_get()->owner,
+						   saved->context | SECURITY_RESTRICTED_OPERATION |
+						   SECURITY_LOCAL_USERID_CHANGE);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	/* What is made here is the caller's, not to go with SPI_finish(). */
+	MemoryContextSwitchTo(caller);
+}
+
+void
+im_outbox_leave(const ImRights *saved)
+{
+	SPI_finish();
+	SetUserIdAndSecContext(saved->user, saved->context);
+}
+
+/* The body of im_outbox_run() that may raise. */
+static void
+run_transaction(void (*fn) (void *arg), void *arg)
+{
+	ImOutbox   *outbox = im_outbox_get();
+	MemoryContext caller = CurrentMemoryContext;
+	ImRights	saved;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(caller);
+	if (im_outbox_look(outbox) == IM_INSTALLED)
+	{
+		im_outbox_enter(&saved);
+		fn(arg);
+		im_outbox_leave(&saved);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+}
+
+bool
+im_outbox_run(void (*fn) (void *arg), void *arg, char **failed)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool ok = true;
+
+	PG_TRY();
+	{
+		run_transaction(fn, arg);
+	}
+	PG_CATCH();
+	{
+		/* Cancel nothing here: the outcomes in memory must survive. */
+		HOLD_INTERRUPTS();
+		MemoryContextSwitchTo(caller);
+		if (failed != NULL)
+		{
+			ErrorData  *edata = CopyErrorData();
+
+			*failed = pstrdup(edata->message ? edata->message : "unknown error");
+			FreeErrorData(edata);
+		}
+		EmitErrorReport();
+		AbortCurrentTransaction();
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+		ok = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	return ok;
+}
+
+bool
+im_outbox_try_lock(ImOutbox *outbox)
+{
+	return ConditionalLockRelationOid(outbox->relid, RowExclusiveLock);
+}
+
+/* Prepares a statement at its first use. */
+static SPIPlanPtr
+plan_of(ImOutbox *outbox, StatementId id)
+{
+	const Statement *statement = &statements[id];
+	const char *schema;
+	SPIPlanPtr	plan;
+	char	   *sql;
+
+	if (outbox->plans[id] != NULL)
+		return outbox->plans[id];
+	schema = quote_identifier(get_namespace_name(outbox->schema));
+	sql = psprintf(statement->sql, schema);
+	plan = SPI_prepare(sql, statement->nargs, (Oid *) statement->argtypes);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	outbox->plans[id] = plan;
+	return plan;
+}
+
+/* Runs a statement; nulls may be NULL. Returns how many rows it touched. */
+static uint64
+execute(ImOutbox *outbox, StatementId id, Datum *values, const char *nulls, long limit)
+{
+	int			result = SPI_execute_plan(plan_of(outbox, id), values, nulls, false, limit);
+
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+/* Column n (from 1) of row i of the last result. */
+static Datum
+result(uint64 i, int n, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, n, isnull);
+}
+
+/* An array of bigint. */
+static Datum
+int8_array(Datum *values, int n)
+{
+	return PointerGetDatum(construct_array(values, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+char *
+im_outbox_text(const char *utf8)
+{
+	size_t		len = strlen(utf8);
+	size_t		room = len * MAX_CONVERSION_GROWTH + 1;
+	char	   *text = palloc(room);
+	Oid			proc;
+
+	strlcpy(text, utf8, len + 1);
+	if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return text;
+	proc = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
+	if (OidIsValid(proc) &&
+		pg_do_encoding_conversion_buf(proc, PG_UTF8, GetDatabaseEncoding(),
+									  (unsigned char *) unconstify(char *, utf8), (int) len,
+									  (unsigned char *) text, (int) room, true) == (int) len)
+		return text;
+
+	/* What this database cannot spell is shown as question marks. */
+	strlcpy(text, utf8, len + 1);
+	for (char *p = text; *p; p++)
+		if (IS_HIGHBIT_SET(*p))
+			*p = '?';
+	return text;
+}
+
+/* ------------------------------------------------------------------------
+ * Control, fence
+ */
+
+/* Reads the last result, a row of im_import_control. */
+static void
+take_control(ImControl *control)
+{
+	bool		isnull;
+	Datum		value;
+
+	control->fenced = !RecoveryInProgress() &&
+		DatumGetInt64(result(0, 1, &isnull)) != (int64) GetWALInsertionTimeLine();
+	result(0, 2, &isnull);
+	control->paused = !isnull;
+	if (control->paused)
+	{
+		char	   *by = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
+		char	   *why = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4);
+
+		snprintf(control->reason, sizeof(control->reason), "paused by %s%s%s",
+				 by ? by : "somebody", why ? ": " : "", why ? why : "");
+	}
+	value = result(0, 5, &isnull);
+	control->groups_today = isnull ? 0 : DatumGetInt64(value);
+}
+
+void
+im_outbox_control(ImOutbox *outbox, const ImApp *app, ImControl *control)
+{
+	Datum		args[2] = {Int64GetDatum(im_origin()),
+	Int64GetDatum((int64) GetWALInsertionTimeLine())};
+
+	if (!im_outbox_read_control(outbox, control))
+		execute(outbox, ST_CONTROL_NEW, args, NULL, 0);
+	if (control->fenced && app != NULL && app->continue_after_promotion)
+	{
+		im_outbox_adopt(outbox, false, app);
+		control->fenced = false;
+	}
+}
+
+void
+im_outbox_pause(ImOutbox *outbox, bool paused, const char *by, const char *reason)
+{
+	Datum		args[4] = {Int64GetDatum(im_origin()),
+	Int64GetDatum((int64) GetWALInsertionTimeLine())};
+	char		nulls[4] = {' ', ' ', ' ', reason ? ' ' : 'n'};
+
+	execute(outbox, ST_CONTROL_NEW, args, NULL, 0);
+	args[1] = BoolGetDatum(paused);
+	args[2] = CStringGetTextDatum(by);
+	args[3] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
+	execute(outbox, ST_CONTROL_PAUSE, args, nulls, 0);
+}
+
+/* Adopts one kind of open rows; the protocol says what becomes of them. */
+static int64
+adopt_kind(ImOutbox *outbox, ImIdKind id_kind, bool foreign, bool own, bool assigned_ids)
+{
+	ImNext		next;
+	Datum		args[8];
+	char		nulls[8] = "        ";
+
+	im_protocol_adopt(id_kind, 0, &next);
+	args[0] = Int64GetDatum(im_origin());
+	args[1] = BoolGetDatum(foreign);
+	args[2] = BoolGetDatum(own);
+	args[3] = BoolGetDatum(id_kind == IM_ID_ASSIGNED);
+	args[4] = CStringGetTextDatum(im_status_name(next.status));
+	args[5] = Int32GetDatum(IM_CODE_ADOPTED);
+	if (next.reason != NULL)
+		args[6] = CStringGetTextDatum(next.reason);
+	else
+		nulls[5] = nulls[6] = 'n';
+	args[7] = BoolGetDatum(assigned_ids);
+	return (int64) execute(outbox, ST_ADOPT, args, nulls, 0);
+}
+
+int64
+im_outbox_adopt(ImOutbox *outbox, bool foreign, const ImApp *app)
+{
+	Datum		args[2] = {Int64GetDatum(im_origin()),
+	Int64GetDatum((int64) GetWALInsertionTimeLine())};
+	bool		assigned = app != NULL && app->assigned_ids;
+	bool		own = false;
+	bool		isnull;
+	int64		n;
+
+	execute(outbox, ST_CONTROL_NEW, args, NULL, 0);
+	execute(outbox, ST_CONTROL, args, NULL, 1);
+	own = DatumGetInt64(result(0, 1, &isnull)) != DatumGetInt64(args[1]);
+	n = adopt_kind(outbox, IM_ID_OWN, foreign, own, assigned);
+	n += adopt_kind(outbox, IM_ID_ASSIGNED, foreign, own, assigned);
+	execute(outbox, ST_CONTROL_TIMELINE, args, NULL, 0);
+	return n;
+}
+
+/* ------------------------------------------------------------------------
+ * Recovery
+ */
+
+/* Recovers one kind of rows; the protocol says what becomes of them. */
+static void
+recover_kind(ImOutbox *outbox, ImIdKind id_kind, Datum live)
+{
+	ImNext		next;
+	Datum		args[6];
+	char		nulls[6] = "      ";
+
+	im_protocol_recover(id_kind, 1, &next);
+	args[0] = Int64GetDatum(im_origin());
+	args[1] = BoolGetDatum(id_kind == IM_ID_ASSIGNED);
+	args[2] = CStringGetTextDatum(im_status_name(next.status));
+	args[3] = Int32GetDatum(IM_CODE_CRASHED);
+	if (next.reason != NULL)
+		args[4] = CStringGetTextDatum(next.reason);
+	else
+		nulls[4] = 'n';
+	args[5] = live;
+	if (execute(outbox, ST_RECOVER, args, nulls, 0) > 0)
+		ereport(LOG,
+				(errmsg("im_import: recovered " UINT64_FORMAT " rows whose sender had died, now %s",
+						SPI_processed, im_status_name(next.status))));
+}
+
+bool
+im_outbox_recover(ImOutbox *outbox, List *live)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * (list_length(live) + 1));
+	Datum		args[2];
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, live)
+		ids[n++] = Int64GetDatum(((ImCall *) lfirst(lc))->id);
+	args[0] = Int64GetDatum(im_origin());
+	args[1] = int8_array(ids, n);
+
+	recover_kind(outbox, IM_ID_OWN, args[1]);
+	recover_kind(outbox, IM_ID_ASSIGNED, args[1]);
+	execute(outbox, ST_CAP_DUE, args, NULL, 0);
+	return execute(outbox, ST_ANY_DEAD, args, NULL, 1) == 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Claim
+ */
+
+/* Columns of the last claim query, found once. */
+static const ImGroupMap *
+map_of(ImOutbox *outbox, TupleDesc desc)
+{
+	MemoryContext old;
+
+	if (outbox->map == NULL)
+	{
+		outbox->map_ctx = AllocSetContextCreate(TopMemoryContext, "im_import columns",
+												ALLOCSET_SMALL_SIZES);
+		old = MemoryContextSwitchTo(outbox->map_ctx);
+		outbox->map = im_group_map(desc);
+		MemoryContextSwitchTo(old);
+	}
+	return outbox->map;
+}
+
+/* Copies what group has encoded into the call, in the calls' context. */
+static void
+keep_group(ImCall *call, const ImGroup *group, MemoryContext ctx)
+{
+	strlcpy(call->group_id, group->group_id, sizeof(call->group_id));
+	call->body = MemoryContextAlloc(ctx, group->body.len + 1);
+	memcpy(call->body, group->body.data, group->body.len + 1);
+	call->body_len = group->body.len;
+	if (group->problems != NIL)
+	{
+		call->problems = MemoryContextStrdup(ctx, im_group_problem_text(group));
+		call->problem_code = group->problem_code;
+	}
+}
+
+/* Fills a new call's row: what the protocol must know to decide. */
+static void
+keep_row(ImCall *call, const Datum *values, const bool *nulls, const ImApp *app)
+{
+	call->id = DatumGetInt64(values[COL_ID]);
+	call->request = -1;
+	call->op = IM_OP_IMPORT_GROUP;
+	call->row.attempts = DatumGetInt32(values[COL_ATTEMPTS]) + 1;
+	call->row.maybe_sent = !nulls[COL_MAYBE_SENT_AT];
+	if (call->row.maybe_sent)
+	{
+		call->suspect_at = DatumGetTimestampTz(values[COL_MAYBE_SENT_AT]);
+		call->row.suspect_ms = (GetCurrentTimestamp() - call->suspect_at) / 1000;
+	}
+	call->row.id_kind = nulls[COL_GROUP_ID] && app->assigned_ids ? IM_ID_ASSIGNED : IM_ID_OWN;
+}
+
+/* One row of a claim query becomes a call with its first decision. */
+static ImCall *
+make_call(ImOutbox *outbox, ImClaim *claim, HeapTuple tuple, TupleDesc desc)
+{
+	const ImGroupMap *map = map_of(outbox, desc);
+	ImPolicy	policy = {.max_attempts = claim->app->max_attempts};
+	Datum		values[MaxHeapAttributeNumber];
+	bool		nulls[MaxHeapAttributeNumber];
+	char		generated[IM_GROUP_ID_MAX + 1];
+	ImGroup		group;
+	ImCall	   *call = MemoryContextAllocZero(claim->ctx, sizeof(ImCall));
+	bool		generate;
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	keep_row(call, values, nulls, claim->app);
+	generate = nulls[COL_GROUP_ID] && call->row.id_kind == IM_ID_OWN;
+	if (generate)
+		im_group_generate_id(DatumGetUUIDP(values[COL_ROW_KEY])->data,
+							 im_group_is_community(map, desc, values, nulls), generated);
+	im_group_encode(map, desc, values, nulls, generate ? generated : NULL,
+					claim->app->text_limits, false, &group);
+	keep_group(call, &group, claim->ctx);
+	im_protocol_claim(&call->row, call->problems != NULL, &policy, &call->next);
+	return call;
+}
+
+/* Sorts a fresh call: to be sent, to be looked up, or settled here and now. */
+static void
+place_call(ImClaim *claim, ImCall *call)
+{
+	if (call->next.act == IM_ACT_LOOKUP)
+	{
+		call->op = IM_OP_GET_GROUP_INFO;
+		call->row.why = call->next.why;
+		if (call->group_id[0] == '\0')
+		{
+			/* No usable id to ask for: only a person can tell. */
+			ImVerdict	nothing = {.outcome = IM_OUT_UNREADABLE, .answered = true};
+			ImPolicy	last = {.max_attempts = 0};
+
+			im_protocol_judge(&call->row, &nothing, &last, true, 0, &call->next);
+		}
+	}
+	if (call->next.act == IM_ACT_SETTLE)
+		claim->settled = lappend(claim->settled, call);
+	else
+		claim->calls = lappend(claim->calls, call);
+}
+
+/* Makes calls of all rows of the last result. Returns the highest id. */
+static int64
+take_rows(ImOutbox *outbox, ImClaim *claim, int request)
+{
+	SPITupleTable *table = SPI_tuptable;
+	uint64		n = SPI_processed;
+	int64		last = 0;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		ImCall	   *call = make_call(outbox, claim, table->vals[i], table->tupdesc);
+
+		call->request = request;
+		last = Max(last, call->id);
+		place_call(claim, call);
+	}
+	SPI_freetuptable(table);
+	return last;
+}
+
+/* Claims what sessions asked for, each by its own row. */
+static void
+take_asked(ImOutbox *outbox, ImClaim *claim)
+{
+	ListCell   *lc;
+
+	foreach(lc, claim->asked)
+	{
+		ImAsked    *asked = lfirst(lc);
+		pg_uuid_t	key;
+		Datum		args[3];
+
+		memcpy(key.data, asked->row_key, UUID_LEN);
+		args[0] = Int64GetDatum(im_origin());
+		args[1] = Int64GetDatum(asked->id);
+		args[2] = UUIDPGetDatum(&key);
+		execute(outbox, ST_CLAIM_ASKED, args, NULL, 0);
+		take_rows(outbox, claim, asked->request);
+	}
+}
+
+/* Claims in the outbox's own order: due retries, then new rows. */
+static void
+take_next(ImOutbox *outbox, ImClaim *claim)
+{
+	Datum		args[3] = {Int64GetDatum(im_origin())};
+	int			want = claim->want;
+	int64		last;
+
+	args[1] = Int64GetDatum(want);
+	want -= (int) execute(outbox, ST_CLAIM_DUE, args, NULL, 0);
+	take_rows(outbox, claim, -1);
+	if (want <= 0)
+		return;
+
+	if (claim->rescan)
+		outbox->watermark = 0;
+	args[1] = Int64GetDatum(outbox->watermark);
+	args[2] = Int64GetDatum(want);
+	claim->short_scan = execute(outbox, ST_CLAIM_NEW, args, NULL, 0) < (uint64) want;
+	last = take_rows(outbox, claim, -1);
+	if (last > outbox->watermark)
+		outbox->watermark = last;
+}
+
+/* A token that no other claim has. */
+static int64
+new_token(void)
+{
+	int64		token;
+
+	if (!pg_strong_random(&token, sizeof(token)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random claim token")));
+	return token;
+}
+
+/* Writes the claim into the rows: from its commit on they are ours. */
+static void
+mark(ImOutbox *outbox, List *calls)
+{
+	int			n = list_length(calls);
+	Datum	   *ids = palloc(sizeof(Datum) * (n + 1));
+	Datum	   *groups = palloc(sizeof(Datum) * (n + 1));
+	bool	   *no_group = palloc(sizeof(bool) * (n + 1));
+	Datum	   *sends = palloc(sizeof(Datum) * (n + 1));
+	int64		token = new_token();
+	int			lower = 1;
+	Datum		args[4];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		ImCall	   *call = list_nth(calls, i);
+
+		call->claim = token;
+		ids[i] = Int64GetDatum(call->id);
+		no_group[i] = call->group_id[0] == '\0';
+		groups[i] = no_group[i] ? (Datum) 0 : CStringGetTextDatum(im_outbox_text(call->group_id));
+		sends[i] = BoolGetDatum(call->op == IM_OP_IMPORT_GROUP);
+	}
+	args[0] = int8_array(ids, n);
+	args[1] = PointerGetDatum(construct_md_array(groups, no_group, 1, &n, &lower,
+												 TEXTOID, -1, false, TYPALIGN_INT));
+	args[2] = PointerGetDatum(construct_array(sends, n, BOOLOID, 1, true, TYPALIGN_CHAR));
+	args[3] = Int64GetDatum(token);
+	execute(outbox, ST_MARK, args, NULL, 0);
+}
+
+/* ------------------------------------------------------------------------
+ * Settle
+ */
+
+/* One column of the arrays that ST_SETTLE takes. */
+typedef struct Column
+{
+	Datum	   *values;
+	bool	   *nulls;
+} Column;
+
+enum
+{
+	SET_ID, SET_CLAIM, SET_STATUS, SET_ATTEMPTS, SET_GROUP, SET_CODE, SET_INFO, SET_DUE,
+	SET_MAYBE, SET_COLUMNS
+};
+
+/* Code and words for the row; false if what stands there shall stay. */
+static bool
+describe(const ImCall *call, int32 *code, char **info)
+{
+	const ImNext *next = &call->next;
+	const char *said = call->reply.info;
+
+	*code = call->verdict.code;
+	if (call->problems != NULL && call->row.why == IM_WHY_NONE)
+	{
+		*code = call->problem_code;
+		*info = call->problems;
+		return true;
+	}
+	/* A lookup that finds nothing reports the refusal that led to it. */
+	if (call->refusal_code != 0 &&
+		(call->verdict.outcome == IM_OUT_ABSENT || call->verdict.outcome == IM_OUT_UNREADABLE))
+	{
+		*code = call->refusal_code;
+		said = call->refusal_info;
+	}
+	if (*code == 0 && next->reason == NULL)
+		return false;
+	if (next->reason == NULL)
+		*info = im_outbox_text(said);
+	else
+		*info = psprintf("%s%s%s", said[0] ? im_outbox_text(said) : "", said[0] ? "; " : "",
+						 next->reason);
+	return true;
+}
+
+/* Puts one outcome into row i of the arrays. */
+static void
+fill(Column *columns, int i, const ImCall *call)
+{
+	const ImNext *next = &call->next;
+	int32		code;
+	char	   *info = NULL;
+	bool		says = describe(call, &code, &info);
+	bool		assigned = next->status == IM_IMPORTED && call->row.id_kind == IM_ID_ASSIGNED;
+
+	for (int c = 0; c < SET_COLUMNS; c++)
+		columns[c].nulls[i] = false;
+	columns[SET_ID].values[i] = Int64GetDatum(call->id);
+	columns[SET_CLAIM].values[i] = Int64GetDatum(call->claim);
+	columns[SET_CLAIM].nulls[i] = call->claim == 0;
+	columns[SET_STATUS].values[i] = CStringGetTextDatum(im_status_name(next->status));
+	columns[SET_ATTEMPTS].values[i] = Int32GetDatum(next->attempts);
+	columns[SET_GROUP].nulls[i] = !assigned;
+	if (assigned)
+		columns[SET_GROUP].values[i] = CStringGetTextDatum(im_outbox_text(call->reply.group_id));
+	columns[SET_CODE].nulls[i] = !says || code == 0;
+	columns[SET_CODE].values[i] = Int32GetDatum(code);
+	columns[SET_INFO].nulls[i] = !says;
+	if (says)
+		columns[SET_INFO].values[i] = CStringGetTextDatum(info);
+	columns[SET_DUE].nulls[i] = next->status != IM_PENDING;
+	columns[SET_DUE].values[i] = TimestampTzGetDatum(call->judged_at + next->delay_ms * 1000);
+	columns[SET_MAYBE].nulls[i] = !next->maybe_sent;
+	columns[SET_MAYBE].values[i] = TimestampTzGetDatum(next->suspect_now ? call->judged_at
+													   : call->suspect_at);
+}
+
+/* The arrays as arguments of ST_SETTLE. */
+static void
+write_rows(ImOutbox *outbox, List *calls)
+{
+	static const Oid types[SET_COLUMNS] = {INT8OID, INT8OID, TEXTOID, INT4OID, TEXTOID,
+	INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Column		columns[SET_COLUMNS];
+	Datum		args[SET_COLUMNS];
+	int			n = list_length(calls);
+	int			lower = 1;
+
+	for (int c = 0; c < SET_COLUMNS; c++)
+	{
+		columns[c].values = palloc0(sizeof(Datum) * n);
+		columns[c].nulls = palloc(sizeof(bool) * n);
+	}
+	for (int i = 0; i < n; i++)
+		fill(columns, i, list_nth(calls, i));
+	for (int c = 0; c < SET_COLUMNS; c++)
+	{
+		int16		len;
+		bool		byval;
+		char		align;
+
+		get_typlenbyvalalign(types[c], &len, &byval, &align);
+		args[c] = PointerGetDatum(construct_md_array(columns[c].values, columns[c].nulls, 1, &n,
+													 &lower, types[c], len, byval, align));
+	}
+	execute(outbox, ST_SETTLE, args, NULL, 0);
+}
+
+/* How many of these outcomes created a group, for the budget of the day. */
+static void
+count_created(ImOutbox *outbox, List *calls)
+{
+	Datum		args[2];
+	int64		created = 0;
+	ListCell   *lc;
+
+	foreach(lc, calls)
+	{
+		ImCall	   *call = lfirst(lc);
+
+		created += call->next.status == IM_IMPORTED && call->verdict.outcome == IM_OUT_DONE;
+	}
+	if (created == 0)
+		return;
+	args[0] = Int64GetDatum(im_origin());
+	args[1] = Int64GetDatum(created);
+	execute(outbox, ST_COUNT_DAY, args, NULL, 0);
+}
+
+/* Compares ids for qsort and bsearch. */
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* The ids that a statement with an array of ids returns, sorted. */
+static int64 *
+select_ids(ImOutbox *outbox, StatementId statement, List *calls, int *n)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * (list_length(calls) + 1));
+	int64	   *found;
+	Datum		arg;
+	bool		isnull;
+	ListCell   *lc;
+
+	*n = 0;
+	foreach(lc, calls)
+		ids[(*n)++] = Int64GetDatum(((ImCall *) lfirst(lc))->id);
+	arg = int8_array(ids, *n);
+	*n = (int) execute(outbox, statement, &arg, NULL, 0);
+	found = palloc(sizeof(int64) * (*n + 1));
+	for (int i = 0; i < *n; i++)
+		found[i] = DatumGetInt64(result(i, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	qsort(found, *n, sizeof(int64), compare_ids);
+	return found;
+}
+
+/* Splits calls by whether their id is among ids. */
+static void
+split(List *calls, const int64 *ids, int n, List **in, List **out)
+{
+	ListCell   *lc;
+
+	foreach(lc, calls)
+	{
+		ImCall	   *call = lfirst(lc);
+
+		if (bsearch(&call->id, ids, n, sizeof(int64), compare_ids) != NULL)
+			*in = lappend(*in, call);
+		else
+			*out = lappend(*out, call);
+	}
+}
+
+void
+im_outbox_settle(ImOutbox *outbox, List **calls, List **done)
+{
+	List	   *mine = NIL;
+	List	   *missing = NIL;
+	List	   *locked = NIL;
+	List	   *gone = NIL;
+	int64	   *ids;
+	int			n;
+
+	if (*calls == NIL)
+		return;
+	ids = select_ids(outbox, ST_LOCKABLE, *calls, &n);
+	split(*calls, ids, n, &mine, &missing);
+	if (mine != NIL)
+	{
+		write_rows(outbox, mine);
+		count_created(outbox, mine);
+	}
+	if (missing != NIL)
+	{
+		ids = select_ids(outbox, ST_EXISTING, missing, &n);
+		split(missing, ids, n, &locked, &gone);
+	}
+	if (gone != NIL)
+		ereport(LOG,
+				(errmsg("im_import: %d outbox rows were deleted while they were being sent",
+						list_length(gone))));
+	*calls = locked;
+	*done = list_concat(list_concat(*done, mine), gone);
+}
+
+/*
+ * Writes what a claim has decided since the last time: rows that end here,
+ * and rows that are ours now.
+ */
+static void
+write_claim(ImOutbox *outbox, ImClaim *claim)
+{
+	List	   *settled = list_copy_tail(claim->settled, claim->nsettled);
+	ListCell   *lc;
+
+	mark(outbox, list_copy_tail(claim->calls, claim->ncalls));
+	foreach(lc, settled)
+		((ImCall *) lfirst(lc))->judged_at = GetCurrentTimestamp();
+	if (settled != NIL)
+		write_rows(outbox, settled);
+	claim->ncalls = list_length(claim->calls);
+	claim->nsettled = list_length(claim->settled);
+}
+
+void
+im_outbox_claim(ImOutbox *outbox, ImClaim *claim)
+{
+	/* Our own row locks do not hide rows from us: their new status must. */
+	take_asked(outbox, claim);
+	write_claim(outbox, claim);
+	if (claim->want <= 0)
+		return;
+	take_next(outbox, claim);
+	write_claim(outbox, claim);
+}
+
+/* ------------------------------------------------------------------------
+ * Questions
+ */
+
+TimestampTz
+im_outbox_next_due(ImOutbox *outbox)
+{
+	Datum		arg = Int64GetDatum(im_origin());
+	bool		isnull;
+
+	if (execute(outbox, ST_NEXT_DUE, &arg, NULL, 1) == 0)
+		return 0;
+	return DatumGetTimestampTz(result(0, 1, &isnull));
+}
+
+bool
+im_outbox_has_open(ImOutbox *outbox)
+{
+	Datum		arg = Int64GetDatum(im_origin());
+
+	return execute(outbox, ST_HAS_OPEN, &arg, NULL, 1) > 0;
+}
+
+void
+im_outbox_count(ImOutbox *outbox, ImCounts *counts)
+{
+	Datum		arg = Int64GetDatum(im_origin());
+	bool		isnull;
+	uint64		n;
+
+	memset(counts, 0, sizeof(*counts));
+	n = execute(outbox, ST_COUNT, NULL, NULL, 0);
+	for (uint64 i = 0; i < n; i++)
+	{
+		char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		ImStatus	status;
+
+		if (name != NULL && im_status_parse(name, &status))
+			counts->by_status[status] = DatumGetInt64(result(i, 2, &isnull));
+	}
+	execute(outbox, ST_FOREIGN, &arg, NULL, 1);
+	counts->foreign_open = DatumGetInt64(result(0, 1, &isnull));
+	if (execute(outbox, ST_OLDEST, &arg, NULL, 1) > 0)
+		counts->oldest_pending = DatumGetTimestampTz(result(0, 1, &isnull));
+}
+
+int64
+im_outbox_retry(ImOutbox *outbox, const int32 *error_code, const char *status)
+{
+	Datum		args[3] = {Int64GetDatum(im_origin())};
+	char		nulls[3] = {' ', error_code ? ' ' : 'n', status ? ' ' : 'n'};
+
+	if (error_code != NULL)
+		args[1] = Int32GetDatum(*error_code);
+	if (status != NULL)
+		args[2] = CStringGetTextDatum(status);
+	return (int64) execute(outbox, ST_RETRY, args, nulls, 0);
+}
+
+bool
+im_outbox_resolve(ImOutbox *outbox, int64 id, const char *group_id)
+{
+	ImStatus	status = group_id ? IM_IMPORTED : IM_PENDING;
+	Datum		args[3] = {Int64GetDatum(id), CStringGetTextDatum(im_status_name(status))};
+	char		nulls[3] = {' ', ' ', group_id ? ' ' : 'n'};
+
+	if (group_id != NULL)
+		args[2] = CStringGetTextDatum(group_id);
+	return execute(outbox, ST_RESOLVE, args, nulls, 0) > 0;
+}
+
+bool
+im_outbox_row(ImOutbox *outbox, int64 id, const unsigned char *row_key, ImOutboxRow *row)
+{
+	SPITupleTable *table;
+	pg_uuid_t	key;
+	Datum		args[2];
+	bool		isnull;
+	char	   *status;
+
+	memcpy(key.data, row_key, UUID_LEN);
+	args[0] = Int64GetDatum(id);
+	args[1] = UUIDPGetDatum(&key);
+	if (execute(outbox, ST_ROW, args, NULL, 1) == 0)
+		return false;
+	table = SPI_tuptable;
+	status = SPI_getvalue(table->vals[0], table->tupdesc, 1);
+	if (status == NULL || !im_status_parse(status, &row->status))
+		return false;
+	row->group_id = SPI_getvalue(table->vals[0], table->tupdesc, 2);
+	row->code = DatumGetInt32(result(0, 3, &isnull));
+	row->info = SPI_getvalue(table->vals[0], table->tupdesc, 4);
+	row->uncommitted = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(result(0, 5, &isnull)));
+	return true;
+}
+
+bool
+im_outbox_read_control(ImOutbox *outbox, ImControl *control)
+{
+	Datum		arg = Int64GetDatum(im_origin());
+
+	memset(control, 0, sizeof(*control));
+	if (execute(outbox, ST_CONTROL, &arg, NULL, 1) == 0)
+		return false;
+	take_control(control);
+	return true;
+}

@@ -1,0 +1,181 @@
+/*
+ * outbox.h
+ *	  The outbox seen from C: all SQL on it, each statement written once.
+ *
+ * Knows nothing of HTTP or signatures.  Everything here runs inside
+ * im_outbox_run(), which gives a function its own transaction as the
+ * extension's owner in a security-restricted context, or, for SQL functions,
+ * inside the caller's transaction between im_outbox_enter() and
+ * im_outbox_leave().
+ */
+#ifndef IM_OUTBOX_H
+#define IM_OUTBOX_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "lib/ilist.h"
+#include "nodes/pg_list.h"
+
+#include "app.h"
+#include "call.h"
+
+/* The extension as installed in this database. */
+typedef enum ImInstalled
+{
+	IM_INSTALLED_NOT,
+	IM_INSTALLED_OTHER,			/* a version that this library does not know */
+	IM_INSTALLED
+} ImInstalled;
+
+/* What stands in im_import_control for this database. */
+typedef struct ImControl
+{
+	bool		paused;
+	bool		fenced;			/* the timeline is another than at the last run */
+	char		reason[256];	/* of the pause, with who and when */
+	int64		groups_today;	/* created since midnight UTC */
+} ImControl;
+
+/* Rows by status, and what the view needs beside them. */
+typedef struct ImCounts
+{
+	int64		by_status[IM_IN_DOUBT + 1];
+	int64		foreign_open;	/* open rows of another origin */
+	TimestampTz oldest_pending; /* 0 if none */
+} ImCounts;
+
+typedef struct ImOutbox ImOutbox;
+
+/* Identity of this database: folded from system identifier and oid. */
+extern int64 im_origin(void);
+
+/*
+ * The outbox of this database; one per process, made at the first call.
+ * im_outbox_look() finds out whether the extension is there (it may come and
+ * go), and must be called in each transaction before anything else.
+ */
+extern ImOutbox *im_outbox_get(void);
+extern ImInstalled im_outbox_look(ImOutbox *outbox);
+
+/* What the last im_outbox_look() found, and where. */
+extern ImInstalled im_outbox_installed(const ImOutbox *outbox);
+extern Oid	im_outbox_schema(const ImOutbox *outbox);
+
+/*
+ * Runs fn(arg) in a transaction of its own and commits.  False if it failed:
+ * the error has been logged, and *failed (if not NULL) gets its text in the
+ * current memory context.  After a failure it is not known whether the
+ * transaction committed.  If the extension is not there (see
+ * im_outbox_installed()), fn is not called.
+ */
+extern bool im_outbox_run(void (*fn) (void *arg), void *arg, char **failed);
+
+/* The owner's rights inside the caller's transaction. */
+typedef struct ImRights
+{
+	Oid			user;
+	int			context;
+} ImRights;
+
+extern void im_outbox_enter(ImRights *saved);
+extern void im_outbox_leave(const ImRights *saved);
+
+/*
+ * Tries to lock the table for writing without waiting.  False: somebody works
+ * on it (CREATE INDEX, TRUNCATE, ALTER); come back later.
+ */
+extern bool im_outbox_try_lock(ImOutbox *outbox);
+
+/* Reads im_import_control, making this database's row at the first time. */
+extern void im_outbox_control(ImOutbox *outbox, const ImApp *app, ImControl *control);
+
+/*
+ * Rows whose sender died, except those of the live claims (a list of ImCall):
+ * back to pending or into doubt.  Returns false if some were locked by
+ * somebody and must be looked at again.
+ */
+extern bool im_outbox_recover(ImOutbox *outbox, List *live);
+
+/*
+ * Takes over open rows: of other origins, and after a change of timeline our
+ * own too.  Returns how many.
+ */
+extern int64 im_outbox_adopt(ImOutbox *outbox, bool foreign, const ImApp *app);
+
+/*
+ * Claims up to want rows: first those that sessions asked for (only them if
+ * asked_only), then due retries, then new ones in order.  Appends ImCalls in
+ * ctx to *calls; what needs no exchange (invalid rows) is written back at
+ * once and, if a session waits for it, appended with next.act settled.
+ */
+typedef struct ImAsked
+{
+	int64		id;
+	int			request;
+	unsigned char row_key[16];
+} ImAsked;
+
+typedef struct ImClaim
+{
+	const ImApp *app;
+	int			want;			/* rows of the outbox's own order */
+	List	   *asked;			/* of ImAsked */
+	MemoryContext ctx;			/* of the calls */
+	List	   *calls;			/* out: to be sent or looked up */
+	List	   *settled;		/* out: ended at the claim */
+	bool		rescan;			/* in: start from the true minimum */
+	bool		short_scan;		/* out: fewer new rows than wanted */
+	int			ncalls;			/* so many of both are written already */
+	int			nsettled;
+} ImClaim;
+
+extern void im_outbox_claim(ImOutbox *outbox, ImClaim *claim);
+
+/*
+ * Writes outcomes (a List of ImCall with next filled) back.  Those that were
+ * written, or whose row is gone, are moved to *done; locked ones stay in
+ * *calls for later.
+ */
+extern void im_outbox_settle(ImOutbox *outbox, List **calls, List **done);
+
+/* When the next retry is due; 0 if none waits. */
+extern TimestampTz im_outbox_next_due(ImOutbox *outbox);
+
+/* True if there is a row to send now or later. */
+extern bool im_outbox_has_open(ImOutbox *outbox);
+
+extern void im_outbox_count(ImOutbox *outbox, ImCounts *counts);
+
+/* Stores or clears a pause of this database; reason may be NULL. */
+extern void im_outbox_pause(ImOutbox *outbox, bool paused, const char *by, const char *reason);
+
+/* The same, but never writes; false if the worker has not yet been here. */
+extern bool im_outbox_read_control(ImOutbox *outbox, ImControl *control);
+
+/* Failed and invalid rows back to pending; NULL: of any code, any status. */
+extern int64 im_outbox_retry(ImOutbox *outbox, const int32 *error_code, const char *status);
+
+/*
+ * Settles a row in doubt: imported with group_id, or pending with NULL.  False
+ * if there is no such row in doubt.  The caller switches the guard off.
+ */
+extern bool im_outbox_resolve(ImOutbox *outbox, int64 id, const char *group_id);
+
+/* One row as a session sees it; strings in the current context, or NULL. */
+typedef struct ImOutboxRow
+{
+	ImStatus	status;
+	char	   *group_id;
+	int32		code;			/* 0 if none */
+	char	   *info;
+	bool		uncommitted;	/* written by the current transaction */
+} ImOutboxRow;
+
+extern bool im_outbox_row(ImOutbox *outbox, int64 id, const unsigned char *row_key,
+						  ImOutboxRow *row);
+
+/* Text of any bytes of UTF-8 in the database encoding; never raises. */
+extern char *im_outbox_text(const char *utf8);
+
+#endif							/* IM_OUTBOX_H */

@@ -1,0 +1,446 @@
+/*
+ * protocol.c
+ *	  The life of an outbox row.
+ *
+ * The promise behind every line here: no row is lost, no group is created
+ * twice, and what a row says is true.  Two facts carry it.  A row with an id
+ * of its own can be sent again and again, because the service refuses a
+ * GroupId that exists.  A row whose id the service assigns can not, so it is
+ * POSTed at most once and waits for a person if the outcome is unknown.
+ *
+ * A row that was maybe sent never becomes failed or invalid unless the
+ * service says that its group is absent, and says so after the last request
+ * that might still be under way has died (IM_ZOMBIE_MS).
+ *
+ * Must not know: SQL, HTTP, clocks, shared memory.
+ */
+#include "protocol.h"
+
+#include <string.h>
+
+static const char *const status_names[] = {
+	"pending", "sending", "imported", "failed", "invalid", "in_doubt"
+};
+
+const char *
+im_status_name(ImStatus status)
+{
+	return status_names[status];
+}
+
+bool
+im_status_parse(const char *name, ImStatus *status)
+{
+	for (int i = IM_PENDING; i <= IM_IN_DOUBT; i++)
+	{
+		if (strcmp(name, status_names[i]) == 0)
+		{
+			*status = (ImStatus) i;
+			return true;
+		}
+	}
+	return false;
+}
+
+int64_t
+im_protocol_backoff(int32_t attempts, double jitter)
+{
+	int64_t		ceiling = IM_BACKOFF_FIRST_MS;
+
+	while (--attempts > 0 && ceiling < IM_BACKOFF_MAX_MS)
+		ceiling *= 2;
+	if (ceiling > IM_BACKOFF_MAX_MS)
+		ceiling = IM_BACKOFF_MAX_MS;
+	return 1 + (int64_t) (jitter * (double) ceiling);
+}
+
+/* Starts a decision: the row ends in status, as certain as it was before. */
+static void
+settle(ImNext *next, const ImRow *row, ImStatus status)
+{
+	memset(next, 0, sizeof(*next));
+	next->act = IM_ACT_SETTLE;
+	next->status = status;
+	next->maybe_sent = row->maybe_sent;
+	next->attempts = row->attempts;
+
+	/* A claim that only looked the group up was no attempt to send it. */
+	if ((row->why == IM_WHY_EXHAUSTED || row->why == IM_WHY_INVALID) && next->attempts > 0)
+		next->attempts--;
+}
+
+/* Back to pending as before the claim: this attempt never was. */
+static void
+restore(ImNext *next, const ImRow *row, int64_t delay_ms)
+{
+	settle(next, row, IM_PENDING);
+	next->attempts = row->attempts > 0 ? row->attempts - 1 : 0;
+	next->delay_ms = delay_ms;
+}
+
+/* The service must be asked about the group before the row can be judged. */
+static void
+look_up(ImNext *next, const ImRow *row, ImWhy why)
+{
+	settle(next, row, IM_PENDING);
+	next->act = IM_ACT_LOOKUP;
+	next->why = why;
+}
+
+/* Nobody can know but a person. */
+static void
+doubt(ImNext *next, const ImRow *row, const char *reason)
+{
+	settle(next, row, IM_IN_DOUBT);
+	next->maybe_sent = true;
+	next->reason = reason;
+}
+
+/* True once the last request that might still arrive is surely dead. */
+static bool
+zombies_gone(const ImRow *row)
+{
+	return row->suspect_ms >= IM_ZOMBIE_MS;
+}
+
+/* Asks again after the last suspect request must have died. */
+static void
+wait_for_zombies(ImNext *next, const ImRow *row)
+{
+	int64_t		age = row->suspect_ms > 0 ? row->suspect_ms : 0;
+
+	settle(next, row, IM_PENDING);
+	next->delay_ms = IM_ZOMBIE_MS - age;
+	next->reason = "may still be on its way to the service; will be looked up there";
+}
+
+/* Asks get_group_info, unless a late request could make its answer untrue. */
+static void
+look_up_in_time(ImNext *next, const ImRow *row, ImWhy why)
+{
+	if (zombies_gone(row))
+		look_up(next, row, why);
+	else
+		wait_for_zombies(next, row);
+}
+
+void
+im_protocol_claim(const ImRow *row, bool invalid, const ImPolicy *policy, ImNext *next)
+{
+	if (row->maybe_sent && row->id_kind == IM_ID_ASSIGNED)
+		doubt(next, row, "may have created a group whose id is not known");
+	else if (invalid && row->maybe_sent)
+		look_up_in_time(next, row, IM_WHY_INVALID);
+	else if (invalid)
+		settle(next, row, IM_INVALID);
+	else if (row->maybe_sent && row->attempts > policy->max_attempts)
+		look_up_in_time(next, row, IM_WHY_EXHAUSTED);
+	else
+	{
+		settle(next, row, IM_SENDING);
+		next->act = IM_ACT_SEND;
+		return;
+	}
+	if (next->attempts > 0)
+		next->attempts--;		/* nothing is sent: not an attempt */
+}
+
+/* The outcome of this attempt is unknown: the heart of the promise. */
+static void
+judge_unknown(const ImRow *row, const ImPolicy *policy, bool counts, double jitter,
+			  ImNext *next)
+{
+	if (row->id_kind == IM_ID_ASSIGNED)
+	{
+		doubt(next, row, NULL);
+		next->suspect_now = true;
+		return;
+	}
+	settle(next, row, IM_PENDING);
+	next->maybe_sent = true;
+	next->suspect_now = true;
+	if (!counts && next->attempts > 0)
+		next->attempts--;
+	if (next->attempts >= policy->max_attempts)
+		next->delay_ms = IM_ZOMBIE_MS;	/* then im_protocol_claim() looks it up */
+	else
+		next->delay_ms = im_protocol_backoff(next->attempts, jitter);
+}
+
+/* A definite refusal of this row. */
+static void
+judge_refused(const ImRow *row, ImNext *next)
+{
+	if (!row->maybe_sent)
+		settle(next, row, IM_FAILED);
+	else if (row->id_kind == IM_ID_ASSIGNED)
+		doubt(next, row, "refused now, but an earlier request may have created a group");
+	else
+		look_up_in_time(next, row, IM_WHY_REFUSED);
+}
+
+/* Tries again later; out of attempts, ends as status says. */
+static void
+again_or(const ImRow *row, const ImPolicy *policy, double jitter, const char *reason,
+		 ImNext *next)
+{
+	if (row->attempts < policy->max_attempts)
+	{
+		settle(next, row, IM_PENDING);
+		next->delay_ms = im_protocol_backoff(row->attempts, jitter);
+	}
+	else if (row->maybe_sent || row->why == IM_WHY_EXHAUSTED)
+		doubt(next, row, reason);
+	else
+		settle(next, row, IM_FAILED);
+	next->reason = reason;
+}
+
+/* The lookup says that there is no such group. */
+static void
+judge_absent(const ImRow *row, const ImPolicy *policy, double jitter, ImNext *next)
+{
+	if (row->why == IM_WHY_EXISTS)
+	{
+		/* Taken and absent at once: a dissolved group's id rests a while. */
+		again_or(row, policy, jitter,
+				 "the service calls the GroupId taken, yet knows no such group", next);
+		return;
+	}
+	settle(next, row, row->why == IM_WHY_INVALID ? IM_INVALID : IM_FAILED);
+	next->maybe_sent = false;
+	if (row->why == IM_WHY_EXHAUSTED)
+		next->reason = "out of attempts; the service has no such group";
+}
+
+/* The lookup shows a group of this id with other content. */
+static void
+judge_other(const ImRow *row, ImNext *next)
+{
+	if (row->maybe_sent)
+		doubt(next, row, "the GroupId exists with other content, and this row may have created it");
+	else
+	{
+		settle(next, row, IM_FAILED);
+		next->reason = "the GroupId exists with other content; choose another";
+	}
+}
+
+/* The lookup gave nothing to decide by. */
+static void
+judge_unreadable(const ImRow *row, const ImPolicy *policy, double jitter, ImNext *next)
+{
+	const char *reason = "the group could not be looked up";
+
+	again_or(row, policy, jitter, reason, next);
+	/* Taken by somebody, and nobody can say by whom: not a plain failure. */
+	if (next->status == IM_FAILED)
+		doubt(next, row, reason);
+}
+
+void
+im_protocol_judge(const ImRow *row, const ImVerdict *verdict, const ImPolicy *policy,
+				  bool counts, double jitter, ImNext *next)
+{
+	switch (verdict->outcome)
+	{
+		case IM_OUT_DONE:
+		case IM_OUT_SAME:
+			settle(next, row, IM_IMPORTED);
+			break;
+		case IM_OUT_EXISTS:
+			if (row->id_kind == IM_ID_ASSIGNED)
+				doubt(next, row, "the service chose the id, yet calls it taken");
+			else
+				look_up(next, row, IM_WHY_EXISTS);
+			break;
+		case IM_OUT_REFUSED:
+			judge_refused(row, next);
+			break;
+		case IM_OUT_NOT_SENT:
+		case IM_OUT_RESIGN:
+			restore(next, row, 0);
+			break;
+		case IM_OUT_SLOW:
+		case IM_OUT_QUOTA:
+			restore(next, row, im_protocol_backoff(1, jitter));
+			break;
+		case IM_OUT_STOP:
+			if (verdict->ambiguous)
+				judge_unknown(row, policy, false, jitter, next);
+			else
+				restore(next, row, 0);
+			break;
+		case IM_OUT_UNKNOWN:
+			judge_unknown(row, policy, counts, jitter, next);
+			break;
+		case IM_OUT_OTHER:
+			judge_other(row, next);
+			break;
+		case IM_OUT_ABSENT:
+			judge_absent(row, policy, jitter, next);
+			break;
+		case IM_OUT_UNREADABLE:
+			if (verdict->answered && counts)
+				judge_unreadable(row, policy, jitter, next);
+			else
+				restore(next, row, im_protocol_backoff(row->attempts, jitter));
+			break;
+	}
+}
+
+void
+im_protocol_recover(ImIdKind id_kind, int32_t attempts, ImNext *next)
+{
+	ImRow		row = {.id_kind = id_kind, .maybe_sent = true, .attempts = attempts};
+
+	if (id_kind == IM_ID_ASSIGNED)
+		doubt(next, &row, "the sender died while the request was under way");
+	else
+		settle(next, &row, IM_PENDING);
+	next->maybe_sent = true;
+	next->suspect_now = true;
+}
+
+void
+im_protocol_adopt(ImIdKind id_kind, int32_t attempts, ImNext *next)
+{
+	ImRow		row = {.id_kind = id_kind, .maybe_sent = true, .attempts = attempts};
+
+	if (id_kind == IM_ID_ASSIGNED)
+		doubt(next, &row, "another copy of this database may have created the group");
+	else
+		settle(next, &row, IM_PENDING);
+	next->attempts = 0;
+	next->suspect_now = true;
+}
+
+/* What the class of a readable answer means for import_group. */
+static ImOutcome
+outcome_of_class(ImClass class, bool resigned)
+{
+	switch (class)
+	{
+		case IM_CLASS_DONE:
+			return IM_OUT_DONE;
+		case IM_CLASS_EXISTS:
+			return IM_OUT_EXISTS;
+		case IM_CLASS_ROW:
+			return IM_OUT_REFUSED;
+		case IM_CLASS_SLOW:
+			return IM_OUT_SLOW;
+		case IM_CLASS_QUOTA:
+			return IM_OUT_QUOTA;
+		case IM_CLASS_RESIGN:
+			return resigned ? IM_OUT_STOP : IM_OUT_RESIGN;
+		case IM_CLASS_STOP:
+			return IM_OUT_STOP;
+		case IM_CLASS_RETRY:
+			break;
+	}
+	return IM_OUT_UNKNOWN;
+}
+
+/* Judges an answer that could be read. */
+static void
+judge_reply(const ImExchange *exchange, ImVerdict *verdict)
+{
+	const ImReply *reply = exchange->reply;
+	bool		own = exchange->group_id[0] != '\0';
+
+	verdict->code = reply->code;
+	verdict->outcome = outcome_of_class(exchange->class, exchange->resigned);
+	verdict->ambiguous = verdict->outcome == IM_OUT_STOP && !exchange->documented;
+	if (verdict->outcome != IM_OUT_DONE)
+		return;
+
+	/* "Done" counts only if it is our group that was done. */
+	if (own && reply->group_id[0] != '\0' && strcmp(reply->group_id, exchange->group_id) != 0)
+	{
+		verdict->outcome = IM_OUT_UNKNOWN;
+		verdict->code = IM_CODE_OTHER_ID;
+	}
+	else if (!own && reply->group_id[0] == '\0')
+	{
+		verdict->outcome = IM_OUT_UNKNOWN;
+		verdict->code = IM_CODE_UNREADABLE;
+	}
+}
+
+/* Judges a lookup; the answer's own code matters only without an entry. */
+static void
+judge_lookup(const ImExchange *exchange, ImVerdict *verdict)
+{
+	static const ImOutcome by_found[] = {
+		[IM_FOUND_UNREADABLE] = IM_OUT_UNREADABLE,
+		[IM_FOUND_SAME] = IM_OUT_SAME,
+		[IM_FOUND_OTHER] = IM_OUT_OTHER,
+		[IM_FOUND_ABSENT] = IM_OUT_ABSENT
+	};
+
+	verdict->code = exchange->reply->code;
+	verdict->outcome = by_found[exchange->found];
+	if (exchange->found == IM_FOUND_OTHER)
+		verdict->code = IM_CODE_DIFFERENT;
+	if (exchange->found != IM_FOUND_UNREADABLE || !exchange->reply->readable)
+		return;
+
+	/* What would meet every row is no verdict on this one. */
+	switch (outcome_of_class(exchange->class, exchange->resigned))
+	{
+		case IM_OUT_SLOW:
+			verdict->outcome = IM_OUT_SLOW;
+			break;
+		case IM_OUT_QUOTA:
+			verdict->outcome = IM_OUT_SLOW;
+			break;
+		case IM_OUT_RESIGN:
+			verdict->outcome = IM_OUT_RESIGN;
+			break;
+		case IM_OUT_STOP:
+			verdict->outcome = IM_OUT_STOP;
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * Nothing that could be read came back.  Before a byte of the body left, that
+ * is a definite "not applied"; after it, nothing is known.  Looking up is
+ * always harmless.
+ */
+static void
+judge_silence(const ImExchange *exchange, ImVerdict *verdict)
+{
+	verdict->answered = exchange->http_status != 0;
+	verdict->code = exchange->failure;
+	if (exchange->op == IM_OP_GET_GROUP_INFO)
+		verdict->outcome = IM_OUT_UNREADABLE;
+	else if (!exchange->sent)
+		verdict->outcome = IM_OUT_NOT_SENT;
+	else
+		verdict->outcome = IM_OUT_UNKNOWN;
+}
+
+void
+im_judge(const ImExchange *exchange, ImVerdict *verdict)
+{
+	memset(verdict, 0, sizeof(*verdict));
+	if (exchange->failure != 0 || exchange->http_status != 200 ||
+		(exchange->op == IM_OP_IMPORT_GROUP && !exchange->sent))
+	{
+		judge_silence(exchange, verdict);
+		return;
+	}
+	verdict->answered = true;
+	if (exchange->op == IM_OP_GET_GROUP_INFO)
+		judge_lookup(exchange, verdict);
+	else if (exchange->reply->readable)
+		judge_reply(exchange, verdict);
+	else
+	{
+		verdict->outcome = IM_OUT_UNKNOWN;
+		verdict->code = IM_CODE_UNREADABLE;
+	}
+}

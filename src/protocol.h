@@ -1,0 +1,82 @@
+/*
+ * protocol.h
+ *	  The life of an outbox row, and when the whole drain must wait.
+ *
+ * Every decision about a row is made here and nowhere else: what a claim
+ * does, what an answer means, which status follows.  Pure: no SQL, no HTTP,
+ * no clock, no memory of its own; a simulation runs it a million times.
+ * Times are milliseconds unless a name says otherwise.
+ */
+#ifndef IM_PROTOCOL_H
+#define IM_PROTOCOL_H
+
+#include "call.h"
+
+/*
+ * How long a request whose outcome we do not know may still be on its way to
+ * the service.  Before that, "there is no such group" proves nothing.
+ * The service's own limit is 3 s; proxies and dead routes take longer.
+ */
+#define IM_ZOMBIE_MS		60000
+
+#define IM_BACKOFF_FIRST_MS 1000
+#define IM_BACKOFF_MAX_MS	300000
+
+/* What the server's options say about a row's life. */
+typedef struct ImPolicy
+{
+	int32_t		max_attempts;
+} ImPolicy;
+
+/* The row is claimed, and invalid says that it has problems: what first? */
+extern void im_protocol_claim(const ImRow *row, bool invalid, const ImPolicy *policy,
+							  ImNext *next);
+
+/*
+ * An exchange is over: what now?  counts says whether a missing answer may be
+ * held against this row (false while the whole service is unreachable).
+ */
+extern void im_protocol_judge(const ImRow *row, const ImVerdict *verdict,
+							  const ImPolicy *policy, bool counts, double jitter,
+							  ImNext *next);
+
+/* The sender of a row in status sending is dead: what is the row now? */
+extern void im_protocol_recover(ImIdKind id_kind, int32_t attempts, ImNext *next);
+
+/*
+ * An open row came from another database or timeline and a person, or option
+ * after_promotion, says to go on with it.
+ */
+extern void im_protocol_adopt(ImIdKind id_kind, int32_t attempts, ImNext *next);
+
+/* The back-off before attempt number attempts + 1: full jitter. */
+extern int64_t im_protocol_backoff(int32_t attempts, double jitter);
+
+/* SQL spelling of a status, and back; false if there is none such. */
+extern const char *im_status_name(ImStatus status);
+extern bool im_status_parse(const char *name, ImStatus *status);
+
+/*
+ * What one exchange says.  sent: a byte of the body was handed to the
+ * network.  http_status 0: no answer.  failure: an ImOwnCode for transport
+ * trouble, or 0.  class is that of reply->code, documented whether the table
+ * has it.  Of a lookup (op) only reply and found count.
+ */
+typedef struct ImExchange
+{
+	ImOp		op;
+	bool		sent;
+	int			http_status;
+	int32_t		failure;
+	const ImReply *reply;
+	ImClass		class;
+	bool		documented;
+	ImFound		found;
+	const char *group_id;		/* asked for, "" if assigned */
+	bool		resigned;		/* this was sent with a fresh UserSig after a
+								 * refusal of the last */
+} ImExchange;
+
+extern void im_judge(const ImExchange *exchange, ImVerdict *verdict);
+
+#endif							/* IM_PROTOCOL_H */

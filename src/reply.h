@@ -1,0 +1,45 @@
+/*
+ * reply.h
+ *	  Reads the service's answers.
+ *
+ * Whatever bytes come in, these functions return; they never throw, and what
+ * they hand out is bounded, valid UTF-8 without control characters.  A reply
+ * may arrive after a group was created, so an error here would make us forget
+ * that it exists.
+ */
+#ifndef IM_REPLY_H
+#define IM_REPLY_H
+
+#include "call.h"
+
+/* Deepest nesting that is read; an answer of the service has at most 5. */
+#define IM_REPLY_DEPTH		32
+
+/*
+ * Fills *reply from the body of any command's answer.  Of an unreadable one
+ * code is 0 and the texts are empty.
+ */
+extern void im_reply_parse(const char *body, size_t len, ImReply *reply);
+
+/*
+ * Reads an answer of get_group_info about group_id and compares the group's
+ * Type, Name, and Owner_Account and CreateTime where the request has them,
+ * with sent, the body of import_group that we sent or would send.  *reply
+ * gets the answer's own ErrorCode (which means something only if there is no
+ * entry for the group, and is not readable if the answer has none) and the
+ * entry's ErrorInfo, or without an entry the answer's.  A group without a
+ * CreateTime that we sent is unreadable rather than another group; one without
+ * an owner that we sent is another group.
+ */
+extern ImFound im_reply_compare(const char *body, size_t len, const char *group_id,
+								const char *sent, size_t sent_len, ImReply *reply);
+
+/*
+ * Copies at most size - 1 bytes of foreign UTF-8 text to out, with a
+ * terminator.  A tab or line feed becomes a space, other control characters
+ * are dropped, each byte that is not UTF-8 becomes '?'; cuts between
+ * characters.  Returns the length written; size 0 writes nothing.
+ */
+extern size_t im_reply_clean(const char *text, size_t len, char *out, size_t size);
+
+#endif							/* IM_REPLY_H */

@@ -1,0 +1,508 @@
+/*
+ * sender.c
+ *	  The one way out: sign, compose, wait for the limiter, POST, judge.
+ *
+ * The UserSig stands in the URL, so no URL and no part of one may ever reach
+ * a message.  A UserSig is made once and used until 80 % of its life are
+ * over, until the service refuses it, or until key or options change.
+ *
+ * A refused signature (class "resign") is tried once more with a new one;
+ * refused again, it is a stop: see serials below.
+ *
+ * Must not know: the outbox, pauses, the breaker.
+ */
+#include "postgres.h"
+
+#include <time.h>
+
+#include "common/pg_prng.h"
+#include "lib/ilist.h"
+#include "lib/stringinfo.h"
+#include "utils/memutils.h"
+
+#include "errcodes.h"
+#include "group.h"
+#include "http.h"
+#include "protocol.h"
+#include "reply.h"
+#include "sender.h"
+#include "usersig.h"
+
+#define SIG_LIFETIME		86400	/* seconds; the documented advice is a day */
+#define SIG_RENEW_AT		(SIG_LIFETIME * 8 / 10)
+
+/* A command of the service: one line each. */
+typedef struct Command
+{
+	const char *path;
+	size_t		reply_cap;		/* bytes */
+} Command;
+
+static const Command commands[] = {
+	[IM_OP_IMPORT_GROUP] = {"group_open_http_svc/import_group", 64 * 1024},
+	[IM_OP_GET_GROUP_INFO] = {"group_open_http_svc/get_group_info", 1024 * 1024}
+};
+
+/* A call on its way through the sender. */
+typedef struct Flight
+{
+	dlist_node	node;			/* in queue, flying or idle */
+	ImCall	   *call;
+	ImHttpCall *http_call;		/* while flying */
+	uint32		sig_serial;		/* which signature it carries */
+	StringInfoData url;
+	StringInfoData lookup;		/* body of a lookup */
+} Flight;
+
+struct ImSender
+{
+	MemoryContext ctx;
+	MemoryContext http_ctx;		/* reset with the options */
+	ImSlot	   *slot;
+	bool		worker;
+	ImApp	   *app;
+	ImHttp	   *http;
+	bool		stale;			/* options must be read again */
+
+	char		sig[IM_USERSIG_MAX];	/* "" if there is none */
+	char	   *identifier;		/* percent-encoded */
+	time_t		signed_at;
+	uint32		sig_serial;		/* of sig; counts signatures */
+	uint32		refused_serial; /* a signature that was refused, or 0 */
+
+	dlist_head	queue;
+	dlist_head	flying;
+	dlist_head	idle;
+	int			nqueued;
+	int			nflying;
+	int64		held_since;		/* the limiter holds calls since then; 0: no */
+};
+
+ImSender *
+im_sender_create(MemoryContext ctx, ImSlot *slot, bool worker)
+{
+	ImSender   *sender = MemoryContextAllocZero(ctx, sizeof(ImSender));
+
+	sender->ctx = ctx;
+	sender->slot = slot;
+	sender->worker = worker;
+	sender->stale = true;
+	dlist_init(&sender->queue);
+	dlist_init(&sender->flying);
+	dlist_init(&sender->idle);
+	return sender;
+}
+
+const ImApp *
+im_sender_app(const ImSender *sender)
+{
+	return sender->app;
+}
+
+int
+im_sender_queued(const ImSender *sender)
+{
+	return sender->nqueued;
+}
+
+int
+im_sender_in_flight(const ImSender *sender)
+{
+	return sender->nflying;
+}
+
+void
+im_sender_forget_signature(ImSender *sender)
+{
+	im_usersig_cleanse(sender->sig, sizeof(sender->sig));
+	sender->sig[0] = '\0';
+}
+
+/* Percent-encodes an identifier for a query string (RFC 3986). */
+static char *
+percent_encode(MemoryContext ctx, const char *text)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	char	   *out = MemoryContextAlloc(ctx, strlen(text) * 3 + 1);
+	char	   *p = out;
+
+	for (; *text; text++)
+	{
+		unsigned char c = (unsigned char) *text;
+
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			strchr("-._~", c) != NULL)
+			*p++ = (char) c;
+		else
+		{
+			*p++ = '%';
+			*p++ = hex[c >> 4];
+			*p++ = hex[c & 15];
+		}
+	}
+	*p = '\0';
+	return out;
+}
+
+/* True if a connection made for one app's options cannot serve the other's. */
+static bool
+needs_new_http(const ImApp *old, const ImApp *new)
+{
+	if (old == NULL)
+		return true;
+	return strcmp(old->base_url, new->base_url) != 0 ||
+		old->request_timeout_ms != new->request_timeout_ms ||
+		old->max_in_flight != new->max_in_flight ||
+		(old->ca_file == NULL) != (new->ca_file == NULL) ||
+		(old->ca_file != NULL && strcmp(old->ca_file, new->ca_file) != 0);
+}
+
+/* Starts over with new connections. */
+static void
+make_http(ImSender *sender)
+{
+	ImHttpSettings settings = {
+		.ca_file = sender->app->ca_file,
+		.timeout_ms = sender->app->request_timeout_ms,
+		.plain_http = sender->app->plain_http,
+		.max_connections = sender->app->max_in_flight
+	};
+	MemoryContext old;
+
+	if (sender->http_ctx != NULL)
+		MemoryContextDelete(sender->http_ctx);
+	sender->http = NULL;
+	sender->http_ctx = AllocSetContextCreate(sender->ctx, "im_import http",
+											 ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(sender->http_ctx);
+	sender->http = im_http_create(&settings);
+	MemoryContextSwitchTo(old);
+}
+
+/* Reads the options anew.  Waits until nothing flies: answers must be judged. */
+static bool
+reload(ImSender *sender, ImProblem *problem)
+{
+	ImApp	   *app = im_app_load(sender->ctx, problem);
+	bool		new_http;
+
+	if (app == NULL)
+		return false;
+	new_http = sender->http == NULL || needs_new_http(sender->app, app);
+	if (new_http && sender->nflying > 0)
+	{
+		im_app_free(app);
+		return sender->app != NULL;
+	}
+	im_app_free(sender->app);
+	sender->app = app;
+	sender->stale = false;
+	if (sender->identifier != NULL)
+		pfree(sender->identifier);
+	sender->identifier = percent_encode(sender->ctx, app->identifier);
+	im_sender_forget_signature(sender);
+	if (new_http)
+		make_http(sender);
+	im_slot_set_rate(sender->slot, app->rate_limit);
+	return true;
+}
+
+/* Makes a UserSig; false and *problem if the key cannot be had. */
+static bool
+sign(ImSender *sender, ImProblem *problem)
+{
+	char		key[IM_KEY_MAX + 1];
+	int			key_len;
+	time_t		now = time(NULL);
+	ImSigResult result;
+
+	key_len = im_app_read_key(sender->app, key, problem);
+	if (key_len < 0)
+		return false;
+	result = im_usersig_sign(sender->app->sdkappid, key, key_len, sender->app->identifier,
+							 now, SIG_LIFETIME, sender->sig);
+	im_usersig_cleanse(key, sizeof(key));
+	if (result != IM_SIG_OK)
+	{
+		im_sender_forget_signature(sender);
+		problem->sqlstate = ERRCODE_FDW_ERROR;
+		problem->message = psprintf("could not make a UserSig: %s",
+									im_usersig_result_text(result));
+		problem->hint = pstrdup("Check the options of the server and of its owner's user mapping.");
+		return false;
+	}
+	sender->signed_at = now;
+	sender->sig_serial++;
+	return true;
+}
+
+/* True if there is a signature that need not be renewed yet. */
+static bool
+has_signature(const ImSender *sender)
+{
+	time_t		age = time(NULL) - sender->signed_at;
+
+	return sender->sig[0] != '\0' && age >= 0 && age < SIG_RENEW_AT;
+}
+
+bool
+im_sender_configure(ImSender *sender, ImProblem *problem)
+{
+	if (im_app_stale())
+		sender->stale = true;
+	if ((sender->stale || sender->app == NULL) && !reload(sender, problem))
+		return false;
+	if (has_signature(sender) && im_app_key_changed(sender->app))
+		im_sender_forget_signature(sender);
+	return has_signature(sender) || sign(sender, problem);
+}
+
+/* A flight record, new or used before. */
+static Flight *
+make_flight(ImSender *sender)
+{
+	Flight	   *flight;
+	MemoryContext old;
+
+	if (!dlist_is_empty(&sender->idle))
+		return dlist_container(Flight, node, dlist_pop_head_node(&sender->idle));
+	old = MemoryContextSwitchTo(sender->ctx);
+	flight = palloc0(sizeof(Flight));
+	initStringInfo(&flight->url);
+	initStringInfo(&flight->lookup);
+	MemoryContextSwitchTo(old);
+	return flight;
+}
+
+void
+im_sender_add(ImSender *sender, ImCall *call, bool urgent)
+{
+	Flight	   *flight = make_flight(sender);
+
+	flight->call = call;
+	flight->http_call = NULL;
+	if (urgent)
+		dlist_push_head(&sender->queue, &flight->node);
+	else
+		dlist_push_tail(&sender->queue, &flight->node);
+	sender->nqueued++;
+}
+
+/* The URL of one request.  The query holds the UserSig: never to be shown. */
+static void
+compose_url(ImSender *sender, Flight *flight, const Command *command)
+{
+	resetStringInfo(&flight->url);
+	appendStringInfo(&flight->url,
+					 "%s/v4/%s?sdkappid=" INT64_FORMAT "&identifier=%s&usersig=%s&random=%u&contenttype=json",
+					 sender->app->base_url, command->path, sender->app->sdkappid,
+					 sender->identifier, sender->sig,
+					 pg_prng_uint32(&pg_global_prng_state));
+}
+
+/* Hands one call to the network. */
+static void
+launch(ImSender *sender, Flight *flight)
+{
+	ImCall	   *call = flight->call;
+	const Command *command = &commands[call->op];
+	ImHttpCall *http_call = im_http_open(sender->http);
+
+	compose_url(sender, flight, command);
+	http_call->url = flight->url.data;
+	http_call->reply_cap = command->reply_cap;
+	http_call->owner = flight;
+	if (call->op == IM_OP_GET_GROUP_INFO)
+	{
+		resetStringInfo(&flight->lookup);
+		im_group_lookup_body(&flight->lookup, call->group_id);
+		http_call->body = flight->lookup.data;
+		http_call->body_len = flight->lookup.len;
+	}
+	else
+	{
+		http_call->body = call->body;
+		http_call->body_len = call->body_len;
+	}
+	flight->http_call = http_call;
+	flight->sig_serial = sender->sig_serial;
+	im_http_start(sender->http, http_call);
+}
+
+/* Adds up the time for which calls were ready and the limiter said wait. */
+static void
+note_throttling(ImSender *sender, bool held)
+{
+	int64		now = im_now_us();
+
+	if (sender->held_since != 0)
+		im_slot_throttled(sender->slot, now - sender->held_since);
+	sender->held_since = held ? now : 0;
+}
+
+int64
+im_sender_pump(ImSender *sender, int allowed)
+{
+	if (sender->nqueued == 0)
+		sender->held_since = 0;
+	while (sender->nqueued > 0 && allowed > 0 && sender->http != NULL &&
+		   has_signature(sender) && sender->nflying < sender->app->max_in_flight)
+	{
+		int64		wait = im_slot_take(sender->slot, sender->worker);
+		Flight	   *flight;
+
+		note_throttling(sender, wait > 0);
+		if (wait > 0)
+			return wait;
+		flight = dlist_container(Flight, node, dlist_pop_head_node(&sender->queue));
+		sender->nqueued--;
+		dlist_push_tail(&sender->flying, &flight->node);
+		sender->nflying++;
+		allowed--;
+		launch(sender, flight);
+	}
+	return -1;
+}
+
+void
+im_sender_wait(ImSender *sender, long timeout_ms)
+{
+	im_http_wait(sender->http, timeout_ms);
+}
+
+/* Reads the answer into the call, whatever it is. */
+static void
+read_reply(ImCall *call, const ImHttpCall *http_call)
+{
+	call->found = IM_FOUND_UNREADABLE;
+	memset(&call->reply, 0, offsetof(ImReply, info));
+	call->reply.info[0] = '\0';
+	call->reply.group_id[0] = '\0';
+	if (http_call->failure != 0)
+		im_reply_clean(http_call->error, strlen(http_call->error),
+					   call->reply.info, sizeof(call->reply.info));
+	else if (call->op == IM_OP_GET_GROUP_INFO)
+		call->found = im_reply_compare(http_call->reply, http_call->reply_len,
+									   call->group_id, call->body, call->body_len,
+									   &call->reply);
+	else
+		im_reply_parse(http_call->reply, http_call->reply_len, &call->reply);
+}
+
+/* Draws the conclusions for the signature from one verdict. */
+static void
+note_signature(ImSender *sender, const Flight *flight, const ImVerdict *verdict)
+{
+	if (verdict->outcome == IM_OUT_RESIGN || verdict->outcome == IM_OUT_STOP)
+	{
+		if (flight->sig_serial == sender->sig_serial)
+			im_sender_forget_signature(sender);
+		if (verdict->outcome == IM_OUT_RESIGN && flight->sig_serial > sender->refused_serial)
+			sender->refused_serial = flight->sig_serial;
+	}
+	else if (verdict->answered)
+		sender->refused_serial = 0;
+}
+
+/* Judges a finished flight and counts it. */
+static void
+judge(ImSender *sender, Flight *flight)
+{
+	ImCall	   *call = flight->call;
+	const ImHttpCall *http_call = flight->http_call;
+	ImExchange	exchange = {
+		.op = call->op,
+		.sent = http_call->sent,
+		.http_status = http_call->status,
+		.failure = http_call->failure,
+		.reply = &call->reply,
+		.found = IM_FOUND_UNREADABLE,
+		.group_id = call->group_id,
+		.resigned = sender->refused_serial != 0 && flight->sig_serial > sender->refused_serial
+	};
+
+	read_reply(call, http_call);
+	exchange.found = call->found;
+	exchange.class = im_error_find(call->reply.code)->class;
+	exchange.documented = im_error_documented(call->reply.code);
+	if (call->reply.code < 0)
+	{
+		/* Negative codes are ours; the service has no business with them. */
+		exchange.class = IM_CLASS_RETRY;
+		exchange.documented = false;
+	}
+	im_judge(&exchange, &call->verdict);
+	note_signature(sender, flight, &call->verdict);
+	im_slot_count(sender->slot, call, exchange.class, http_call->elapsed_us,
+				  http_call->body_len, http_call->reply_len, http_call->connected,
+				  !sender->app->plain_http);
+}
+
+/* Takes a flight out of the air. */
+static void
+land(ImSender *sender, Flight *flight)
+{
+	dlist_delete(&flight->node);
+	sender->nflying--;
+	dlist_push_head(&sender->idle, &flight->node);
+}
+
+ImCall *
+im_sender_next(ImSender *sender)
+{
+	ImHttpCall *http_call = sender->http ? im_http_next(sender->http) : NULL;
+	Flight	   *flight;
+
+	if (http_call == NULL)
+		return NULL;
+	flight = http_call->owner;
+	judge(sender, flight);
+	im_http_close(sender->http, http_call);
+	land(sender, flight);
+	return flight->call;
+}
+
+ImCall *
+im_sender_take_back(ImSender *sender)
+{
+	Flight	   *flight;
+
+	if (sender->nqueued == 0)
+		return NULL;
+	flight = dlist_container(Flight, node, dlist_pop_head_node(&sender->queue));
+	sender->nqueued--;
+	dlist_push_head(&sender->idle, &flight->node);
+	return flight->call;
+}
+
+ImCall *
+im_sender_give_up(ImSender *sender)
+{
+	Flight	   *flight;
+	ImExchange	exchange = {0};
+
+	if (sender->nflying == 0)
+		return NULL;
+	flight = dlist_container(Flight, node, dlist_head_node(&sender->flying));
+	exchange.op = flight->call->op;
+	exchange.sent = flight->http_call->sent;
+	exchange.failure = IM_CODE_CRASHED;
+	exchange.reply = &flight->call->reply;
+	exchange.group_id = flight->call->group_id;
+	flight->call->reply.readable = false;
+	flight->call->reply.info[0] = '\0';
+	im_judge(&exchange, &flight->call->verdict);
+	land(sender, flight);
+	return flight->call;
+}
+
+void
+im_sender_abandon(ImSender *sender)
+{
+	if (sender->http != NULL)
+		im_http_abandon(sender->http);
+	while (im_sender_give_up(sender) != NULL)
+		;
+	while (im_sender_take_back(sender) != NULL)
+		;
+}

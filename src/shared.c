@@ -1,0 +1,421 @@
+/*
+ * shared.c
+ *	  Shared memory: a slot per database.
+ *
+ * A slot is found by its database's oid and made by whoever first needs it.
+ * It is given back when its database or the extension in it is gone, which
+ * the launcher and the worker notice.
+ *
+ * The doorbell is rung after the commit, never inside the transaction: a
+ * worker that wakes earlier finds nothing and sleeps again.  Whoever rings
+ * must not fail, because the transaction is already committed.
+ *
+ * Must not know: SQL, HTTP.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "shared.h"
+
+/* The whole of our shared memory. */
+typedef struct ImShared
+{
+	LWLockPadded directory;		/* protects every slot's dboid */
+	int			launcher;		/* process number, or -1 */
+	int			nslots;
+	ImSlot		slots[FLEXIBLE_ARRAY_MEMBER];
+} ImShared;
+
+static int	max_databases = 32;
+static ImShared *shared = NULL;
+
+static shmem_request_hook_type prev_request_hook = NULL;
+static shmem_startup_hook_type prev_startup_hook = NULL;
+
+/* What this transaction will ring for at its commit. */
+static bool ring_pending = false;
+static bool change_pending = false;
+
+static const char *const state_names[] = {
+	"idle", "running", "paused", "stopped", "quota", "unreachable", "fenced",
+	"counting", "no worker", "not configured", "not preloaded"
+};
+
+const char *
+im_state_name(ImState state)
+{
+	return state_names[state];
+}
+
+ImState
+im_state_of_breaker(ImBreakerState state)
+{
+	switch (state)
+	{
+		case IM_BREAKER_STOPPED:
+			return IM_STATE_STOPPED;
+		case IM_BREAKER_QUOTA:
+			return IM_STATE_QUOTA;
+		case IM_BREAKER_UNREACHABLE:
+			return IM_STATE_UNREACHABLE;
+		case IM_BREAKER_CLOSED:
+			break;
+	}
+	return IM_STATE_RUNNING;
+}
+
+int64
+im_now_us(void)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MICROSEC(now);
+}
+
+/* Bytes of shared memory that we need. */
+static Size
+shared_size(void)
+{
+	return offsetof(ImShared, slots) + mul_size(max_databases, sizeof(ImSlot));
+}
+
+/* Hook: asks for shared memory. */
+static void
+request_shared(void)
+{
+	if (prev_request_hook)
+		prev_request_hook();
+	RequestAddinShmemSpace(shared_size());
+}
+
+/* Brings a slot to its first state; the caller holds the directory's lock. */
+static void
+clear_slot(ImSlot *slot)
+{
+	size_t		start = offsetof(ImSlot, dboid);
+
+	memset((char *) slot + start, 0, sizeof(ImSlot) - start);
+	slot->worker = -1;
+	slot->stats.reset_at = GetCurrentTimestamp();
+	im_breaker_init(&slot->breaker);
+}
+
+/* Hook: finds or makes our shared memory. */
+static void
+startup_shared(void)
+{
+	bool		found;
+	int			tranche;
+
+	if (prev_startup_hook)
+		prev_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("im_import", shared_size(), &found);
+	if (!found)
+	{
+		tranche = LWLockNewTrancheId();
+		LWLockInitialize(&shared->directory.lock, tranche);
+		shared->launcher = -1;
+		shared->nslots = max_databases;
+		for (int i = 0; i < max_databases; i++)
+		{
+			LWLockInitialize(&shared->slots[i].lock.lock, tranche);
+			clear_slot(&shared->slots[i]);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(shared->directory.lock.tranche, "im_import");
+}
+
+/* Rings at commit; a prepared transaction is left to the safety poll. */
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	bool		changed = change_pending;
+	ImSlot	   *slot;
+
+	if (!ring_pending)
+		return;
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+		return;
+	ring_pending = change_pending = false;
+	if (event != XACT_EVENT_COMMIT)
+		return;
+	slot = im_slot_mine();
+	if (slot == NULL)
+		return;
+	if (changed)
+	{
+		im_slot_lock(slot);
+		slot->changes++;
+		im_slot_unlock(slot);
+	}
+	im_ring(slot);
+}
+
+void
+im_shared_init(void)
+{
+	RegisterXactCallback(at_transaction_end, NULL);
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	DefineCustomIntVariable("im_import.max_databases",
+							"Sets how many databases can import groups.",
+							"Each takes about 10 kB of shared memory.",
+							&max_databases, 32, 1, 1024,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("im_import");
+	prev_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shared;
+	prev_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shared;
+}
+
+bool
+im_shared_available(void)
+{
+	return shared != NULL;
+}
+
+void
+im_shared_require(void)
+{
+	if (shared == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("im_import must be loaded by the server at start"),
+				 errhint("Add im_import to shared_preload_libraries and restart.")));
+}
+
+void
+im_shared_full(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("all %d slots for importing databases are taken", max_databases),
+			 errhint("Raise im_import.max_databases and restart.")));
+}
+
+/* The slot of a database; the caller holds the directory's lock. */
+static ImSlot *
+look_for(Oid dboid)
+{
+	for (int i = 0; i < shared->nslots; i++)
+		if (shared->slots[i].dboid == dboid)
+			return &shared->slots[i];
+	return NULL;
+}
+
+ImSlot *
+im_slot_find(Oid dboid)
+{
+	ImSlot	   *slot;
+
+	if (shared == NULL)
+		return NULL;
+	LWLockAcquire(&shared->directory.lock, LW_SHARED);
+	slot = look_for(dboid);
+	LWLockRelease(&shared->directory.lock);
+	return slot;
+}
+
+ImSlot *
+im_slot_mine(void)
+{
+	static ImSlot *mine = NULL;
+
+	if (shared == NULL || !OidIsValid(MyDatabaseId))
+		return NULL;
+	if (mine != NULL && mine->dboid == MyDatabaseId)
+		return mine;
+
+	LWLockAcquire(&shared->directory.lock, LW_EXCLUSIVE);
+	mine = look_for(MyDatabaseId);
+	if (mine == NULL && (mine = look_for(InvalidOid)) != NULL)
+	{
+		clear_slot(mine);
+		mine->dboid = MyDatabaseId;
+	}
+	LWLockRelease(&shared->directory.lock);
+	return mine;
+}
+
+void
+im_slot_free(Oid dboid)
+{
+	ImSlot	   *slot;
+
+	LWLockAcquire(&shared->directory.lock, LW_EXCLUSIVE);
+	slot = look_for(dboid);
+	if (slot != NULL)
+	{
+		LWLockAcquire(&slot->lock.lock, LW_EXCLUSIVE);
+		clear_slot(slot);
+		LWLockRelease(&slot->lock.lock);
+	}
+	LWLockRelease(&shared->directory.lock);
+}
+
+ImSlot *
+im_slot_nth(int i)
+{
+	return shared != NULL && i < shared->nslots ? &shared->slots[i] : NULL;
+}
+
+void
+im_slot_lock(ImSlot *slot)
+{
+	LWLockAcquire(&slot->lock.lock, LW_EXCLUSIVE);
+}
+
+void
+im_slot_unlock(ImSlot *slot)
+{
+	LWLockRelease(&slot->lock.lock);
+}
+
+void
+im_launcher_register(int proc_number)
+{
+	shared->launcher = proc_number;
+}
+
+void
+im_ring(ImSlot *slot)
+{
+	int			whom;
+
+	im_slot_lock(slot);
+	slot->ring = true;
+	whom = slot->worker >= 0 ? slot->worker : shared->launcher;
+	if (whom >= 0)
+		SetLatch(im_latch_of(whom));
+	im_slot_unlock(slot);
+}
+
+void
+im_ring_at_commit(bool changed)
+{
+	ring_pending = true;
+	if (changed)
+		change_pending = true;
+}
+
+void
+im_slot_set_rate(ImSlot *slot, double rate)
+{
+	int64		now = im_now_us();
+
+	im_slot_lock(slot);
+	if (!slot->limiter_ready)
+		im_limiter_init(&slot->limiter, rate, now);
+	else
+		im_limiter_set(&slot->limiter, rate, now);
+	slot->limiter_ready = true;
+	im_slot_unlock(slot);
+}
+
+/* Counts a call in the ring of seconds that calls_per_second is made of. */
+static void
+count_second(ImSlot *slot, int64 now)
+{
+	int64		second = now / 1000000;
+	int			i = (int) (second % IM_SECONDS);
+
+	if (slot->calls_second[i] != second)
+	{
+		slot->calls_second[i] = second;
+		slot->calls_count[i] = 0;
+	}
+	slot->calls_count[i]++;
+}
+
+int64
+im_slot_take(ImSlot *slot, bool worker)
+{
+	int64		now;
+	int64		wait;
+
+	/* Time is read under the lock: grants must not be ordered by luck. */
+	im_slot_lock(slot);
+	now = im_now_us();
+	wait = im_limiter_take(&slot->limiter, worker, now);
+	if (wait == 0)
+		count_second(slot, now);
+	im_slot_unlock(slot);
+	return wait;
+}
+
+double
+im_slot_calls_per_second(const ImSlot *slot)
+{
+	int64		second = im_now_us() / 1000000;
+	int64		calls = 0;
+
+	for (int i = 0; i < IM_SECONDS; i++)
+		if (slot->calls_second[i] < second && slot->calls_second[i] >= second - 10)
+			calls += slot->calls_count[i];
+	return (double) calls / 10.0;
+}
+
+/* Which quarter octave a latency falls into. */
+static int
+latency_bucket(int64 us)
+{
+	int			octave = 0;
+	int64		rest = us < 1 ? 1 : us;
+	int			quarter;
+
+	while (rest >= 8)
+	{
+		rest >>= 1;
+		octave++;
+	}
+	/* rest is now 4..7 (or smaller for the first few microseconds) */
+	quarter = rest >= 4 ? (int) rest - 4 : 0;
+	return Min(octave * 4 + quarter, IM_LATENCY_BUCKETS - 1);
+}
+
+void
+im_slot_count(ImSlot *slot, const ImCall *call, ImClass class, int64 elapsed_us,
+			  size_t bytes_out, size_t bytes_in, bool connected, bool tls)
+{
+	ImStats    *stats = &slot->stats;
+
+	im_slot_lock(slot);
+	stats->calls++;
+	if (call->op == IM_OP_GET_GROUP_INFO)
+		stats->lookups++;
+	if (call->reply.readable)
+		stats->replies[class]++;
+	else
+		stats->no_reply++;
+	if (call->row.attempts > 1)
+		stats->retries++;
+	stats->bytes_out += (int64) bytes_out;
+	stats->bytes_in += (int64) bytes_in;
+	stats->connections += connected;
+	stats->handshakes += connected && tls;
+	stats->latency_sum_us += elapsed_us;
+	stats->latency[latency_bucket(elapsed_us)]++;
+	im_slot_unlock(slot);
+}
+
+void
+im_slot_throttled(ImSlot *slot, int64 us)
+{
+	im_slot_lock(slot);
+	slot->stats.throttled_us += us;
+	im_slot_unlock(slot);
+}

@@ -1,0 +1,195 @@
+/*
+ * shared.h
+ *	  Shared memory: a slot per database, through which sessions, the
+ *	  launcher and the one sender of that database speak.
+ *
+ * Knows nothing of SQL or HTTP.  No pointer into any process's memory may
+ * stand in here: processes are named by their number.  All fields of a slot
+ * are protected by its lock, taken by im_slot_lock(), except dboid, which
+ * changes only under both that and the directory's lock.
+ */
+#ifndef IM_SHARED_H
+#define IM_SHARED_H
+
+#include "postgres.h"
+
+#include "storage/lwlock.h"
+
+#include "breaker.h"
+#include "call.h"
+#include "limiter.h"
+
+#define IM_REQUESTS			16	/* sessions that can wait for a row at once */
+#define IM_LATENCY_BUCKETS	112 /* quarter octaves of a microsecond */
+#define IM_SECONDS			16	/* seconds of call counts that are kept */
+#define IM_REASON_MAX		512
+#define IM_CLASSES			(IM_CLASS_RETRY + 1)
+
+/* What im_import_status.state says; im_state_name() gives the words. */
+typedef enum ImState
+{
+	IM_STATE_IDLE,
+	IM_STATE_RUNNING,
+	IM_STATE_PAUSED,
+	IM_STATE_STOPPED,
+	IM_STATE_QUOTA,
+	IM_STATE_UNREACHABLE,
+	IM_STATE_FENCED,
+	IM_STATE_COUNTING,
+	IM_STATE_NO_WORKER,
+	IM_STATE_NOT_CONFIGURED,
+	IM_STATE_NOT_PRELOADED
+} ImState;
+
+typedef enum ImRequestState
+{
+	IM_REQUEST_FREE,
+	IM_REQUEST_ASKED,			/* by a session */
+	IM_REQUEST_TAKEN,			/* the sender has claimed the row */
+	IM_REQUEST_DONE				/* answer is filled in */
+} ImRequestState;
+
+/* How a request for one row ended. */
+typedef enum ImRequestResult
+{
+	IM_RESULT_SETTLED,			/* status, code, info, group_id are the row's */
+	IM_RESULT_NOT_CLAIMABLE,	/* not visible, locked, in flight, or not open */
+	IM_RESULT_STOPPED			/* the sender cannot send now; info says why */
+} ImRequestResult;
+
+/* A session asks the sender to send one outbox row now. */
+typedef struct ImRequest
+{
+	ImRequestState state;
+	int			asker;			/* process number; -1: it gave up */
+	uint32		ticket;			/* tells a reused slot from ours */
+	int64		id;
+	unsigned char row_key[16];
+	ImRequestResult result;
+	ImStatus	status;
+	int32		code;
+	char		info[IM_INFO_MAX + 1];
+	char		group_id[IM_GROUP_ID_MAX + 1];
+} ImRequest;
+
+/* Counters since stats_reset; see the view pg_stat_im_import. */
+typedef struct ImStats
+{
+	int64		reset_at;		/* TimestampTz */
+	int64		calls;
+	int64		lookups;
+	int64		replies[IM_CLASSES];
+	int64		no_reply;
+	int64		retries;
+	int64		throttled_us;
+	int64		bytes_out;
+	int64		bytes_in;
+	int64		connections;
+	int64		handshakes;		/* of TLS */
+	int64		worker_starts;
+	int64		latency_sum_us;
+	int64		latency[IM_LATENCY_BUCKETS];
+} ImStats;
+
+typedef struct ImSlot
+{
+	LWLockPadded lock;
+	Oid			dboid;			/* InvalidOid: free */
+
+	/* Doorbell. */
+	bool		ring;			/* there may be something new to do */
+	uint32		changes;		/* options changed so many times */
+	int			worker;			/* process number, or -1 */
+	int			worker_pid;
+	int64		wake_at;		/* monotonic us; start a worker then, 0: never */
+	bool		no_start;		/* the launcher could not start a worker */
+
+	/* The sender's own, kept here so that it outlives the process. */
+	bool		clean;			/* no row can be in status sending */
+	bool		limiter_ready;
+	ImLimiter	limiter;
+	ImBreaker	breaker;
+
+	/* What the sender is doing, for im_import_status. */
+	ImState		state;
+	char		reason[IM_REASON_MAX];
+	char		last_error[IM_REASON_MAX];
+	int			in_flight;
+	double		settle_rate;	/* rows a second, decaying */
+	int64		settle_rate_at;
+	int64		calls_second[IM_SECONDS];	/* which second ... */
+	int32		calls_count[IM_SECONDS];	/* ... and how many calls */
+
+	/* Orders of sessions. */
+	int64		drain_budget;	/* rows that may go even while paused */
+	int64		drain_serial;	/* counts im_import_drain() calls */
+	uint32		next_ticket;
+	ImRequest	requests[IM_REQUESTS];
+
+	ImStats		stats;
+} ImSlot;
+
+/* Called by _PG_init() while shared_preload_libraries are loaded. */
+extern void im_shared_init(void);
+
+/* True if the library was preloaded, so that shared memory exists. */
+extern bool im_shared_available(void);
+
+/* Raises an ERROR with the cure if it does not. */
+extern void im_shared_require(void);
+
+/*
+ * This database's slot, made if need be.  NULL if all slots are taken (raise
+ * with im_shared_full()), or if there is no shared memory.
+ */
+extern ImSlot *im_slot_mine(void);
+
+/* The slot of a database, or NULL; never makes one. */
+extern ImSlot *im_slot_find(Oid dboid);
+extern void im_slot_free(Oid dboid);
+extern void im_shared_full(void) pg_attribute_noreturn();
+
+extern void im_slot_lock(ImSlot *slot);
+extern void im_slot_unlock(ImSlot *slot);
+
+/* The i-th slot, or NULL past the last; for the launcher and the views. */
+extern ImSlot *im_slot_nth(int i);
+
+/* Wakes the sender of a database, or the launcher so that it starts one. */
+extern void im_ring(ImSlot *slot);
+
+/* At commit of the current transaction: ring; with changed, options too. */
+extern void im_ring_at_commit(bool changed);
+
+/* The launcher tells where its latch is, and forgets it at exit (-1). */
+extern void im_launcher_register(int proc_number);
+
+/*
+ * Waits for the limiter of this slot: 0 if the call may go now, else
+ * microseconds until it is worth asking again.  Counts throttled time.
+ */
+extern int64 im_slot_take(ImSlot *slot, bool worker);
+
+/* Brings the configured rate to the limiter. */
+extern void im_slot_set_rate(ImSlot *slot, double rate);
+
+/* Notes one exchange in the statistics. */
+extern void im_slot_count(ImSlot *slot, const ImCall *call, ImClass class,
+						  int64 elapsed_us, size_t bytes_out, size_t bytes_in,
+						  bool connected, bool tls);
+
+/* Notes time for which calls were ready and the limiter held them. */
+extern void im_slot_throttled(ImSlot *slot, int64 us);
+
+/* Calls a second over the last 10 seconds. The slot must be locked. */
+extern double im_slot_calls_per_second(const ImSlot *slot);
+
+/* Monotonic clock, microseconds, the same in all processes. */
+extern int64 im_now_us(void);
+
+extern const char *im_state_name(ImState state);
+
+/* The state that an open breaker means. */
+extern ImState im_state_of_breaker(ImBreakerState state);
+
+#endif							/* IM_SHARED_H */

@@ -1,0 +1,433 @@
+/*
+ * steer.c
+ *	  The SQL functions and procedures with which a person steers the import.
+ *
+ * All of them act on the table as the extension's owner (who may call them is
+ * decided by GRANT) and ring the worker at commit.  The two procedures wait
+ * without holding a snapshot: they commit between two looks.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "app.h"
+#include "compat.h"
+#include "guard.h"
+#include "outbox.h"
+#include "protocol.h"
+#include "shared.h"
+#include "watch.h"
+
+PG_FUNCTION_INFO_V1(im_sql_origin);
+PG_FUNCTION_INFO_V1(im_sql_pause);
+PG_FUNCTION_INFO_V1(im_sql_resume);
+PG_FUNCTION_INFO_V1(im_sql_adopt);
+PG_FUNCTION_INFO_V1(im_sql_retry);
+PG_FUNCTION_INFO_V1(im_sql_resolve);
+PG_FUNCTION_INFO_V1(im_sql_set_rate);
+PG_FUNCTION_INFO_V1(im_sql_drain);
+PG_FUNCTION_INFO_V1(im_sql_wait);
+
+#define SEC					INT64_C(1000000)
+#define LOOK_MS				200
+#define NOTICE_EVERY		(5 * SEC)
+#define START_PATIENCE		(10 * SEC)	/* for what keeps us waiting to show */
+
+/* The outbox of this database, or an ERROR. */
+static ImOutbox *
+require_outbox(void)
+{
+	ImOutbox   *outbox = im_outbox_get();
+
+	if (im_outbox_look(outbox) != IM_INSTALLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the extension im_import in this database is not of the library's version"),
+				 errhint("Run ALTER EXTENSION im_import UPDATE, or restart the server.")));
+	return outbox;
+}
+
+/* This database's slot, or an ERROR. */
+static ImSlot *
+require_slot(void)
+{
+	ImSlot	   *slot;
+
+	im_shared_require();
+	slot = im_slot_mine();
+	if (slot == NULL)
+		im_shared_full();
+	return slot;
+}
+
+/* im_origin(): which database this is. */
+Datum
+im_sql_origin(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(im_origin());
+}
+
+/* Stores or clears a pause. */
+static void
+set_pause(bool paused, const char *reason)
+{
+	ImOutbox   *outbox = require_outbox();
+	char	   *who = GetUserNameFromId(GetUserId(), false);
+	ImRights	saved;
+
+	im_outbox_enter(&saved);
+	im_outbox_pause(outbox, paused, who, reason);
+	im_outbox_leave(&saved);
+}
+
+/* im_import_pause(reason) */
+Datum
+im_sql_pause(PG_FUNCTION_ARGS)
+{
+	set_pause(true, PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	im_ring_at_commit(false);
+	PG_RETURN_VOID();
+}
+
+/* im_import_resume() */
+Datum
+im_sql_resume(PG_FUNCTION_ARGS)
+{
+	set_pause(false, NULL);
+	im_ring_at_commit(true);
+	PG_RETURN_VOID();
+}
+
+/* im_import_adopt() */
+Datum
+im_sql_adopt(PG_FUNCTION_ARGS)
+{
+	ImOutbox   *outbox = require_outbox();
+	ImProblem	problem = {0};
+	ImApp	   *app = im_app_load(CurrentMemoryContext, &problem);
+	ImRights	saved;
+	volatile int64 n = 0;
+
+	if (app == NULL)
+		im_app_raise(&problem);
+	im_outbox_enter(&saved);
+	im_guard_bypass(true);
+	PG_TRY();
+	{
+		n = im_outbox_adopt(outbox, true, app);
+	}
+	PG_FINALLY();
+	{
+		im_guard_bypass(false);
+	}
+	PG_END_TRY();
+	im_outbox_leave(&saved);
+	im_app_free(app);
+	im_ring_at_commit(true);
+	PG_RETURN_INT64(n);
+}
+
+/* im_import_retry(error_code, status) */
+Datum
+im_sql_retry(PG_FUNCTION_ARGS)
+{
+	ImOutbox   *outbox = require_outbox();
+	int32		code = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
+	char	   *status = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	ImStatus	parsed;
+	ImRights	saved;
+	int64		n;
+
+	if (status != NULL && (!im_status_parse(status, &parsed) ||
+						   (parsed != IM_FAILED && parsed != IM_INVALID)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rows of status \"%s\" cannot be retried", status),
+				 errhint("Give failed or invalid; settle a row in doubt with im_import_resolve().")));
+	im_outbox_enter(&saved);
+	n = im_outbox_retry(outbox, PG_ARGISNULL(0) ? NULL : &code, status);
+	im_outbox_leave(&saved);
+	im_ring_at_commit(false);
+	PG_RETURN_INT64(n);
+}
+
+/* Raises if text cannot be a GroupId of the service. */
+static void
+check_group_id(const char *group_id)
+{
+	size_t		len = strlen(group_id);
+	bool		good = len > 0 && len <= 48;
+
+	for (const char *p = group_id; *p; p++)
+		if (*p < 0x20 || *p > 0x7e)
+			good = false;
+	if (!good)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is no GroupId", group_id),
+				 errhint("A GroupId is 1 to 48 bytes of printable ASCII.")));
+}
+
+/* im_import_resolve(id, group_id) */
+Datum
+im_sql_resolve(PG_FUNCTION_ARGS)
+{
+	ImOutbox   *outbox = require_outbox();
+	char	   *group_id = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool		found = false;
+	ImRights	saved;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("id must not be null")));
+	if (group_id != NULL)
+		check_group_id(group_id);
+	im_outbox_enter(&saved);
+	im_guard_bypass(true);
+	PG_TRY();
+	{
+		found = im_outbox_resolve(outbox, PG_GETARG_INT64(0), group_id);
+	}
+	PG_FINALLY();
+	{
+		im_guard_bypass(false);
+	}
+	PG_END_TRY();
+	im_outbox_leave(&saved);
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("there is no outbox row %lld in doubt", (long long) PG_GETARG_INT64(0)),
+				 errhint("Rows in doubt stand in im_import_failures.")));
+	im_ring_at_commit(false);
+	PG_RETURN_VOID();
+}
+
+/* im_import_set_rate(rate) */
+Datum
+im_sql_set_rate(PG_FUNCTION_ARGS)
+{
+	ImProblem	problem = {0};
+	ImApp	   *app;
+	ImRights	saved;
+	char	   *rate = DatumGetCString(DirectFunctionCall1(numeric_out, PG_GETARG_DATUM(0)));
+	char	   *sql;
+
+	(void) require_outbox();
+	app = im_app_load(CurrentMemoryContext, &problem);
+	if (app == NULL)
+		im_app_raise(&problem);
+	sql = psprintf("ALTER SERVER %s OPTIONS (%s rate_limit %s)",
+				   quote_identifier(app->server_name),
+				   app->rate_limit_given ? "SET" : "ADD", quote_literal_cstr(rate));
+	im_outbox_enter(&saved);
+	if (SPI_execute(sql, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not change the rate");
+	im_outbox_leave(&saved);
+	im_app_free(app);
+	PG_RETURN_VOID();
+}
+
+/* ------------------------------------------------------------------------
+ * Procedures that wait
+ */
+
+/* What a waiting procedure remembers from one look to the next. */
+typedef struct Waiting
+{
+	int64		since;
+	int64		told_at;
+	int64		told_open;
+	int64		deadline;		/* 0: none */
+} Waiting;
+
+/* Raises unless the procedure may commit. */
+static void
+require_nonatomic(FunctionCallInfo fcinfo, const char *name)
+{
+	CallContext *context = fcinfo->context && IsA(fcinfo->context, CallContext) ?
+		(CallContext *) fcinfo->context : NULL;
+
+	if (context == NULL || context->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("%s cannot run inside a transaction block", name),
+				 errhint("CALL it on its own: it must not hold a snapshot while it waits.")));
+}
+
+/* Ends the look's transaction, and with it every snapshot, then sleeps. */
+static void
+commit_and_sleep(void)
+{
+	SPI_commit();
+	CHECK_FOR_INTERRUPTS();
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_MS,
+					 im_wait_event_sender());
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* One look, with a snapshot of its own. */
+static void
+look(ImView *view)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	im_watch(view);
+	PopActiveSnapshot();
+}
+
+/* Tells how far it is, not too often. */
+static void
+tell(const ImView *view, Waiting *waiting)
+{
+	int64		now = im_now_us();
+	int64		open = im_view_open(view);
+
+	if (now - waiting->told_at < NOTICE_EVERY || open == waiting->told_open)
+		return;
+	waiting->told_at = now;
+	waiting->told_open = open;
+	ereport(NOTICE,
+			(errmsg("im_import: " INT64_FORMAT " of " INT64_FORMAT " rows done, %.1f calls per second%s%s",
+					view->total - open, view->total, view->calls_per_second,
+					view->reason[0] ? "; " : "", im_outbox_text(view->reason))));
+}
+
+/* Raises if nothing will move before somebody does something. */
+static void
+raise_if_stuck(const ImView *view, const Waiting *waiting, bool pause_is_fine)
+{
+	if (!im_view_stuck(view) || (pause_is_fine && view->state == IM_STATE_PAUSED))
+		return;
+	/* Right after a start or a change the last word is not yet spoken. */
+	if (view->state == IM_STATE_NO_WORKER && im_now_us() - waiting->since < START_PATIENCE)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the import cannot go on: %s", im_state_name(view->state)),
+			 errdetail("%s", view->reason[0] ? im_outbox_text(view->reason) : "No reason is known."),
+			 errhint("See im_import_status; nothing is lost, call again after the cure.")));
+}
+
+/* Raises if the caller's time is over. */
+static void
+raise_if_late(const ImView *view, const Waiting *waiting)
+{
+	if (waiting->deadline == 0 || im_now_us() < waiting->deadline)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_QUERY_CANCELED),
+			 errmsg("timeout while " INT64_FORMAT " rows are still open", im_view_open(view)),
+			 errhint("The import goes on without us; see im_import_status.")));
+}
+
+/* Gives the sender a budget; returns the number of this drain. */
+static void
+give_budget(ImSlot *slot, int64 rows)
+{
+	im_slot_lock(slot);
+	slot->drain_budget = rows;
+	slot->drain_serial++;
+	im_slot_unlock(slot);
+	im_ring(slot);
+}
+
+/* im_import_drain(max_rows) */
+Datum
+im_sql_drain(PG_FUNCTION_ARGS)
+{
+	int64		rows = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0);
+	Waiting		waiting = {.since = im_now_us(), .told_open = -1};
+	ImSlot	   *slot = require_slot();
+	ImView		view;
+
+	require_nonatomic(fcinfo, "im_import_drain");
+	if (rows <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_rows must be at least 1")));
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	give_budget(slot, rows);
+	PG_TRY();
+	{
+		for (;;)
+		{
+			look(&view);
+			if (im_view_open(&view) - view.counts.foreign_open == 0 ||
+				(view.drain_budget == 0 && view.counts.by_status[IM_SENDING] == 0))
+				break;
+			raise_if_stuck(&view, &waiting, true);
+			tell(&view, &waiting);
+			commit_and_sleep();
+		}
+	}
+	PG_FINALLY();
+	{
+		im_slot_lock(slot);
+		slot->drain_budget = 0;
+		im_slot_unlock(slot);
+	}
+	PG_END_TRY();
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* Raises if rows ended badly, so that a script stops. */
+static void
+raise_if_failed(const ImView *view)
+{
+	const int64 *n = view->counts.by_status;
+
+	if (n[IM_FAILED] + n[IM_INVALID] + n[IM_IN_DOUBT] == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_EXCEPTION),
+			 errmsg("not all rows were imported: " INT64_FORMAT " failed, " INT64_FORMAT " invalid, "
+					INT64_FORMAT " in doubt", n[IM_FAILED], n[IM_INVALID], n[IM_IN_DOUBT]),
+			 errhint("See im_import_errors and im_import_failures.")));
+}
+
+/* im_import_wait(timeout, raise_on_failure) */
+Datum
+im_sql_wait(PG_FUNCTION_ARGS)
+{
+	Waiting		waiting = {.since = im_now_us(), .told_open = -1};
+	bool		raise = PG_ARGISNULL(1) || PG_GETARG_BOOL(1);
+	ImView		view;
+
+	(void) require_slot();
+	require_nonatomic(fcinfo, "im_import_wait");
+	if (!PG_ARGISNULL(0))
+	{
+		Interval   *timeout = PG_GETARG_INTERVAL_P(0);
+
+		waiting.deadline = waiting.since + timeout->time +
+			(timeout->day + timeout->month * INT64_C(30)) * USECS_PER_DAY;
+	}
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	for (;;)
+	{
+		look(&view);
+		if (im_view_open(&view) == 0)
+			break;
+		raise_if_stuck(&view, &waiting, false);
+		raise_if_late(&view, &waiting);
+		tell(&view, &waiting);
+		commit_and_sleep();
+	}
+	SPI_finish();
+	if (raise)
+		raise_if_failed(&view);
+	PG_RETURN_VOID();
+}

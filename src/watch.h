@@ -1,0 +1,37 @@
+/*
+ * watch.h
+ *	  What is going on, for the views and for those who wait.
+ */
+#ifndef IM_WATCH_H
+#define IM_WATCH_H
+
+#include "postgres.h"
+
+#include "outbox.h"
+#include "shared.h"
+
+typedef struct ImView
+{
+	ImState		state;
+	char		reason[IM_REASON_MAX];
+	ImCounts	counts;
+	int64		total;
+	double		calls_per_second;
+	double		rate_limit;		/* 0 if not configured */
+	double		settle_rate;	/* rows a second, 0 if not known */
+	int			worker_pid;		/* 0 if none */
+	int			in_flight;
+	int64		drain_budget;
+	char		last_error[IM_REASON_MAX];
+} ImView;
+
+/* Takes the view; needs a transaction, raises only for broken installations. */
+extern void im_watch(ImView *view);
+
+/* Rows that are not yet at an end. */
+extern int64 im_view_open(const ImView *view);
+
+/* True if nothing will move before a person does something. */
+extern bool im_view_stuck(const ImView *view);
+
+#endif							/* IM_WATCH_H */

@@ -1,0 +1,157 @@
+/*
+ * fuzz_reply.c
+ *	  Whatever bytes come in, reply.c returns, stays within them, and hands out
+ *	  bounded, valid UTF-8 without control characters.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reply.h"
+#include "utf8.h"
+
+extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define CHECK(condition) \
+	do { \
+		if (!(condition)) \
+		{ \
+			fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition); \
+			abort(); \
+		} \
+	} while (0)
+
+/* Clean, as reply.h promises it. */
+static void
+check_clean(const char *text, size_t max)
+{
+	size_t		len = strnlen(text, max + 1);
+	uint32_t	character;
+
+	CHECK(len <= max);
+	while (len > 0)
+	{
+		size_t		n = im_utf8_decode(text, len, &character);
+
+		CHECK(n > 0 && !im_utf8_is_control(character));
+		text += n;
+		len -= n;
+	}
+}
+
+/* Nothing shows of an unreadable answer. */
+static void
+check_reply(const ImReply *reply)
+{
+	check_clean(reply->info, IM_INFO_MAX);
+	check_clean(reply->group_id, IM_GROUP_ID_MAX);
+	for (const char *p = reply->group_id; *p; p++)
+		CHECK(*p >= 0x20 && *p <= 0x7e);
+	CHECK(reply->readable || (reply->code == 0 && reply->group_id[0] == '\0'));
+}
+
+/* Writes text as a JSON string to out (6 * len + 3 bytes); returns its length. */
+static size_t
+quote(const char *text, size_t len, char *out)
+{
+	size_t		used = 0;
+
+	out[used++] = '"';
+	for (size_t i = 0; i < len; i++)
+	{
+		unsigned char c = (unsigned char) text[i];
+
+		if (c < 0x20)
+			used += (size_t) sprintf(out + used, "\\u%04x", c);
+		else
+		{
+			if (c == '"' || c == '\\')
+				out[used++] = '\\';
+			out[used++] = (char) c;
+		}
+	}
+	out[used++] = '"';
+	return used;
+}
+
+/*
+ * Any text without NUL comes out of an answer as im_reply_clean() would have
+ * it.
+ */
+static void
+check_info(const char *text, size_t len)
+{
+	static char body[16384];
+	char		cleaned[IM_INFO_MAX + 1];
+	size_t		used;
+	ImReply		reply;
+
+	used = (size_t) sprintf(body, "{\"ErrorCode\":1,\"ErrorInfo\":");
+	used += quote(text, len, body + used);
+	body[used++] = '}';
+	im_reply_parse(body, used, &reply);
+	im_reply_clean(text, len, cleaned, sizeof(cleaned));
+	CHECK(reply.readable && reply.code == 1);
+	CHECK(strcmp(reply.info, cleaned) == 0);
+}
+
+/* A group of any name is the same as itself, and not the same as a longer one. */
+static void
+check_name(const char *text, size_t len)
+{
+	static char sent[16384];
+	static char body[16384];
+	size_t		sent_len;
+	size_t		used;
+	ImReply		reply;
+
+	sent_len = (size_t) sprintf(sent, "{\"Type\":\"Work\",\"Name\":");
+	sent_len += quote(text, len, sent + sent_len);
+	sent[sent_len++] = '}';
+	used = (size_t) sprintf(body, "{\"GroupInfo\":[{\"GroupId\":\"g1\",");
+	memcpy(body + used, sent + 1, sent_len - 1);
+	used += sent_len - 1;
+	used += (size_t) sprintf(body + used, "]}");
+	CHECK(im_reply_compare(body, used, "g1", sent, sent_len, &reply) == IM_FOUND_SAME);
+	memcpy(body + used - 4, "-\"}]}", 6);
+	CHECK(im_reply_compare(body, used + 1, "g1", sent, sent_len, &reply) == IM_FOUND_OTHER);
+}
+
+/* The first line is our request, the rest the answer to it. */
+static void
+check_compare(const char *text, size_t len)
+{
+	const char *line = memchr(text, '\n', len);
+	size_t		sent_len = line ? (size_t) (line - text) : 0;
+	ImReply		reply;
+	ImReply		alone;
+	ImFound		found;
+
+	found = im_reply_compare(text + sent_len, len - sent_len, "g1", text, sent_len, &reply);
+	CHECK(found >= IM_FOUND_UNREADABLE && found <= IM_FOUND_ABSENT);
+	check_reply(&reply);
+	im_reply_parse(text + sent_len, len - sent_len, &alone);
+	CHECK(alone.readable == reply.readable && alone.code == reply.code);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const char *text = (const char *) data;
+	char		cleaned[64];
+	ImReply		reply;
+
+	memset(&reply, 0x7f, sizeof(reply));
+	im_reply_parse(text, size, &reply);
+	check_reply(&reply);
+	CHECK(reply.readable || reply.info[0] == '\0');
+	CHECK(im_reply_clean(text, size, cleaned, sizeof(cleaned)) == strlen(cleaned));
+	check_clean(cleaned, sizeof(cleaned) - 1);
+	check_compare(text, size);
+	if (size <= 2000 && memchr(text, '\0', size) == NULL)
+	{
+		check_info(text, size);
+		check_name(text, size);
+	}
+	return 0;
+}

@@ -1,0 +1,505 @@
+/*
+ * test_reply.c
+ *	  Reads answers of the service: good, odd and hostile.
+ */
+#include "reply.h"
+#include "tap.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* U+FFFD and U+1F600 as UTF-8. */
+#define FFFD "\xef\xbf\xbd"
+#define GRIN "\xf0\x9f\x98\x80"
+
+/* Parses exactly len bytes. */
+static void
+parse_bytes(const char *body, size_t len, ImReply *reply)
+{
+	char	   *copy = exact_copy(body, len);
+
+	memset(reply, 0x7f, sizeof(*reply));	/* nothing old may show */
+	im_reply_parse(copy, len, reply);
+	free(copy);
+}
+
+/* Parses a string. */
+static void
+parse(const char *body, ImReply *reply)
+{
+	parse_bytes(body, strlen(body), reply);
+}
+
+/* Answers that are read, and what they say. */
+static const struct
+{
+	const char *name;
+	const char *body;
+	int32_t		code;
+	const char *info;
+	const char *group_id;
+}			readable[] = {
+	{"the page's sample", "{\n    \"ActionStatus\": \"OK\",\n    \"ErrorInfo\": \"\",\n    \"ErrorCode\": 0,\n    \"GroupId\": \"@TGS#2J4SZEAEL\"\n}\n",
+	0, "", "@TGS#2J4SZEAEL"},
+	{"a refusal", "{\"ActionStatus\":\"FAIL\",\"ErrorInfo\":\"group id has be used!\",\"ErrorCode\":10021}",
+	10021, "group id has be used!", ""},
+	{"ErrorCode alone", "{\"ErrorCode\":0}", 0, "", ""},
+	{"white space of all kinds", " \t\r\n{ \"ErrorCode\" \t:\r 7 \n} \n", 7, "", ""},
+	{"null texts", "{\"GroupId\":null,\"ErrorInfo\":null,\"ErrorCode\":10002}", 10002, "", ""},
+	{"texts that are no strings", "{\"GroupId\":[\"a\"],\"ErrorInfo\":{\"a\":\"b\"},\"ErrorCode\":1}", 1, "", ""},
+	{"unknown keys", "{\"RequestId\":\"x\",\"ErrorDisplay\":[1,{\"a\":[true,false,null]},-1.5e+3],\"ErrorCode\":0,\"x\":{}}", 0, "", ""},
+	{"every kind of number beside", "{\"a\":[0,-0,0.5,-12.25,1e9,1E+9,2e-07,9007199254740993],\"ErrorCode\":3}", 3, "", ""},
+	{"an escaped key", "{\"Error\\u0043ode\":5,\"\\u0047roupId\":\"g\"}", 5, "", "g"},
+	{"keys are case-sensitive", "{\"errorcode\":1,\"ErrorCode\":2,\"ERRORCODE\":3}", 2, "", ""},
+	{"longer and shorter keys", "{\"ErrorCod\":1,\"ErrorCode\":2,\"ErrorCodes\":3,\"\":4}", 2, "", ""},
+	{"nested keys do not count", "{\"a\":{\"ErrorCode\":9,\"GroupId\":\"x\"},\"ErrorCode\":2,\"b\":[{\"ErrorCode\":8}]}", 2, "", ""},
+	{"the same code twice", "{\"ErrorCode\":4,\"ErrorCode\":4}", 4, "", ""},
+	{"the last text wins", "{\"ErrorCode\":4,\"ErrorInfo\":\"a\",\"ErrorInfo\":\"b\",\"GroupId\":\"a\",\"GroupId\":\"b\"}", 4, "b", "b"},
+	{"the least code", "{\"ErrorCode\":-2147483648}", INT32_MIN, "", ""},
+	{"the greatest code", "{\"ErrorCode\":2147483647}", INT32_MAX, "", ""},
+	{"minus nought", "{\"ErrorCode\":-0}", 0, "", ""},
+	{"simple escapes", "{\"ErrorCode\":1,\"ErrorInfo\":\"\\\"\\\\\\/a\\b\\fb\\nc\\td\\re\"}", 1, "\"\\/ab c de", ""},
+	{"escaped characters", "{\"ErrorCode\":1,\"ErrorInfo\":\"\\u0041\\u00e9\\u20AC\\ud83d\\ude00\"}", 1, "A\xc3\xa9\xe2\x82\xac" GRIN, ""},
+	{"NUL and lone surrogates", "{\"ErrorCode\":1,\"ErrorInfo\":\"a\\u0000b\\ud83dc\\ude00d\\ud83d\"}", 1, "a" FFFD "b" FFFD "c" FFFD "d" FFFD, ""},
+	{"a high surrogate before a pair", "{\"ErrorCode\":1,\"ErrorInfo\":\"\\ud83d\\ud83d\\ude00\"}", 1, FFFD GRIN, ""},
+	{"a high surrogate before an escape", "{\"ErrorCode\":1,\"ErrorInfo\":\"\\ud83d\\u0041\\ud83d\\n-----\"}", 1, FFFD "A" FFFD " -----", ""},
+	{"a low surrogate before another", "{\"ErrorCode\":1,\"ErrorInfo\":\"\\ude00\\ude00\"}", 1, FFFD FFFD, ""},
+	{"a high surrogate before U+E000", "{\"ErrorCode\":1,\"ErrorInfo\":\"\\ud83d\\ue000\"}", 1, FFFD "\xee\x80\x80", ""},
+	{"a high surrogate before what looks like a low one", "{\"ErrorCode\":1,\"ErrorInfo\":\"\\ud83d\\ndc00\\ud83ddc00\"}", 1, FFFD " dc00" FFFD "dc00", ""},
+	{"escaped controls", "{\"ErrorCode\":1,\"ErrorInfo\":\"a\\u0001\\u001b[31m\\u007f\\u0085b\\u0009c\\u000ad\"}", 1, "a[31mb c d", ""},
+	{"raw controls", "{\"ErrorCode\":1,\"ErrorInfo\":\"a\x01\x1b[31m\x7f\xc2\x85" "b\tc\nd\"}", 1, "a[31mb c d", ""},
+	{"raw UTF-8", "{\"ErrorCode\":1,\"ErrorInfo\":\"\xe7\xbe\xa4 \xc3\xa9 " GRIN "\"}", 1, "\xe7\xbe\xa4 \xc3\xa9 " GRIN, ""},
+	{"invalid UTF-8", "{\"ErrorCode\":1,\"ErrorInfo\":\"a\xff" "b\xc3\"}", 1, "a?b?", ""},
+	{"invalid UTF-8 before an escape", "{\"ErrorCode\":1,\"ErrorInfo\":\"\xe7\xbe\\n\xe7\"}", 1, "?? ?", ""},
+	{"invalid UTF-8 in a key beside", "{\"\xff\":1,\"ErrorCode\":1}", 1, "", ""},
+	{"a GroupId with escapes", "{\"ErrorCode\":0,\"GroupId\":\"@TGS#_\\/\\\\\\\"\\u0041\"}", 0, "", "@TGS#_/\\\"A"},
+	{"a GroupId with spaces", "{\"ErrorCode\":0,\"GroupId\":\" a~ \"}", 0, "", " a~ "},
+	{"a GroupId that is not ASCII", "{\"ErrorCode\":0,\"GroupId\":\"a\xc3\xa9\"}", 0, "", ""},
+	{"a GroupId with a NUL", "{\"ErrorCode\":0,\"GroupId\":\"a\\u0000\"}", 0, "", ""},
+	{"a GroupId with a control", "{\"ErrorCode\":0,\"GroupId\":\"a\x1f\"}", 0, "", ""},
+	{"a GroupId with DEL", "{\"ErrorCode\":0,\"GroupId\":\"a\x7f\"}", 0, "", ""},
+	{"a GroupId that is not UTF-8", "{\"ErrorCode\":0,\"GroupId\":\"a\xff\"}", 0, "", ""},
+	{"a GroupId that is a number", "{\"ErrorCode\":0,\"GroupId\":12}", 0, "", ""},
+	{"a longer key with the same start", "{\"ErrorInfo2\":\"x\",\"ErrorCode\":1}", 1, "", ""},
+};
+
+/* Answers of which nothing may be believed. */
+static const char *const unreadable[] = {
+	"", " ", "null", "0", "\"ErrorCode\"", "[]", "[{\"ErrorCode\":0}]", "{}", "{", "}", "{\"a\":1}",
+	/* ErrorCode is no int32 */
+	"{\"ErrorCode\":\"0\"}", "{\"ErrorCode\":null}", "{\"ErrorCode\":true}", "{\"ErrorCode\":[0]}",
+	"{\"ErrorCode\":{}}", "{\"ErrorCode\":0.0}", "{\"ErrorCode\":1e0}", "{\"ErrorCode\":1E0}",
+	"{\"ErrorCode\":2147483648}", "{\"ErrorCode\":-2147483649}", "{\"ErrorCode\":18446744073709551616}",
+	"{\"ErrorCode\":4294967296}", "{\"ErrorCode\":1000000000000000000000000000000000000000}",
+	/* two that disagree */
+	"{\"ErrorCode\":0,\"ErrorCode\":1}", "{\"ErrorCode\":1,\"ErrorCode\":\"1\"}",
+	"{\"ErrorCode\":\"1\",\"ErrorCode\":1}", "{\"ErrorCode\":1,\"a\":2,\"Error\\u0043ode\":0}",
+	/* nested only */
+	"{\"a\":{\"ErrorCode\":0}}", "{\"a\":[{\"ErrorCode\":0}]}", "{\"a\":\"\\\"ErrorCode\\\":0\"}",
+	/* not JSON */
+	"{\"ErrorCode\":0", "{\"ErrorCode\":0,", "{\"ErrorCode\":0,}", "{,\"ErrorCode\":0}", "{\"ErrorCode\":}",
+	"{\"ErrorCode\" 0}", "{\"ErrorCode\":0 \"a\":1}", "{\"ErrorCode\":0,,\"a\":1}", "{\"ErrorCode\"}",
+	"{ErrorCode:0}", "{'ErrorCode':0}", "{\"ErrorCode\":00}", "{\"ErrorCode\":01}", "{\"ErrorCode\":+1}",
+	"{\"ErrorCode\":-}", "{\"ErrorCode\":- 1}", "{\"ErrorCode\":1.}", "{\"ErrorCode\":.5}", "{\"ErrorCode\":1e}", "{\"ErrorCode\":1e+}",
+	"{\"ErrorCode\":0x1}", "{\"ErrorCode\":1 2}", "{\"ErrorCode\":0,\"a\":1.}", "{\"ErrorCode\":0,\"a\":-}",
+	"{\"ErrorCode\":0,\"a\":2e}", "{\"ErrorCode\":0,\"a\":01}",
+	"{\"ErrorCode\":0,\"a\":tru}", "{\"ErrorCode\":0,\"a\":True}", "{\"ErrorCode\":0,\"a\":nulll}",
+	"{\"ErrorCode\":0,\"a\":falsy}", "{\"ErrorCode\":0,\"a\":t", "{\"ErrorCode\":0,\"a\":undefined}",
+	"{\"ErrorCode\":0,\"a\":[1,]}", "{\"ErrorCode\":0,\"a\":[,1]}", "{\"ErrorCode\":0,\"a\":[1 2]}",
+	"{\"ErrorCode\":0,\"a\":[}", "{\"ErrorCode\":0,\"a\":{]}", "{\"ErrorCode\":0,\"a\":[1}}", "{\"ErrorCode\":0]",
+	"{\"ErrorCode\":0,\"a\":[[]}", "{\"ErrorCode\":0,\"a\":{}", "{\"ErrorCode\":0,\"a\":{\"b\"}}", "{\"ErrorCode\":0,\"a\":{1:2}}",
+	"{\"ErrorCode\":0,\"a\":\"}", "{\"ErrorCode\":0,\"a\":\"\\\"}", "{\"ErrorCode\":0,\"a\":\"\\",
+	"{\"ErrorCode\":0,\"a\":\"\\x\"}", "{\"ErrorCode\":0,\"a\":\"\\u12\"}", "{\"ErrorCode\":0,\"a\":\"\\u12G4\"}",
+	"{\"ErrorCode\":0,\"a\":\"\\u123", "{\"ErrorCode\":0,\"a\":\"\\U0041\"}", "{\"ErrorCode\":0,\"\\\":1}",
+	/* more than the object, or bytes that are none of it */
+	"{\"ErrorCode\":0}x", "{\"ErrorCode\":0}{\"ErrorCode\":0}", "{\"ErrorCode\":0},", "{\"ErrorCode\":0}}",
+	"{\"ErrorCode\":0}\xff", "\xff{\"ErrorCode\":0}", "\xef\xbb\xbf{\"ErrorCode\":0}", "{\"ErrorCode\":\xff\"0\"}", "{\"ErrorCode\":0,\xff\"a\":1}",
+	"x{\"ErrorCode\":0}", "{\"ErrorCode\":0/**/}", "{\"ErrorCode\":0\v}", "{\"ErrorCode\":0\xc2\xa0}",
+	"<html><body>502 Bad Gateway</body></html>",
+};
+
+/* True if nothing shows but that it is unreadable. */
+static bool
+is_blank(const ImReply *reply)
+{
+	return !reply->readable && reply->code == 0 && reply->info[0] == '\0' && reply->group_id[0] == '\0';
+}
+
+/* The tables above. */
+static void
+test_parse(void)
+{
+	ImReply		reply;
+
+	for (size_t i = 0; i < COUNT(readable); i++)
+	{
+		parse(readable[i].body, &reply);
+		ok(reply.readable, "%s: readable", readable[i].name);
+		is_int(reply.code, readable[i].code, "%s: code", readable[i].name);
+		is_str(reply.info, readable[i].info, "%s: info", readable[i].name);
+		is_str(reply.group_id, readable[i].group_id, "%s: GroupId", readable[i].name);
+	}
+	for (size_t i = 0; i < COUNT(unreadable); i++)
+	{
+		parse(unreadable[i], &reply);
+		if (!ok(is_blank(&reply), "unreadable answer %d", (int) i))
+			diag("%s", unreadable[i]);
+	}
+}
+
+/* A NUL byte anywhere makes an answer unreadable. */
+static void
+test_nul_bytes(void)
+{
+	static const char body[] = "{\"ErrorCode\":0, \"a\":\"bc\"}";
+	char		copy[sizeof(body)];
+	ImReply		reply;
+
+	for (size_t i = 0; i < sizeof(body) - 1; i++)
+	{
+		memcpy(copy, body, sizeof(body));
+		copy[i] = '\0';
+		parse_bytes(copy, sizeof(body) - 1, &reply);
+		ok(is_blank(&reply), "NUL in place of byte %d", (int) i);
+	}
+	parse_bytes(body, sizeof(body), &reply);
+	ok(is_blank(&reply), "NUL after the object");
+}
+
+/* A good answer cut off anywhere is unreadable. */
+static void
+test_cut_off(void)
+{
+	static const char body[] = "{\"ErrorCode\":0,\"a\":[-1.5e+2,true,{\"b\":\"\\ud83d\\ude00\"}],\"GroupId\":\"@TGS#1\"}";
+	ImReply		reply;
+
+	for (size_t len = 0; len < sizeof(body) - 1; len++)
+	{
+		parse_bytes(body, len, &reply);
+		ok(is_blank(&reply), "cut off after %d bytes", (int) len);
+	}
+	parse_bytes(body, sizeof(body) - 1, &reply);
+	ok(reply.readable, "whole");
+}
+
+/* Parses an answer that nests open and close n times beside its ErrorCode. */
+static bool
+readable_at_depth(int n, const char *open, const char *close)
+{
+	static char body[400000];
+	size_t		used = 0;
+	ImReply		reply;
+
+	used += (size_t) sprintf(body, "{\"ErrorCode\":0,\"a\":");
+	for (int i = 0; i < n; i++)
+		used += (size_t) sprintf(body + used, "%s", open);
+	used += (size_t) sprintf(body + used, "1");
+	for (int i = 0; i < n; i++)
+		used += (size_t) sprintf(body + used, "%s", close);
+	sprintf(body + used, "}");
+	parse(body, &reply);
+	return reply.readable;
+}
+
+/* Nesting ends at IM_REPLY_DEPTH, the object itself counted. */
+static void
+test_depth(void)
+{
+	ImReply		reply;
+	char		wide[4096] = "{\"ErrorCode\":0,\"a\":[0";
+
+	ok(readable_at_depth(IM_REPLY_DEPTH - 1, "[", "]"), "arrays as deep as allowed");
+	ok(!readable_at_depth(IM_REPLY_DEPTH, "[", "]"), "arrays one deeper");
+	ok(readable_at_depth(IM_REPLY_DEPTH - 1, "{\"b\":", "}"), "objects as deep as allowed");
+	ok(!readable_at_depth(IM_REPLY_DEPTH, "{\"b\":", "}"), "objects one deeper");
+	ok(!readable_at_depth(60000, "[", "]"), "60000 arrays");
+	ok(!readable_at_depth(60000, "[", ""), "60000 arrays, none closed");
+	for (int i = 0; i < 3 * IM_REPLY_DEPTH; i++)
+		strcat(wide, ",[],{}");
+	strcat(wide, "]}");
+	parse(wide, &reply);
+	ok(reply.readable, "many containers side by side are not deep");
+}
+
+/* Texts are cut between characters, ids are whole or not at all. */
+static void
+test_bounds(void)
+{
+	char		body[2048];
+	char		text[IM_INFO_MAX + 64];
+	ImReply		reply;
+
+	memset(text, 'x', sizeof(text));
+	strcpy(text + IM_INFO_MAX - 1, "\xc3\xa9yz");
+	sprintf(body, "{\"ErrorCode\":1,\"ErrorInfo\":\"%s\"}", text);
+	parse(body, &reply);
+	is_int((int64_t) strlen(reply.info), IM_INFO_MAX - 1, "cut before a character that does not fit");
+	strcpy(text + IM_INFO_MAX - 2, "\xc3\xa9yz");
+	sprintf(body, "{\"ErrorCode\":1,\"ErrorInfo\":\"%s\"}", text);
+	parse(body, &reply);
+	is_str(reply.info + IM_INFO_MAX - 2, "\xc3\xa9", "cut after one that does");
+	memset(text, 'x', sizeof(text));
+	strcpy(text + IM_INFO_MAX - 3, "\\ud83d\\ude00");
+	sprintf(body, "{\"ErrorCode\":1,\"ErrorInfo\":\"%s\"}", text);
+	parse(body, &reply);
+	is_int((int64_t) strlen(reply.info), IM_INFO_MAX - 3, "an escaped pair is not cut");
+
+	memset(text, 'i', sizeof(text));
+	text[IM_GROUP_ID_MAX] = '\0';
+	sprintf(body, "{\"ErrorCode\":0,\"GroupId\":\"%s\"}", text);
+	parse(body, &reply);
+	is_str(reply.group_id, text, "the longest GroupId");
+	sprintf(body, "{\"ErrorCode\":0,\"GroupId\":\"%si\"}", text);
+	parse(body, &reply);
+	ok(reply.readable && reply.group_id[0] == '\0', "a longer one is none");
+}
+
+/* What im_reply_clean() makes of bytes. */
+static void
+test_clean(void)
+{
+	char		out[64];
+	static const struct
+	{
+		const char *text;
+		size_t		len;
+		const char *clean;
+	}			cases[] = {
+		{"", 0, ""},
+		{"plain", 5, "plain"},
+		{"a\\u0041\\n", 9, "a\\u0041\\n"},	/* no JSON here */
+		{"a\0b", 3, "ab"},
+		{"a\tb\nc\r\x1b" "d\x7f", 10, "a b cd"},
+		{"\xc2\x80\xc2\x9f\xc2\xa0", 6, "\xc2\xa0"},
+		{"\x1f \x1e\x7e", 4, " ~"},
+		{"\x80\xbf", 2, "??"},
+		{"\xc0\xaf\xc1\xbf", 4, "????"},
+		{"\xe0\x80\xaf\xe0\x9f\xbf", 6, "??????"},
+		{"\xe0\xa0\x80", 3, "\xe0\xa0\x80"},
+		{"\xed\xa0\x80\xed\x9f\xbf", 6, "???\xed\x9f\xbf"},
+		{"\xed\xbf\xbf\xee\x80\x80", 6, "???\xee\x80\x80"},
+		{"\xf0\x80\x80\x80\xf0\x8f\xbf\xbf", 8, "????????"},
+		{"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", 8, "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"},
+		{"\xf4\x90\x80\x80\xf5\x80\x80\x80", 8, "????????"},
+		{"\xf8\x88\x80\x80\x80\xfe\xff", 7, "???????"},
+		{"\xf9\x90\x80\x80\xfc\x80\x80\x80", 8, "????????"},
+		{"\xe7\xbe", 2, "??"},
+		{"\xe7\xbe\xa4\xe7", 4, "\xe7\xbe\xa4?"},
+		{"\xc3" "a\xe7" "b\xe7\xbe" "c\xf0\x9f\x98" "d", 11, "?a?b??c???d"},
+		{"\xef\xbf\xbd", 3, FFFD},
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++)
+	{
+		char	   *copy = exact_copy(cases[i].text, cases[i].len);
+		size_t		len;
+
+		memset(out, 0x7f, sizeof(out));
+		len = im_reply_clean(copy, cases[i].len, out, sizeof(out));
+		is_str(out, cases[i].clean, "clean text %d", (int) i);
+		is_int((int64_t) len, (int64_t) strlen(cases[i].clean), "its length");
+		free(copy);
+	}
+	is_int((int64_t) im_reply_clean("abc", 3, out, 3), 2, "bounded");
+	is_str(out, "ab", "to what fits");
+	is_int((int64_t) im_reply_clean("a\xc3\xa9" "b", 4, out, 3), 1, "nothing after a character that does not fit");
+	is_str(out, "a", "cut between characters");
+	is_int((int64_t) im_reply_clean("a\xc3\xa9" "b", 4, out, 4), 3, "a character that just fits");
+	is_int((int64_t) im_reply_clean("abc", 3, out, 1), 0, "room for the terminator only");
+	is_str(out, "", "is empty");
+	out[0] = 'x';
+	is_int((int64_t) im_reply_clean("abc", 3, out, 0), 0, "no room at all");
+	is_int(out[0], 'x', "is not written to");
+}
+
+/* The request that most comparisons use, and entries of answers to it. */
+#define SENT "{\"Owner_Account\":\"leckie\",\"Type\":\"Public\",\"GroupId\":\"g1\",\"Name\":\"Test\",\"CreateTime\":1448357837}"
+#define BRIEF "{\"Type\":\"Public\",\"GroupId\":\"g1\",\"Name\":\"Test\"}"
+#define TYPED(type) "{\"Type\":\"" type "\",\"Name\":\"Test\"}"
+#define NAMED(name) "{\"Type\":\"Public\",\"Name\":\"" name "\"}"
+#define GROUP(id, rest) "{\"GroupId\":\"" id "\"," rest "}"
+#define REST "\"ErrorCode\":0,\"ErrorInfo\":\"\",\"Type\":\"Public\",\"Name\":\"Test\",\"Owner_Account\":\"leckie\",\"CreateTime\":1448357837"
+#define ANSWER(entries) "{\"ActionStatus\":\"OK\",\"ErrorInfo\":\"\",\"ErrorCode\":0,\"GroupInfo\":[" entries "]}"
+#define ONE(rest) ANSWER(GROUP("g1", rest))
+#define WITH(type, name) ONE("\"ErrorCode\":0,\"Type\":\"" type "\",\"Name\":\"" name "\"")
+
+static const struct
+{
+	const char *name;
+	const char *body;
+	const char *sent;
+	ImFound		found;
+}			compared[] = {
+	{"the same", ONE(REST), SENT, IM_FOUND_SAME},
+	{"in another order", ANSWER("{" REST ",\"GroupId\":\"g1\"}"), SENT, IM_FOUND_SAME},
+	{"among others", ANSWER("null,3,[{\"GroupId\":\"g1\"}]," GROUP("g0", REST) "," GROUP("g1", REST) "," GROUP("g11", "\"ErrorCode\":10010")), SENT, IM_FOUND_SAME},
+	{"an escaped id", ANSWER(GROUP("\\u00671", REST)), SENT, IM_FOUND_SAME},
+	{"no ErrorCode in the entry", ONE("\"Type\":\"Public\",\"Name\":\"Test\""), BRIEF, IM_FOUND_SAME},
+	{"what was not sent is not compared", ONE(REST), BRIEF, IM_FOUND_SAME},
+	{"another name", ONE("\"ErrorCode\":0,\"Type\":\"Public\",\"Name\":\"test\""), BRIEF, IM_FOUND_OTHER},
+	{"another type", ONE("\"ErrorCode\":0,\"Type\":\"Private\",\"Name\":\"Test\""), BRIEF, IM_FOUND_OTHER},
+	{"another type, no ErrorCode", ONE("\"Type\":\"Private\",\"Name\":\"Test\""), BRIEF, IM_FOUND_OTHER},
+	{"another owner", ONE(REST ",\"Owner_Account\":\"Leckie\""), SENT, IM_FOUND_OTHER},
+	{"an owner longer by a byte", ONE(REST ",\"Owner_Account\":\"leckie2\""), SENT, IM_FOUND_OTHER},
+	{"another time", ONE(REST ",\"CreateTime\":1448357838"), SENT, IM_FOUND_OTHER},
+	{"another time, negative", ONE(REST ",\"CreateTime\":-1448357837"), SENT, IM_FOUND_OTHER},
+	{"no owner in the group", ONE("\"Type\":\"Public\",\"Name\":\"Test\",\"CreateTime\":1448357837"), SENT, IM_FOUND_OTHER},
+	{"a null owner in the group", ONE(REST ",\"Owner_Account\":null"), SENT, IM_FOUND_OTHER},
+	{"no owner in either", WITH("Public", "Test"), "{\"Type\":\"Public\",\"Name\":\"Test\",\"Owner_Account\":\"\"}", IM_FOUND_SAME},
+	{"null owner there, none here", ONE("\"Type\":\"Public\",\"Name\":\"Test\",\"Owner_Account\":null"), "{\"Type\":\"Public\",\"Name\":\"Test\",\"Owner_Account\":\"\"}", IM_FOUND_SAME},
+	{"no time in the group", ONE("\"Type\":\"Public\",\"Name\":\"Test\",\"Owner_Account\":\"leckie\""), SENT, IM_FOUND_UNREADABLE},
+	{"no time, but another owner", ONE("\"Type\":\"Public\",\"Name\":\"Test\",\"Owner_Account\":\"x\""), SENT, IM_FOUND_OTHER},
+	{"no time, but another name", ONE("\"Type\":\"Public\",\"Name\":\"Test2\",\"Owner_Account\":\"leckie\""), SENT, IM_FOUND_OTHER},
+	{"time as a string", ONE(REST ",\"CreateTime\":\"1448357837\""), SENT, IM_FOUND_UNREADABLE},
+	{"time with a fraction", ONE(REST ",\"CreateTime\":1448357837.0"), SENT, IM_FOUND_UNREADABLE},
+	{"time of 18 digits", ONE(REST ",\"CreateTime\":144835783714483578"), "{\"Type\":\"Public\",\"Name\":\"Test\",\"CreateTime\":144835783714483578}", IM_FOUND_SAME},
+	{"time of 30 digits", ONE(REST ",\"CreateTime\":144835783714483578371448357837"), "{\"Type\":\"Public\",\"Name\":\"Test\",\"CreateTime\":144835783714483578371448357837}", IM_FOUND_UNREADABLE},
+
+	{"Private is Work", WITH("Work", "Test"), TYPED("Private"), IM_FOUND_SAME},
+	{"Work is Private", WITH("Private", "Test"), TYPED("Work"), IM_FOUND_SAME},
+	{"ChatRoom is Meeting", WITH("Meeting", "Test"), TYPED("ChatRoom"), IM_FOUND_SAME},
+	{"Meeting is ChatRoom", WITH("ChatRoom", "Test"), TYPED("Meeting"), IM_FOUND_SAME},
+	{"an escaped Work", WITH("\\u0057ork", "Test"), TYPED("Private"), IM_FOUND_SAME},
+	{"Private is not Meeting", WITH("Meeting", "Test"), TYPED("Private"), IM_FOUND_OTHER},
+	{"Private is not work", WITH("work", "Test"), TYPED("Private"), IM_FOUND_OTHER},
+	{"Work is not ChatRoom", WITH("ChatRoom", "Test"), TYPED("Work"), IM_FOUND_OTHER},
+	{"AVChatRoom is not ChatRoom", WITH("AVChatRoom", "Test"), TYPED("ChatRoom"), IM_FOUND_OTHER},
+	{"Community is Community", WITH("Community", "Test"), TYPED("Community"), IM_FOUND_SAME},
+	{"a new type is itself", WITH("New", "Test"), TYPED("New"), IM_FOUND_SAME},
+
+	{"name escaped there", WITH("Public", "\\u7fa4\\/\\\"\\u00e9\\ud83d\\ude00"), NAMED("\xe7\xbe\xa4/\\\"\xc3\xa9" GRIN), IM_FOUND_SAME},
+	{"name escaped here", WITH("Public", "\xe7\xbe\xa4/"), NAMED("\\u7FA4\\/"), IM_FOUND_SAME},
+	{"names with NUL", WITH("Public", "a\\u0000b"), NAMED("a\\u0000b"), IM_FOUND_SAME},
+	{"names that differ after a NUL", WITH("Public", "a\\u0000b"), NAMED("a\\u0000c"), IM_FOUND_OTHER},
+	{"NUL is not U+FFFD", WITH("Public", "a\\u0000"), NAMED("a" FFFD), IM_FOUND_OTHER},
+	{"a lone surrogate is not U+FFFD", WITH("Public", "a\\ud800"), NAMED("a" FFFD), IM_FOUND_OTHER},
+	{"nor another surrogate", WITH("Public", "a\\ud800"), NAMED("a\\ud801"), IM_FOUND_OTHER},
+	{"a name that begins like it", WITH("Public", "Test"), NAMED("Test2"), IM_FOUND_OTHER},
+	{"a name that goes on", WITH("Public", "Test2"), NAMED("Test"), IM_FOUND_OTHER},
+	{"controls count in names", WITH("Public", "a\\u0001"), NAMED("a"), IM_FOUND_OTHER},
+	{"tabs are not spaces", WITH("Public", "a\\t"), NAMED("a "), IM_FOUND_OTHER},
+	{"invalid bytes count in names", WITH("Public", "a\xff"), NAMED("a?"), IM_FOUND_OTHER},
+	{"and which they are", WITH("Public", "a\xff"), NAMED("a\xfe"), IM_FOUND_OTHER},
+	{"a precomposed letter is not a composed one", WITH("Public", "\xc3\xa9"), NAMED("e\xcc\x81"), IM_FOUND_OTHER},
+	{"an empty name", WITH("Public", ""), NAMED(""), IM_FOUND_SAME},
+
+	{"absent, 10010", ONE("\"ErrorCode\":10010,\"ErrorInfo\":\"gone\""), SENT, IM_FOUND_ABSENT},
+	{"absent, 10015", ONE("\"ErrorCode\":10015"), SENT, IM_FOUND_ABSENT},
+	{"the entry's code counts, not its rest", ONE("\"ErrorCode\":10010,\"Type\":\"Public\",\"Name\":\"Test\""), BRIEF, IM_FOUND_ABSENT},
+	{"the entry's 10002", ONE("\"ErrorCode\":10002,\"ErrorInfo\":\"try again\""), BRIEF, IM_FOUND_UNREADABLE},
+	{"the entry's 10007", ONE("\"ErrorCode\":10007,\"Type\":\"Public\",\"Name\":\"Test\""), BRIEF, IM_FOUND_UNREADABLE},
+	{"the entry's code is a string", ONE("\"ErrorCode\":\"0\",\"Type\":\"Public\",\"Name\":\"Test\""), BRIEF, IM_FOUND_UNREADABLE},
+	{"the entry has two codes", ONE("\"ErrorCode\":0,\"ErrorCode\":10010,\"Type\":\"Public\",\"Name\":\"Test\""), BRIEF, IM_FOUND_UNREADABLE},
+	{"the entry has no Type", ONE("\"ErrorCode\":0,\"Name\":\"Test\""), BRIEF, IM_FOUND_UNREADABLE},
+	{"the entry has no Name", ONE("\"ErrorCode\":0,\"Type\":\"Public\""), BRIEF, IM_FOUND_UNREADABLE},
+	{"the entry's Name is null", ONE("\"ErrorCode\":0,\"Type\":\"Public\",\"Name\":null"), BRIEF, IM_FOUND_UNREADABLE},
+	{"the entry's Type is a number", ONE("\"ErrorCode\":0,\"Type\":1,\"Name\":\"Test\""), BRIEF, IM_FOUND_UNREADABLE},
+
+	{"no entry at all", ANSWER(""), BRIEF, IM_FOUND_UNREADABLE},
+	{"no GroupInfo", "{\"ErrorCode\":0}", BRIEF, IM_FOUND_UNREADABLE},
+	{"GroupInfo is null", "{\"ErrorCode\":0,\"GroupInfo\":null}", BRIEF, IM_FOUND_UNREADABLE},
+	{"GroupInfo is an object", "{\"ErrorCode\":0,\"GroupInfo\":" GROUP("g1", REST) "}", BRIEF, IM_FOUND_UNREADABLE},
+	{"the group itself on top", GROUP("g1", REST), BRIEF, IM_FOUND_UNREADABLE},
+	{"GroupInfo deeper down", "{\"ErrorCode\":0,\"a\":" ONE(REST) "}", BRIEF, IM_FOUND_UNREADABLE},
+	{"only another group", ANSWER(GROUP("G1", REST)), BRIEF, IM_FOUND_UNREADABLE},
+	{"an id that goes on", ANSWER(GROUP("g1 ", REST)), BRIEF, IM_FOUND_UNREADABLE},
+	{"an id that goes on after a NUL", ANSWER(GROUP("g1\\u0000", REST)), BRIEF, IM_FOUND_UNREADABLE},
+	{"an entry without id", ANSWER("{" REST "}"), BRIEF, IM_FOUND_UNREADABLE},
+	{"the same entry twice", ANSWER(GROUP("g1", REST) "," GROUP("g1", REST)), BRIEF, IM_FOUND_UNREADABLE},
+	{"two entries that disagree", ANSWER(GROUP("g1", REST) "," GROUP("g1", "\"ErrorCode\":10010")), BRIEF, IM_FOUND_UNREADABLE},
+
+	{"the top's code does not matter", "{\"ErrorCode\":10010,\"GroupInfo\":[" GROUP("g1", REST) "]}", SENT, IM_FOUND_SAME},
+	{"nor that it is missing", "{\"GroupInfo\":[" GROUP("g1", REST) "]}", SENT, IM_FOUND_SAME},
+	{"the top's 10010 alone is no absence", "{\"ErrorCode\":10010,\"GroupInfo\":[]}", SENT, IM_FOUND_UNREADABLE},
+	{"garbage after the answer", ONE(REST) "x", SENT, IM_FOUND_UNREADABLE},
+	{"an answer cut off", "{\"ErrorCode\":0,\"GroupInfo\":[" GROUP("g1", REST) "]", SENT, IM_FOUND_UNREADABLE},
+	{"an array cut off", "{\"ErrorCode\":0,\"GroupInfo\":[" GROUP("g1", REST) "}", SENT, IM_FOUND_UNREADABLE},
+	{"a request without Name", ONE(REST), "{\"Type\":\"Public\"}", IM_FOUND_UNREADABLE},
+	{"a request without Type", ONE(REST), "{\"Name\":\"Test\"}", IM_FOUND_UNREADABLE},
+	{"a request that is no JSON", ONE(REST), BRIEF "x", IM_FOUND_UNREADABLE},
+	{"an empty request", ONE(REST), "", IM_FOUND_UNREADABLE},
+};
+
+/* Compares, from memory that ends where the texts end. */
+static ImFound
+compare(const char *body, const char *id, const char *sent, ImReply *reply)
+{
+	char	   *body_copy = exact_copy(body, strlen(body));
+	char	   *sent_copy = exact_copy(sent, strlen(sent));
+	ImFound		found;
+
+	memset(reply, 0x7f, sizeof(*reply));
+	found = im_reply_compare(body_copy, strlen(body), id, sent_copy, strlen(sent), reply);
+	free(body_copy);
+	free(sent_copy);
+	return found;
+}
+
+/* The table above. */
+static void
+test_compare(void)
+{
+	ImReply		reply;
+
+	for (size_t i = 0; i < COUNT(compared); i++)
+		is_int(compare(compared[i].body, "g1", compared[i].sent, &reply), compared[i].found,
+			   "compare: %s", compared[i].name);
+	is_int(compare(ANSWER(GROUP("a\\\\n", REST)), "a\\n", BRIEF, &reply), IM_FOUND_SAME,
+		   "a backslash in our id is a backslash");
+	is_int(compare(ANSWER(GROUP("a\\n", REST)), "a\\n", BRIEF, &reply), IM_FOUND_UNREADABLE,
+		   "and not an escape");
+	is_int(compare(ANSWER("{\"GroupId\":12," REST "}"), "12", BRIEF, &reply), IM_FOUND_UNREADABLE,
+		   "an id that is a number is none");
+}
+
+/* What of an answer reaches *reply. */
+static void
+test_compare_reply(void)
+{
+	ImReply		reply;
+
+	compare("{\"ErrorCode\":10004,\"ErrorInfo\":\"top\",\"GroupInfo\":[" GROUP("g1", "\"ErrorCode\":10010,\"ErrorInfo\":\"e\\nntry\"") "]}", "g1", BRIEF, &reply);
+	ok(reply.readable, "the answer is readable");
+	is_int(reply.code, 10004, "the answer's own code");
+	is_str(reply.info, "e ntry", "the entry's text, cleaned");
+	compare("{\"ErrorCode\":70001,\"ErrorInfo\":\"top\",\"GroupInfo\":[]}", "g1", BRIEF, &reply);
+	is_int(reply.code, 70001, "without an entry the answer's code");
+	is_str(reply.info, "top", "and its text");
+	compare(ONE(REST) "x", "g1", BRIEF, &reply);
+	ok(is_blank(&reply), "nothing of an unreadable answer");
+	compare("{\"GroupInfo\":[" GROUP("g1", REST) "]}", "g1", BRIEF, &reply);
+	ok(!reply.readable, "an answer without a code of its own is not readable as such");
+}
+
+/* Names are compared in full, however long. */
+static void
+test_long_names(void)
+{
+	static char body[8192];
+	static char sent[8192];
+	char		name[2 * IM_INFO_MAX + 1];
+	ImReply		reply;
+
+	memset(name, 'n', sizeof(name));
+	name[sizeof(name) - 1] = '\0';
+	sprintf(body, WITH("Public", "%s"), name);
+	sprintf(sent, NAMED("%s"), name);
+	is_int(compare(body, "g1", sent, &reply), IM_FOUND_SAME, "long names, the same");
+	name[sizeof(name) - 2] = 'm';
+	sprintf(sent, NAMED("%s"), name);
+	is_int(compare(body, "g1", sent, &reply), IM_FOUND_OTHER, "long names, another last byte");
+}
+
+int
+main(void)
+{
+	test_parse();
+	test_nul_bytes();
+	test_cut_off();
+	test_depth();
+	test_bounds();
+	test_clean();
+	test_compare();
+	test_compare_reply();
+	test_long_names();
+	return tap_done();
+}
