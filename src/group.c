@@ -247,6 +247,7 @@ warning(ImEncoder *enc, const char *message)
 
 /* ---- reading values ---- */
 
+/* See group.h. */
 Oid
 im_group_conversion(void)
 {
@@ -878,6 +879,10 @@ im_group_problem_text(const ImGroup *group)
 
 /* ---- what others need of a group ---- */
 
+/*
+ * Base32 of RFC 4648 in lower case, without padding: 26 characters, so that
+ * the longest id has 35 of the 48 bytes allowed.
+ */
 void
 im_group_generate_id(const unsigned char *row_key, bool community, char *out)
 {

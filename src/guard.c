@@ -60,7 +60,7 @@ im_sql_outbox_ring(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("im_outbox_ring() must be called as a trigger")));
 	im_ring_at_commit(false);
-	PG_RETURN_NULL();
+	PG_RETURN_POINTER(NULL);
 }
 
 /* A column of a row, by name. */

@@ -122,7 +122,8 @@ static const Statement statements[NSTATEMENTS] = {
 		"UPDATE " OUTBOX " o SET status = 'sending', attempts = o.attempts + 1,"
 		" group_id = v.group_id, claim = $4, sent_at = pg_catalog.now(), due_at = NULL,"
 		" maybe_sent_at = CASE WHEN v.sends THEN pg_catalog.now() ELSE o.maybe_sent_at END"
-		" FROM pg_catalog.unnest($1::bigint[], $2::text[], $3::boolean[]) AS v (id, group_id, sends)"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+		" AS v (id, group_id, sends)"
 		" WHERE o.id = v.id",
 	4, {INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID, INT8OID}},
 	[ST_LOCKABLE] = {
@@ -138,8 +139,9 @@ static const Statement statements[NSTATEMENTS] = {
 		" error_info = CASE WHEN v.status = 'imported' THEN NULL ELSE COALESCE(v.info, o.error_info) END,"
 		" due_at = v.due_at, maybe_sent_at = v.maybe_sent_at, claim = NULL,"
 		" settled_at = CASE WHEN v.status = 'pending' THEN NULL ELSE pg_catalog.now() END"
-		" FROM pg_catalog.unnest($1::bigint[], $2::bigint[], $3::text[], $4::integer[], $5::text[],"
-		" $6::integer[], $7::text[], $8::timestamptz[], $9::timestamptz[])"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
+		" pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),"
+		" pg_catalog.unnest($8), pg_catalog.unnest($9))"
 		" AS v (id, claim, status, attempts, group_id, code, info, due_at, maybe_sent_at)"
 		" WHERE o.id = v.id AND o.claim IS NOT DISTINCT FROM v.claim",
 	9, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
