@@ -22,12 +22,14 @@
 #define SILENT_FIRST		(1 * SEC)
 #define SILENT_MAX			(30 * SEC)
 
+/* See breaker.h. */
 void
 im_breaker_init(ImBreaker *breaker)
 {
 	memset(breaker, 0, sizeof(*breaker));
 }
 
+/* See breaker.h. */
 void
 im_breaker_reset(ImBreaker *breaker, int64_t now)
 {
@@ -40,6 +42,7 @@ im_breaker_reset(ImBreaker *breaker, int64_t now)
 	breaker->at = 0;
 }
 
+/* See breaker.h. */
 int
 im_breaker_allows(const ImBreaker *breaker, int in_flight, int64_t now)
 {
@@ -52,6 +55,7 @@ im_breaker_allows(const ImBreaker *breaker, int in_flight, int64_t now)
 	return 1;
 }
 
+/* See breaker.h. */
 int64_t
 im_breaker_wait(const ImBreaker *breaker, int64_t now)
 {
@@ -138,6 +142,7 @@ note_quota(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64
 		close_breaker(breaker, now);
 }
 
+/* See breaker.h. */
 void
 im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64_t now)
 {
@@ -180,6 +185,7 @@ im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict, const char *info, 
 		close_breaker(breaker, now);
 }
 
+/* See breaker.h. */
 int32_t
 im_breaker_same_refusal(const ImBreaker *breaker)
 {
@@ -203,6 +209,7 @@ im_breaker_same_refusal(const ImBreaker *breaker)
 	return 0;
 }
 
+/* See breaker.h. */
 void
 im_breaker_describe(const ImBreaker *breaker, int64_t now, char *out, size_t size)
 {

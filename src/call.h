@@ -78,6 +78,7 @@ typedef struct ImReply
 	char		info[IM_INFO_MAX + 1];	/* ErrorInfo, "" if absent */
 	char		group_id[IM_GROUP_ID_MAX + 1];	/* GroupId, "" if absent or
 												 * unusable */
+	bool		odd_group_id;	/* there is a GroupId, and it is unusable */
 } ImReply;
 
 /* What get_group_info said of one group, compared with what we sent. */

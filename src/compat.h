@@ -65,6 +65,7 @@ im_wait_event(uint32 *cache, const char *name)
 #endif
 }
 
+/* Whoever shows this waits for answers of the service. */
 static inline uint32
 im_wait_event_network(void)
 {
@@ -73,6 +74,7 @@ im_wait_event_network(void)
 	return im_wait_event(&event, "ImImportNetwork");
 }
 
+/* Whoever shows this waits for the sender, or is the sender and has nothing to do. */
 static inline uint32
 im_wait_event_sender(void)
 {
@@ -81,6 +83,7 @@ im_wait_event_sender(void)
 	return im_wait_event(&event, "ImImportSender");
 }
 
+/* Whoever shows this waits for the rate limiter. */
 static inline uint32
 im_wait_event_limiter(void)
 {

@@ -97,6 +97,7 @@ typedef struct Transaction
 	char		pause_reason[IM_REASON_MAX];	/* "" if not to be paused */
 } Transaction;
 
+/* See drain.h. */
 ImDrain *
 im_drain_create(MemoryContext ctx, ImSlot *slot)
 {
@@ -946,6 +947,7 @@ sleep_until_something(ImDrain *drain, int64 us)
 						 ms, im_wait_event_sender());
 }
 
+/* See drain.h. */
 ImStay
 im_drain_turn(ImDrain *drain)
 {
@@ -979,6 +981,7 @@ im_drain_turn(ImDrain *drain)
 	return stay;
 }
 
+/* See drain.h. */
 void
 im_drain_shutdown(ImDrain *drain)
 {

@@ -45,6 +45,7 @@ static const char *const result_columns[] = {
 
 static bool bypassed = false;
 
+/* See guard.h. */
 void
 im_guard_bypass(bool on)
 {

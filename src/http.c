@@ -313,6 +313,7 @@ make_multi(ImHttp *http, int max_connections)
 	return true;
 }
 
+/* See http.h. */
 ImHttp *
 im_http_create(const ImHttpSettings *settings)
 {
@@ -343,6 +344,7 @@ im_http_create(const ImHttpSettings *settings)
 	return http;
 }
 
+/* See http.h. */
 void
 im_http_destroy(ImHttp *http)
 {
@@ -420,6 +422,7 @@ make_transfer(ImHttp *http)
 	return transfer;
 }
 
+/* See http.h. */
 ImHttpCall *
 im_http_open(ImHttp *http)
 {
@@ -460,6 +463,7 @@ make_room(Transfer *transfer)
 	transfer->reply_room = need;
 }
 
+/* See http.h. */
 void
 im_http_start(ImHttp *http, ImHttpCall *call)
 {
@@ -539,6 +543,7 @@ has_done(const ImHttp *http)
 	return http->running < http->in_flight;
 }
 
+/* See http.h. */
 void
 im_http_wait(ImHttp *http, long timeout_ms)
 {
@@ -630,6 +635,7 @@ finish(ImHttp *http, Transfer *transfer, CURLcode result)
 		describe_failure(transfer, result);
 }
 
+/* See http.h. */
 ImHttpCall *
 im_http_next(ImHttp *http)
 {
@@ -653,6 +659,7 @@ im_http_next(ImHttp *http)
 	return transfer != NULL ? &transfer->call : NULL;
 }
 
+/* See http.h. */
 void
 im_http_close(ImHttp *http, ImHttpCall *call)
 {
@@ -662,12 +669,14 @@ im_http_close(ImHttp *http, ImHttpCall *call)
 	http->free = transfer;
 }
 
+/* See http.h. */
 int
 im_http_in_flight(const ImHttp *http)
 {
 	return http->in_flight;
 }
 
+/* See http.h. */
 void
 im_http_abandon(ImHttp *http)
 {
@@ -687,6 +696,7 @@ im_http_abandon(ImHttp *http)
 	leave_curl(&saved);
 }
 
+/* See http.h. */
 const char *
 im_http_version(void)
 {

@@ -31,6 +31,7 @@ interval(const ImLimiter *limiter)
 	return US_PER_SEC / (limiter->rate * (1.0 - IM_LIMITER_LAG));
 }
 
+/* See limiter.h. */
 void
 im_limiter_init(ImLimiter *limiter, double limit, int64_t now)
 {
@@ -43,6 +44,7 @@ im_limiter_init(ImLimiter *limiter, double limit, int64_t now)
 	limiter->next = (double) now + interval(limiter);
 }
 
+/* See limiter.h. */
 void
 im_limiter_set(ImLimiter *limiter, double limit, int64_t now)
 {
@@ -74,6 +76,7 @@ grow(ImLimiter *limiter, int64_t now)
 		limiter->rate = limiter->limit;
 }
 
+/* See limiter.h. */
 int64_t
 im_limiter_take(ImLimiter *limiter, bool worker, int64_t now)
 {
@@ -105,6 +108,7 @@ im_limiter_take(ImLimiter *limiter, bool worker, int64_t now)
 	return 0;
 }
 
+/* See limiter.h. */
 void
 im_limiter_slow(ImLimiter *limiter, int64_t now)
 {

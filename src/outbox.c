@@ -247,6 +247,7 @@ struct ImOutbox
 	MemoryContext map_ctx;
 };
 
+/* See outbox.h. */
 int64
 im_origin(void)
 {
@@ -261,6 +262,7 @@ im_origin(void)
 	return origin;
 }
 
+/* See outbox.h. */
 ImOutbox *
 im_outbox_get(void)
 {
@@ -319,6 +321,7 @@ read_extension(Oid *schema, Oid *owner, bool *known)
 	return found;
 }
 
+/* See outbox.h. */
 ImInstalled
 im_outbox_look(ImOutbox *outbox)
 {
@@ -342,18 +345,21 @@ im_outbox_look(ImOutbox *outbox)
 	return outbox->installed;
 }
 
+/* See outbox.h. */
 ImInstalled
 im_outbox_installed(const ImOutbox *outbox)
 {
 	return outbox->installed;
 }
 
+/* See outbox.h. */
 Oid
 im_outbox_schema(const ImOutbox *outbox)
 {
 	return outbox->schema;
 }
 
+/* See outbox.h. */
 void
 im_outbox_enter(ImRights *saved)
 {
@@ -369,6 +375,7 @@ im_outbox_enter(ImRights *saved)
 	MemoryContextSwitchTo(caller);
 }
 
+/* See outbox.h. */
 void
 im_outbox_leave(const ImRights *saved)
 {
@@ -399,6 +406,7 @@ run_transaction(void (*fn) (void *arg), void *arg)
 	pgstat_report_stat(false);
 }
 
+/* See outbox.h. */
 bool
 im_outbox_run(void (*fn) (void *arg), void *arg, char **failed)
 {
@@ -432,6 +440,7 @@ im_outbox_run(void (*fn) (void *arg), void *arg, char **failed)
 	return ok;
 }
 
+/* See outbox.h. */
 bool
 im_outbox_try_lock(ImOutbox *outbox)
 {
@@ -484,6 +493,7 @@ int8_array(Datum *values, int n)
 	return PointerGetDatum(construct_array(values, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+/* See outbox.h. */
 char *
 im_outbox_text(const char *utf8)
 {
@@ -537,6 +547,7 @@ take_control(ImControl *control)
 	control->groups_today = isnull ? 0 : DatumGetInt64(value);
 }
 
+/* See outbox.h. */
 void
 im_outbox_control(ImOutbox *outbox, const ImApp *app, ImControl *control)
 {
@@ -552,6 +563,7 @@ im_outbox_control(ImOutbox *outbox, const ImApp *app, ImControl *control)
 	}
 }
 
+/* See outbox.h. */
 void
 im_outbox_pause(ImOutbox *outbox, bool paused, const char *by, const char *reason)
 {
@@ -589,6 +601,7 @@ adopt_kind(ImOutbox *outbox, ImIdKind id_kind, bool foreign, bool own, bool assi
 	return (int64) execute(outbox, ST_ADOPT, args, nulls, 0);
 }
 
+/* See outbox.h. */
 int64
 im_outbox_adopt(ImOutbox *outbox, bool foreign, const ImApp *app)
 {
@@ -636,6 +649,7 @@ recover_kind(ImOutbox *outbox, ImIdKind id_kind, Datum live)
 						SPI_processed, im_status_name(next.status))));
 }
 
+/* See outbox.h. */
 bool
 im_outbox_recover(ImOutbox *outbox, List *live)
 {
@@ -1050,6 +1064,7 @@ split(List *calls, const int64 *ids, int n, List **in, List **out)
 	}
 }
 
+/* See outbox.h. */
 void
 im_outbox_settle(ImOutbox *outbox, List **calls, List **done)
 {
@@ -1101,6 +1116,7 @@ write_claim(ImOutbox *outbox, ImClaim *claim)
 	claim->nsettled = list_length(claim->settled);
 }
 
+/* See outbox.h. */
 void
 im_outbox_claim(ImOutbox *outbox, ImClaim *claim)
 {
@@ -1117,6 +1133,7 @@ im_outbox_claim(ImOutbox *outbox, ImClaim *claim)
  * Questions
  */
 
+/* See outbox.h. */
 TimestampTz
 im_outbox_next_due(ImOutbox *outbox)
 {
@@ -1128,6 +1145,7 @@ im_outbox_next_due(ImOutbox *outbox)
 	return DatumGetTimestampTz(result(0, 1, &isnull));
 }
 
+/* See outbox.h. */
 bool
 im_outbox_has_open(ImOutbox *outbox)
 {
@@ -1136,6 +1154,7 @@ im_outbox_has_open(ImOutbox *outbox)
 	return execute(outbox, ST_HAS_OPEN, &arg, NULL, 1) > 0;
 }
 
+/* See outbox.h. */
 void
 im_outbox_count(ImOutbox *outbox, ImCounts *counts)
 {
@@ -1159,6 +1178,7 @@ im_outbox_count(ImOutbox *outbox, ImCounts *counts)
 		counts->oldest_pending = DatumGetTimestampTz(result(0, 1, &isnull));
 }
 
+/* See outbox.h. */
 int64
 im_outbox_retry(ImOutbox *outbox, const int32 *error_code, const char *status)
 {
@@ -1172,6 +1192,7 @@ im_outbox_retry(ImOutbox *outbox, const int32 *error_code, const char *status)
 	return (int64) execute(outbox, ST_RETRY, args, nulls, 0);
 }
 
+/* See outbox.h. */
 bool
 im_outbox_resolve(ImOutbox *outbox, int64 id, const char *group_id)
 {
@@ -1184,6 +1205,7 @@ im_outbox_resolve(ImOutbox *outbox, int64 id, const char *group_id)
 	return execute(outbox, ST_RESOLVE, args, nulls, 0) > 0;
 }
 
+/* See outbox.h. */
 bool
 im_outbox_row(ImOutbox *outbox, int64 id, const unsigned char *row_key, ImOutboxRow *row)
 {
@@ -1209,6 +1231,7 @@ im_outbox_row(ImOutbox *outbox, int64 id, const unsigned char *row_key, ImOutbox
 	return true;
 }
 
+/* See outbox.h. */
 bool
 im_outbox_read_control(ImOutbox *outbox, ImControl *control)
 {

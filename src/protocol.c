@@ -22,12 +22,14 @@ static const char *const status_names[] = {
 	"pending", "sending", "imported", "failed", "invalid", "in_doubt"
 };
 
+/* See protocol.h. */
 const char *
 im_status_name(ImStatus status)
 {
 	return status_names[status];
 }
 
+/* See protocol.h. */
 bool
 im_status_parse(const char *name, ImStatus *status)
 {
@@ -42,6 +44,7 @@ im_status_parse(const char *name, ImStatus *status)
 	return false;
 }
 
+/* See protocol.h. */
 int64_t
 im_protocol_backoff(int32_t attempts, double jitter)
 {
@@ -124,6 +127,7 @@ look_up_in_time(ImNext *next, const ImRow *row, ImWhy why)
 		wait_for_zombies(next, row);
 }
 
+/* See protocol.h. */
 void
 im_protocol_claim(const ImRow *row, bool invalid, const ImPolicy *policy, ImNext *next)
 {
@@ -238,6 +242,7 @@ judge_unreadable(const ImRow *row, const ImPolicy *policy, double jitter, ImNext
 		doubt(next, row, reason);
 }
 
+/* See protocol.h. */
 void
 im_protocol_judge(const ImRow *row, const ImVerdict *verdict, const ImPolicy *policy,
 				  bool counts, double jitter, ImNext *next)
@@ -289,6 +294,7 @@ im_protocol_judge(const ImRow *row, const ImVerdict *verdict, const ImPolicy *po
 	}
 }
 
+/* See protocol.h. */
 void
 im_protocol_recover(ImIdKind id_kind, int32_t attempts, ImNext *next)
 {
@@ -302,6 +308,7 @@ im_protocol_recover(ImIdKind id_kind, int32_t attempts, ImNext *next)
 	next->suspect_now = true;
 }
 
+/* See protocol.h. */
 void
 im_protocol_adopt(ImIdKind id_kind, int32_t attempts, ImNext *next)
 {
@@ -355,7 +362,8 @@ judge_reply(const ImExchange *exchange, ImVerdict *verdict)
 		return;
 
 	/* "Done" counts only if it is our group that was done. */
-	if (own && reply->group_id[0] != '\0' && strcmp(reply->group_id, exchange->group_id) != 0)
+	if (own && (reply->odd_group_id ||
+				(reply->group_id[0] != '\0' && strcmp(reply->group_id, exchange->group_id) != 0)))
 	{
 		verdict->outcome = IM_OUT_UNKNOWN;
 		verdict->code = IM_CODE_OTHER_ID;
@@ -423,6 +431,7 @@ judge_silence(const ImExchange *exchange, ImVerdict *verdict)
 		verdict->outcome = IM_OUT_UNKNOWN;
 }
 
+/* See protocol.h. */
 void
 im_judge(const ImExchange *exchange, ImVerdict *verdict)
 {

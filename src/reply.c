@@ -646,6 +646,7 @@ fill_reply(const Facts *facts, ImReply *reply)
 	reply->code = facts->code;
 	copy_info(&facts->of[KEY_ERROR_INFO], reply->info);
 	copy_group_id(&facts->of[KEY_GROUP_ID], reply->group_id);
+	reply->odd_group_id = facts->of[KEY_GROUP_ID].kind == KIND_STRING && reply->group_id[0] == '\0';
 }
 
 /* Makes *reply an unreadable one. */
@@ -656,6 +657,7 @@ clear_reply(ImReply *reply)
 	reply->code = 0;
 	reply->info[0] = '\0';
 	reply->group_id[0] = '\0';
+	reply->odd_group_id = false;
 }
 
 /* See reply.h. */

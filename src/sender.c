@@ -29,6 +29,7 @@
 #include "usersig.h"
 
 #define SIG_LIFETIME		86400	/* seconds; the documented advice is a day */
+#define QUOTE_MAX			100 /* bytes of an unreadable answer */
 #define SIG_RENEW_AT		(SIG_LIFETIME * 8 / 10)
 
 /* A command of the service: one line each. */
@@ -78,6 +79,7 @@ struct ImSender
 	int64		held_since;		/* the limiter holds calls since then; 0: no */
 };
 
+/* See sender.h. */
 ImSender *
 im_sender_create(MemoryContext ctx, ImSlot *slot, bool worker)
 {
@@ -93,24 +95,28 @@ im_sender_create(MemoryContext ctx, ImSlot *slot, bool worker)
 	return sender;
 }
 
+/* See sender.h. */
 const ImApp *
 im_sender_app(const ImSender *sender)
 {
 	return sender->app;
 }
 
+/* See sender.h. */
 int
 im_sender_queued(const ImSender *sender)
 {
 	return sender->nqueued;
 }
 
+/* See sender.h. */
 int
 im_sender_in_flight(const ImSender *sender)
 {
 	return sender->nflying;
 }
 
+/* See sender.h. */
 void
 im_sender_forget_signature(ImSender *sender)
 {
@@ -245,6 +251,7 @@ has_signature(const ImSender *sender)
 	return sender->sig[0] != '\0' && age >= 0 && age < SIG_RENEW_AT;
 }
 
+/* See sender.h. */
 bool
 im_sender_configure(ImSender *sender, ImProblem *problem)
 {
@@ -274,6 +281,7 @@ make_flight(ImSender *sender)
 	return flight;
 }
 
+/* See sender.h. */
 void
 im_sender_add(ImSender *sender, ImCall *call, bool urgent)
 {
@@ -340,6 +348,7 @@ note_throttling(ImSender *sender, bool held)
 	sender->held_since = held ? now : 0;
 }
 
+/* See sender.h. */
 int64
 im_sender_pump(ImSender *sender, int allowed)
 {
@@ -364,10 +373,23 @@ im_sender_pump(ImSender *sender, int allowed)
 	return -1;
 }
 
+/* See sender.h. */
 void
 im_sender_wait(ImSender *sender, long timeout_ms)
 {
 	im_http_wait(sender->http, timeout_ms);
+}
+
+/* The beginning of an answer that cannot be read, for whoever looks later. */
+static void
+quote_unreadable(ImCall *call, const ImHttpCall *http_call)
+{
+	static const char prefix[] = "the answer begins with: ";
+	size_t		used = sizeof(prefix) - 1;
+
+	memcpy(call->reply.info, prefix, used);
+	im_reply_clean(http_call->reply, Min(http_call->reply_len, QUOTE_MAX),
+				   call->reply.info + used, sizeof(call->reply.info) - used);
 }
 
 /* Reads the answer into the call, whatever it is. */
@@ -378,6 +400,7 @@ read_reply(ImCall *call, const ImHttpCall *http_call)
 	memset(&call->reply, 0, offsetof(ImReply, info));
 	call->reply.info[0] = '\0';
 	call->reply.group_id[0] = '\0';
+	call->reply.odd_group_id = false;
 	if (http_call->failure != 0)
 		im_reply_clean(http_call->error, strlen(http_call->error),
 					   call->reply.info, sizeof(call->reply.info));
@@ -387,6 +410,8 @@ read_reply(ImCall *call, const ImHttpCall *http_call)
 									   &call->reply);
 	else
 		im_reply_parse(http_call->reply, http_call->reply_len, &call->reply);
+	if (http_call->failure == 0 && !call->reply.readable && call->reply.info[0] == '\0')
+		quote_unreadable(call, http_call);
 }
 
 /* Draws the conclusions for the signature from one verdict. */
@@ -447,6 +472,7 @@ land(ImSender *sender, Flight *flight)
 	dlist_push_head(&sender->idle, &flight->node);
 }
 
+/* See sender.h. */
 ImCall *
 im_sender_next(ImSender *sender)
 {
@@ -462,6 +488,7 @@ im_sender_next(ImSender *sender)
 	return flight->call;
 }
 
+/* See sender.h. */
 ImCall *
 im_sender_take_back(ImSender *sender)
 {
@@ -475,6 +502,7 @@ im_sender_take_back(ImSender *sender)
 	return flight->call;
 }
 
+/* See sender.h. */
 ImCall *
 im_sender_give_up(ImSender *sender)
 {
@@ -496,6 +524,7 @@ im_sender_give_up(ImSender *sender)
 	return flight->call;
 }
 
+/* See sender.h. */
 void
 im_sender_abandon(ImSender *sender)
 {

@@ -49,12 +49,14 @@ static const char *const state_names[] = {
 	"counting", "no worker", "not configured", "not preloaded"
 };
 
+/* See shared.h. */
 const char *
 im_state_name(ImState state)
 {
 	return state_names[state];
 }
 
+/* See shared.h. */
 ImState
 im_state_of_breaker(ImBreakerState state)
 {
@@ -72,6 +74,7 @@ im_state_of_breaker(ImBreakerState state)
 	return IM_STATE_RUNNING;
 }
 
+/* See shared.h. */
 int64
 im_now_us(void)
 {
@@ -163,6 +166,7 @@ at_transaction_end(XactEvent event, void *arg)
 	im_ring(slot);
 }
 
+/* See shared.h. */
 void
 im_shared_init(void)
 {
@@ -182,12 +186,14 @@ im_shared_init(void)
 	shmem_startup_hook = startup_shared;
 }
 
+/* See shared.h. */
 bool
 im_shared_available(void)
 {
 	return shared != NULL;
 }
 
+/* See shared.h. */
 void
 im_shared_require(void)
 {
@@ -198,6 +204,7 @@ im_shared_require(void)
 				 errhint("Add im_import to shared_preload_libraries and restart.")));
 }
 
+/* See shared.h. */
 void
 im_shared_full(void)
 {
@@ -217,6 +224,7 @@ look_for(Oid dboid)
 	return NULL;
 }
 
+/* See shared.h. */
 ImSlot *
 im_slot_find(Oid dboid)
 {
@@ -230,6 +238,7 @@ im_slot_find(Oid dboid)
 	return slot;
 }
 
+/* See shared.h. */
 ImSlot *
 im_slot_mine(void)
 {
@@ -251,6 +260,7 @@ im_slot_mine(void)
 	return mine;
 }
 
+/* See shared.h. */
 void
 im_slot_free(Oid dboid)
 {
@@ -267,30 +277,35 @@ im_slot_free(Oid dboid)
 	LWLockRelease(&shared->directory.lock);
 }
 
+/* See shared.h. */
 ImSlot *
 im_slot_nth(int i)
 {
 	return shared != NULL && i < shared->nslots ? &shared->slots[i] : NULL;
 }
 
+/* See shared.h. */
 void
 im_slot_lock(ImSlot *slot)
 {
 	LWLockAcquire(&slot->lock.lock, LW_EXCLUSIVE);
 }
 
+/* See shared.h. */
 void
 im_slot_unlock(ImSlot *slot)
 {
 	LWLockRelease(&slot->lock.lock);
 }
 
+/* See shared.h. */
 void
 im_launcher_register(int proc_number)
 {
 	shared->launcher = proc_number;
 }
 
+/* See shared.h. */
 void
 im_ring(ImSlot *slot)
 {
@@ -304,6 +319,7 @@ im_ring(ImSlot *slot)
 	im_slot_unlock(slot);
 }
 
+/* See shared.h. */
 void
 im_ring_at_commit(bool changed)
 {
@@ -312,6 +328,7 @@ im_ring_at_commit(bool changed)
 		change_pending = true;
 }
 
+/* See shared.h. */
 void
 im_slot_set_rate(ImSlot *slot, double rate)
 {
@@ -341,6 +358,7 @@ count_second(ImSlot *slot, int64 now)
 	slot->calls_count[i]++;
 }
 
+/* See shared.h. */
 int64
 im_slot_take(ImSlot *slot, bool worker)
 {
@@ -357,6 +375,7 @@ im_slot_take(ImSlot *slot, bool worker)
 	return wait;
 }
 
+/* See shared.h. */
 double
 im_slot_calls_per_second(const ImSlot *slot)
 {
@@ -387,6 +406,7 @@ latency_bucket(int64 us)
 	return Min(octave * 4 + quarter, IM_LATENCY_BUCKETS - 1);
 }
 
+/* See shared.h. */
 void
 im_slot_count(ImSlot *slot, const ImCall *call, ImClass class, int64 elapsed_us,
 			  size_t bytes_out, size_t bytes_in, bool connected, bool tls)
@@ -412,6 +432,7 @@ im_slot_count(ImSlot *slot, const ImCall *call, ImClass class, int64 elapsed_us,
 	im_slot_unlock(slot);
 }
 
+/* See shared.h. */
 void
 im_slot_throttled(ImSlot *slot, int64 us)
 {

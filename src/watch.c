@@ -49,12 +49,14 @@ set(ImView *view, ImState state, const char *reason)
 	strlcpy(view->reason, reason, sizeof(view->reason));
 }
 
+/* See watch.h. */
 int64
 im_view_open(const ImView *view)
 {
 	return view->counts.by_status[IM_PENDING] + view->counts.by_status[IM_SENDING];
 }
 
+/* See watch.h. */
 bool
 im_view_stuck(const ImView *view)
 {
@@ -160,6 +162,7 @@ derive_state(ImView *view, const Findings *found)
 		set(view, IM_STATE_IDLE, "");
 }
 
+/* See watch.h. */
 void
 im_watch(ImView *view)
 {

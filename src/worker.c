@@ -73,6 +73,7 @@ typedef struct Watched
 
 static List *watched = NIL;		/* of Watched, in TopMemoryContext */
 
+/* See worker.h. */
 void
 im_launcher_install(void)
 {
@@ -344,6 +345,7 @@ unregister_launcher(int code, Datum arg)
 	im_launcher_register(-1);
 }
 
+/* See worker.h. */
 void
 im_launcher_main(Datum arg)
 {
@@ -509,6 +511,7 @@ work(ImDrain *drain, ImSlot *slot)
 	return stay;
 }
 
+/* See worker.h. */
 void
 im_worker_main(Datum arg)
 {
