@@ -7,6 +7,7 @@ OBJS = \
 	src/breaker.o \
 	src/drain.o \
 	src/errcodes.o \
+	src/failpoint.o \
 	src/functions.o \
 	src/group.o \
 	src/guard.o \
@@ -35,6 +36,10 @@ PROVE_TESTS = test/t/*.pl
 
 PG_CPPFLAGS = $(shell curl-config --cflags 2>/dev/null)
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
+ifdef FAILPOINTS
+# A build for test/t/*crash*: it stops where im_import.failpoint says.
+PG_CPPFLAGS += -DIM_FAILPOINTS
+endif
 SHLIB_LINK = -lcurl -lcrypto -lz
 
 PG_CONFIG ?= pg_config

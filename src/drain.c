@@ -31,6 +31,7 @@
 
 #include "compat.h"
 #include "drain.h"
+#include "failpoint.h"
 #include "outbox.h"
 #include "protocol.h"
 #include "sender.h"
@@ -400,6 +401,10 @@ transact(void *arg)
 		claim_rows(drain, &tx->claim);
 	if (tx->claim.short_scan)
 		note_next_due(drain);
+	if (tx->claim.calls != NIL)
+		IM_FAILPOINT("claim_before_commit");
+	if (tx->written != NIL)
+		IM_FAILPOINT("settle_before_commit");
 }
 
 /* The transaction failed: what it claimed was never sent, what it wrote may stand. */
@@ -531,6 +536,10 @@ run_transaction(ImDrain *drain, Transaction *tx)
 		drain->looked_at = im_now_us();
 	ok = im_outbox_run(transact, tx, &error);
 	drain->installed = im_outbox_installed(im_outbox_get());
+	if (ok && tx->claim.calls != NIL)
+		IM_FAILPOINT("claim_after_commit");
+	if (ok && tx->written != NIL)
+		IM_FAILPOINT("settle_after_commit");
 	if (!ok)
 		note_failure(drain, tx, error);
 	else if (tx->table_busy)
@@ -680,6 +689,7 @@ collect(ImDrain *drain)
 	while ((call = im_sender_next(drain->sender)) != NULL)
 	{
 		drain->worked = true;
+		IM_FAILPOINT("reply_read");
 		judge_call(drain, call, note_verdict(drain, call));
 	}
 }

@@ -40,6 +40,7 @@
 
 #include "call.h"
 #include "compat.h"
+#include "failpoint.h"
 #include "http.h"
 
 #define CONNECT_TIMEOUT_MS	5000L
@@ -492,6 +493,20 @@ im_http_start(ImHttp *http, ImHttpCall *call)
 	http->running++;
 }
 
+/* Only for tests: a body has left completely, and its answer is not here. */
+static void
+note_last_byte(ImHttp *http)
+{
+#ifdef IM_FAILPOINTS
+	for (Transfer *transfer = http->all; transfer != NULL; transfer = transfer->next_all)
+		if (transfer->in_flight && transfer->call.sent &&
+			transfer->read_at == transfer->call.body_len && transfer->call.reply_len == 0)
+			IM_FAILPOINT("after_last_byte");
+#else
+	(void) http;
+#endif
+}
+
 /* Lets libcurl work on the sockets that are ready and on its timers. */
 static void
 perform(ImHttp *http)
@@ -520,6 +535,7 @@ perform(ImHttp *http)
 		curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &http->running);
 	}
 	leave_curl(&saved);
+	note_last_byte(http);
 }
 
 /* Milliseconds to sleep: no longer than libcurl's timer allows. */

@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 
 #include "app.h"
+#include "failpoint.h"
 #include "shared.h"
 #include "worker.h"
 
@@ -37,6 +38,7 @@ void
 _PG_init(void)
 {
 	im_shared_init();
+	im_failpoint_init();
 	im_app_on_change(ring_for_options);
 	if (process_shared_preload_libraries_in_progress)
 		im_launcher_install();

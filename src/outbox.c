@@ -472,8 +472,11 @@ plan_of(ImOutbox *outbox, StatementId id)
 static uint64
 execute(ImOutbox *outbox, StatementId id, Datum *values, const char *nulls, long limit)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	int			result = SPI_execute_plan(plan_of(outbox, id), values, nulls, false, limit);
 
+	/* SPI leaves us in a context that SPI_finish() frees. */
+	MemoryContextSwitchTo(caller);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
 	return SPI_processed;

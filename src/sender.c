@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 
 #include "errcodes.h"
+#include "failpoint.h"
 #include "group.h"
 #include "http.h"
 #include "protocol.h"
@@ -334,6 +335,7 @@ launch(ImSender *sender, Flight *flight)
 	}
 	flight->http_call = http_call;
 	flight->sig_serial = sender->sig_serial;
+	IM_FAILPOINT("before_first_byte");
 	im_http_start(sender->http, http_call);
 }
 
