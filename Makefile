@@ -20,6 +20,7 @@ OBJS = \
 	src/reply.o \
 	src/sender.o \
 	src/shared.o \
+	src/statements.o \
 	src/steer.o \
 	src/usersig.o \
 	src/watch.o \

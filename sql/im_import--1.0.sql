@@ -162,11 +162,37 @@ COMMENT ON COLUMN @extschema@.im_group_outbox.maybe_sent_at IS
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.im_group_outbox', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.im_group_outbox_id_seq', '');
 
-CREATE FUNCTION @extschema@.im_outbox_ring() RETURNS trigger
-LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_outbox_ring';
-REVOKE ALL ON FUNCTION @extschema@.im_outbox_ring() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_outbox_ring() IS
-'trigger: wakes the worker when the transaction commits';
+-- Rows by origin and status, as differences that the writers of the outbox
+-- add in their own transactions; the sum over all is exact in every snapshot,
+-- and no row is hot.  The worker folds them together.  dirty: rows came by a
+-- way that no trigger sees, so count again.  Not dumped: the triggers count
+-- what a restore brings.
+CREATE TABLE @extschema@.im_import_tally (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	origin bigint NOT NULL,
+	pending bigint NOT NULL DEFAULT 0,
+	sending bigint NOT NULL DEFAULT 0,
+	imported bigint NOT NULL DEFAULT 0,
+	failed bigint NOT NULL DEFAULT 0,
+	invalid bigint NOT NULL DEFAULT 0,
+	in_doubt bigint NOT NULL DEFAULT 0,
+	dirty boolean NOT NULL DEFAULT false
+);
+REVOKE ALL ON TABLE @extschema@.im_import_tally FROM PUBLIC;
+COMMENT ON TABLE @extschema@.im_import_tally IS
+'internal: numbers of outbox rows by status, as sums of differences';
+
+CREATE FUNCTION @extschema@.im_outbox_tally() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_outbox_tally';
+REVOKE ALL ON FUNCTION @extschema@.im_outbox_tally() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_outbox_tally() IS
+'trigger: counts rows by status, and wakes the worker when the transaction commits';
+
+CREATE FUNCTION @extschema@.im_outbox_unseen() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_outbox_unseen';
+REVOKE ALL ON FUNCTION @extschema@.im_outbox_unseen() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_outbox_unseen() IS
+'trigger: notes that replication changed rows, which the counting triggers do not see';
 
 CREATE FUNCTION @extschema@.im_outbox_guard() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_outbox_guard';
@@ -174,12 +200,30 @@ REVOKE ALL ON FUNCTION @extschema@.im_outbox_guard() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_outbox_guard() IS
 'trigger: lets a person repair what created no group, and nothing else';
 
-CREATE TRIGGER im_outbox_ring
-	AFTER INSERT OR UPDATE ON @extschema@.im_group_outbox
-	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_ring();
+CREATE TRIGGER im_outbox_insert
+	AFTER INSERT ON @extschema@.im_group_outbox
+	REFERENCING NEW TABLE AS new_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
+CREATE TRIGGER im_outbox_update
+	AFTER UPDATE ON @extschema@.im_group_outbox
+	REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
+CREATE TRIGGER im_outbox_delete
+	AFTER DELETE ON @extschema@.im_group_outbox
+	REFERENCING OLD TABLE AS old_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
+CREATE TRIGGER im_outbox_truncate
+	AFTER TRUNCATE ON @extschema@.im_group_outbox
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
 CREATE TRIGGER im_outbox_guard
 	BEFORE UPDATE ON @extschema@.im_group_outbox
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_outbox_guard();
+
+-- Fires only where the others do not: in a logical replication worker.
+CREATE TRIGGER im_outbox_unseen
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_group_outbox
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_outbox_unseen();
+ALTER TABLE @extschema@.im_group_outbox ENABLE REPLICA TRIGGER im_outbox_unseen;
 
 -- What this database knows of itself; another origin's rows mean nothing, so
 -- it is not dumped.
@@ -188,7 +232,8 @@ CREATE TABLE @extschema@.im_import_control (
 	timeline bigint NOT NULL,
 	paused_at timestamptz,
 	paused_by text,
-	pause_reason text
+	pause_reason text,
+	triggers text				-- state of the outbox's triggers when last counted
 );
 REVOKE ALL ON TABLE @extschema@.im_import_control FROM PUBLIC;
 COMMENT ON TABLE @extschema@.im_import_control IS

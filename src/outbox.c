@@ -1,13 +1,10 @@
 /*
  * outbox.c
- *	  The outbox seen from C: all SQL on it.
+ *	  The outbox seen from C: claim, settle, recover, adopt.
  *
- * Two rules hold for every statement here.  None may wait for a person: rows
- * are taken with SKIP LOCKED after a conditional lock of the table, and what
- * cannot be had now is left for later.  And none may be planned into a scan
- * of the table, which grows to millions of rows: the statements go through
- * the partial indexes, and the worker plans with sequential scans and hash
- * joins disabled (see im_outbox_settings in worker.c).
+ * Nothing here waits for a person: the table is locked conditionally, rows
+ * with SKIP LOCKED, and what cannot be had now is left for later.  The
+ * statements themselves stand in statements.c.
  *
  * New rows are found by id above a watermark, because the index entries of
  * rows that were just claimed stay behind dead until a vacuum, or as long as
@@ -46,54 +43,10 @@
 #include "group.h"
 #include "outbox.h"
 #include "protocol.h"
+#include "statements.h"
 
 #define TABLE_NAME			"im_group_outbox"
 #define KNOWN_VERSION		"1.0"
-#define MAX_PARAMS			12
-
-/* The statements, one line each; see statements[]. */
-typedef enum StatementId
-{
-	ST_CLAIM_NEW,
-	ST_CLAIM_DUE,
-	ST_CLAIM_ASKED,
-	ST_MARK,
-	ST_LOCKABLE,
-	ST_EXISTING,
-	ST_SETTLE,
-	ST_COUNT_DAY,
-	ST_RECOVER,
-	ST_ANY_DEAD,
-	ST_CAP_DUE,
-	ST_NEXT_DUE,
-	ST_HAS_OPEN,
-	ST_ADOPT,
-	ST_COUNT,
-	ST_FOREIGN,
-	ST_OLDEST,
-	ST_CONTROL,
-	ST_CONTROL_NEW,
-	ST_CONTROL_TIMELINE,
-	ST_CONTROL_PAUSE,
-	ST_RETRY,
-	ST_RESOLVE,
-	ST_ROW,
-	NSTATEMENTS
-} StatementId;
-
-typedef struct Statement
-{
-	const char *sql;			/* %1$s is the extension's schema, quoted */
-	int			nargs;
-	Oid			argtypes[MAX_PARAMS];
-} Statement;
-
-/* What a claim reads of a row: the record by its own names, and what is ours. */
-#define CLAIM_COLUMNS \
-	"id, attempts, maybe_sent_at, row_key, group_id, type, name, owner_account, " \
-	"introduction, notification, face_url, max_member_count, apply_join_option, " \
-	"app_defined_data, create_time, support_topic"
-#define OUTBOX	"%1$s." TABLE_NAME
 
 /* Where ours stand in CLAIM_COLUMNS. */
 enum
@@ -101,147 +54,12 @@ enum
 	COL_ID, COL_ATTEMPTS, COL_MAYBE_SENT_AT, COL_ROW_KEY, COL_GROUP_ID
 };
 
-static const Statement statements[NSTATEMENTS] = {
-	[ST_CLAIM_NEW] = {
-		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
-		" WHERE origin = $1 AND id > $2 AND status = 'pending' AND due_at IS NULL"
-		" ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED",
-	3, {INT8OID, INT8OID, INT8OID}},
-	[ST_CLAIM_DUE] = {
-		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
-		" WHERE origin = $1 AND due_at <= pg_catalog.now()"
-		" AND status = 'pending' AND due_at IS NOT NULL"
-		" ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED",
-	2, {INT8OID, INT8OID}},
-	[ST_CLAIM_ASKED] = {
-		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
-		" WHERE id = $2 AND row_key = $3 AND origin = $1 AND status = 'pending'"
-		" FOR UPDATE SKIP LOCKED",
-	3, {INT8OID, INT8OID, UUIDOID}},
-	[ST_MARK] = {
-		"UPDATE " OUTBOX " o SET status = 'sending', attempts = o.attempts + 1,"
-		" group_id = v.group_id, claim = $4, sent_at = pg_catalog.now(), due_at = NULL,"
-		" maybe_sent_at = CASE WHEN v.sends THEN pg_catalog.now() ELSE o.maybe_sent_at END"
-		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
-		" AS v (id, group_id, sends)"
-		" WHERE o.id = v.id",
-	4, {INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID, INT8OID}},
-	[ST_LOCKABLE] = {
-		"SELECT id FROM " OUTBOX " WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED",
-	1, {INT8ARRAYOID}},
-	[ST_EXISTING] = {
-		"SELECT id FROM " OUTBOX " WHERE id = ANY ($1)",
-	1, {INT8ARRAYOID}},
-	[ST_SETTLE] = {
-		"UPDATE " OUTBOX " o SET status = v.status, attempts = v.attempts,"
-		" group_id = COALESCE(v.group_id, o.group_id),"
-		" error_code = CASE WHEN v.status = 'imported' THEN NULL ELSE COALESCE(v.code, o.error_code) END,"
-		" error_info = CASE WHEN v.status = 'imported' THEN NULL ELSE COALESCE(v.info, o.error_info) END,"
-		" due_at = v.due_at, maybe_sent_at = v.maybe_sent_at, claim = NULL,"
-		" settled_at = CASE WHEN v.status = 'pending' THEN NULL ELSE pg_catalog.now() END"
-		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
-		" pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),"
-		" pg_catalog.unnest($8), pg_catalog.unnest($9))"
-		" AS v (id, claim, status, attempts, group_id, code, info, due_at, maybe_sent_at)"
-		" WHERE o.id = v.id AND o.claim IS NOT DISTINCT FROM v.claim",
-	9, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
-	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}},
-	[ST_COUNT_DAY] = {
-		"INSERT INTO %1$s.im_import_days AS d (origin, day, groups)"
-		" VALUES ($1, (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date, $2)"
-		" ON CONFLICT (origin, day) DO UPDATE SET groups = d.groups + EXCLUDED.groups",
-	2, {INT8OID, INT8OID}},
-	[ST_RECOVER] = {
-		"UPDATE " OUTBOX " SET status = $3, maybe_sent_at = pg_catalog.now(), claim = NULL,"
-		" due_at = CASE WHEN $3 = 'pending' THEN pg_catalog.now() END,"
-		" settled_at = CASE WHEN $3 = 'pending' THEN NULL ELSE pg_catalog.now() END,"
-		" error_code = $4, error_info = $5"
-		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
-		" WHERE status = 'sending' AND origin = $1 AND (group_id IS NULL) = $2"
-		" AND NOT id = ANY ($6) FOR UPDATE SKIP LOCKED))",
-	6, {INT8OID, BOOLOID, TEXTOID, INT4OID, TEXTOID, INT8ARRAYOID}},
-	[ST_ANY_DEAD] = {
-		"SELECT FROM " OUTBOX
-		" WHERE status = 'sending' AND origin = $1 AND NOT id = ANY ($2) LIMIT 1",
-	2, {INT8OID, INT8ARRAYOID}},
-	[ST_CAP_DUE] = {
-		"UPDATE " OUTBOX " SET due_at = pg_catalog.now()"
-		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
-		" WHERE origin = $1 AND status = 'pending' AND due_at IS NOT NULL"
-		" AND due_at > pg_catalog.now() + '10 minutes'::pg_catalog.interval FOR UPDATE SKIP LOCKED))",
-	1, {INT8OID}},
-	[ST_NEXT_DUE] = {
-		"SELECT due_at FROM " OUTBOX
-		" WHERE origin = $1 AND status = 'pending' AND due_at IS NOT NULL"
-		" ORDER BY due_at LIMIT 1",
-	1, {INT8OID}},
-	[ST_HAS_OPEN] = {
-		"SELECT FROM " OUTBOX " WHERE origin = $1 AND status = 'pending' AND due_at IS NULL"
-		" UNION ALL SELECT FROM " OUTBOX " WHERE origin = $1 AND status = 'pending' AND due_at IS NOT NULL"
-		" UNION ALL SELECT FROM " OUTBOX " WHERE status = 'sending' AND origin = $1 LIMIT 1",
-	1, {INT8OID}},
-	[ST_ADOPT] = {
-		"UPDATE " OUTBOX " SET origin = $1, status = $5, attempts = 0, claim = NULL,"
-		" maybe_sent_at = pg_catalog.now(), due_at = NULL, error_code = $6, error_info = $7,"
-		" settled_at = CASE WHEN $5 = 'pending' THEN NULL ELSE pg_catalog.now() END"
-		" WHERE status IN ('pending', 'sending')"
-		" AND ((origin <> $1 AND $2) OR (origin = $1 AND $3))"
-		" AND (group_id IS NULL AND $8) = $4",
-	8, {INT8OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, INT4OID, TEXTOID, BOOLOID}},
-	[ST_COUNT] = {
-		"SELECT status, pg_catalog.count(*) FROM " OUTBOX " GROUP BY status",
-	0, {0}},
-	[ST_FOREIGN] = {
-		"SELECT pg_catalog.count(*) FROM " OUTBOX
-		" WHERE origin <> $1 AND status IN ('pending', 'sending')",
-	1, {INT8OID}},
-	[ST_OLDEST] = {
-		"SELECT enqueued_at FROM " OUTBOX
-		" WHERE origin = $1 AND status = 'pending' AND due_at IS NULL ORDER BY id LIMIT 1",
-	1, {INT8OID}},
-	[ST_CONTROL] = {
-		"SELECT timeline, paused_at, paused_by, pause_reason,"
-		" (SELECT groups FROM %1$s.im_import_days d WHERE d.origin = $1"
-		" AND d.day = (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date)"
-		" FROM %1$s.im_import_control WHERE origin = $1",
-	1, {INT8OID}},
-	[ST_CONTROL_NEW] = {
-		"INSERT INTO %1$s.im_import_control (origin, timeline) VALUES ($1, $2)"
-		" ON CONFLICT (origin) DO NOTHING",
-	2, {INT8OID, INT8OID}},
-	[ST_CONTROL_TIMELINE] = {
-		"UPDATE %1$s.im_import_control SET timeline = $2 WHERE origin = $1",
-	2, {INT8OID, INT8OID}},
-	[ST_CONTROL_PAUSE] = {
-		"UPDATE %1$s.im_import_control SET paused_at = CASE WHEN $2 THEN pg_catalog.now() END,"
-		" paused_by = CASE WHEN $2 THEN $3 END, pause_reason = CASE WHEN $2 THEN $4 END"
-		" WHERE origin = $1",
-	4, {INT8OID, BOOLOID, TEXTOID, TEXTOID}},
-	[ST_RETRY] = {
-		"UPDATE " OUTBOX " SET status = 'pending'"
-		" WHERE status IN ('failed', 'invalid') AND origin = $1"
-		" AND ($2 IS NULL OR error_code = $2) AND ($3 IS NULL OR status = $3)",
-	3, {INT8OID, INT4OID, TEXTOID}},
-	[ST_RESOLVE] = {
-		"UPDATE " OUTBOX " SET status = $2, group_id = COALESCE($3, group_id),"
-		" maybe_sent_at = NULL, claim = NULL, attempts = 0, due_at = NULL,"
-		" error_code = NULL, error_info = NULL,"
-		" settled_at = CASE WHEN $2 <> 'pending' THEN pg_catalog.now() END"
-		" WHERE id = $1 AND status = 'in_doubt'",
-	3, {INT8OID, TEXTOID, TEXTOID}},
-	[ST_ROW] = {
-		"SELECT status, group_id, error_code, error_info, xmin FROM " OUTBOX
-		" WHERE id = $1 AND row_key = $2",
-	2, {INT8OID, UUIDOID}},
-};
-
 struct ImOutbox
 {
 	ImInstalled installed;		/* as of the last look */
-	Oid			schema;			/* of the extension; plans are for it */
+	Oid			schema;			/* of the extension */
 	Oid			relid;
 	Oid			owner;
-	SPIPlanPtr	plans[NSTATEMENTS];
 	int64		watermark;		/* no new row at or below it, as far as seen */
 	ImGroupMap *map;			/* of CLAIM_COLUMNS */
 	MemoryContext map_ctx;
@@ -271,19 +89,6 @@ im_outbox_get(void)
 	if (outbox == NULL)
 		outbox = MemoryContextAllocZero(TopMemoryContext, sizeof(ImOutbox));
 	return outbox;
-}
-
-/* Forgets plans and positions: the extension is new, or was moved. */
-static void
-forget(ImOutbox *outbox)
-{
-	for (int i = 0; i < NSTATEMENTS; i++)
-	{
-		if (outbox->plans[i] != NULL)
-			SPI_freeplan(outbox->plans[i]);
-		outbox->plans[i] = NULL;
-	}
-	outbox->watermark = 0;
 }
 
 /* The extension's row: schema, owner and version; false if there is none. */
@@ -338,7 +143,7 @@ im_outbox_look(ImOutbox *outbox)
 	if (outbox->installed != IM_INSTALLED)
 		return outbox->installed;
 	if (schema != outbox->schema || relid != outbox->relid)
-		forget(outbox);
+		outbox->watermark = 0;
 	outbox->schema = schema;
 	outbox->relid = relid;
 	outbox->owner = owner;
@@ -447,46 +252,11 @@ im_outbox_try_lock(ImOutbox *outbox)
 	return ConditionalLockRelationOid(outbox->relid, RowExclusiveLock);
 }
 
-/* Prepares a statement at its first use. */
-static SPIPlanPtr
-plan_of(ImOutbox *outbox, StatementId id)
-{
-	const Statement *statement = &statements[id];
-	const char *schema;
-	SPIPlanPtr	plan;
-	char	   *sql;
-
-	if (outbox->plans[id] != NULL)
-		return outbox->plans[id];
-	schema = quote_identifier(get_namespace_name(outbox->schema));
-	sql = psprintf(statement->sql, schema);
-	plan = SPI_prepare(sql, statement->nargs, (Oid *) statement->argtypes);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	SPI_keepplan(plan);
-	outbox->plans[id] = plan;
-	return plan;
-}
-
-/* Runs a statement; nulls may be NULL. Returns how many rows it touched. */
+/* Runs a statement on this outbox; see im_statement(). */
 static uint64
-execute(ImOutbox *outbox, StatementId id, Datum *values, const char *nulls, long limit)
+execute(ImOutbox *outbox, ImStatement id, Datum *values, const char *nulls, long limit)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	int			result = SPI_execute_plan(plan_of(outbox, id), values, nulls, false, limit);
-
-	/* SPI leaves us in a context that SPI_finish() frees. */
-	MemoryContextSwitchTo(caller);
-	if (result < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
-	return SPI_processed;
-}
-
-/* Column n (from 1) of row i of the last result. */
-static Datum
-result(uint64 i, int n, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, n, isnull);
+	return im_statement(outbox->schema, id, values, nulls, limit);
 }
 
 /* An array of bigint. */
@@ -535,8 +305,8 @@ take_control(ImControl *control)
 	Datum		value;
 
 	control->fenced = !RecoveryInProgress() &&
-		DatumGetInt64(result(0, 1, &isnull)) != (int64) GetWALInsertionTimeLine();
-	result(0, 2, &isnull);
+		DatumGetInt64(im_statement_value(0, 1, &isnull)) != (int64) GetWALInsertionTimeLine();
+	im_statement_value(0, 2, &isnull);
 	control->paused = !isnull;
 	if (control->paused)
 	{
@@ -546,7 +316,7 @@ take_control(ImControl *control)
 		snprintf(control->reason, sizeof(control->reason), "paused by %s%s%s",
 				 by ? by : "somebody", why ? ": " : "", why ? why : "");
 	}
-	value = result(0, 5, &isnull);
+	value = im_statement_value(0, 5, &isnull);
 	control->groups_today = isnull ? 0 : DatumGetInt64(value);
 }
 
@@ -617,7 +387,7 @@ im_outbox_adopt(ImOutbox *outbox, bool foreign, const ImApp *app)
 
 	execute(outbox, ST_CONTROL_NEW, args, NULL, 0);
 	execute(outbox, ST_CONTROL, args, NULL, 1);
-	own = DatumGetInt64(result(0, 1, &isnull)) != DatumGetInt64(args[1]);
+	own = DatumGetInt64(im_statement_value(0, 1, &isnull)) != DatumGetInt64(args[1]);
 	n = adopt_kind(outbox, IM_ID_OWN, foreign, own, assigned);
 	n += adopt_kind(outbox, IM_ID_ASSIGNED, foreign, own, assigned);
 	execute(outbox, ST_CONTROL_TIMELINE, args, NULL, 0);
@@ -1029,7 +799,7 @@ compare_ids(const void *a, const void *b)
 
 /* The ids that a statement with an array of ids returns, sorted. */
 static int64 *
-select_ids(ImOutbox *outbox, StatementId statement, List *calls, int *n)
+select_ids(ImOutbox *outbox, ImStatement statement, List *calls, int *n)
 {
 	Datum	   *ids = palloc(sizeof(Datum) * (list_length(calls) + 1));
 	int64	   *found;
@@ -1044,7 +814,7 @@ select_ids(ImOutbox *outbox, StatementId statement, List *calls, int *n)
 	*n = (int) execute(outbox, statement, &arg, NULL, 0);
 	found = palloc(sizeof(int64) * (*n + 1));
 	for (int i = 0; i < *n; i++)
-		found[i] = DatumGetInt64(result(i, 1, &isnull));
+		found[i] = DatumGetInt64(im_statement_value(i, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);
 	qsort(found, *n, sizeof(int64), compare_ids);
 	return found;
@@ -1145,7 +915,7 @@ im_outbox_next_due(ImOutbox *outbox)
 
 	if (execute(outbox, ST_NEXT_DUE, &arg, NULL, 1) == 0)
 		return 0;
-	return DatumGetTimestampTz(result(0, 1, &isnull));
+	return DatumGetTimestampTz(im_statement_value(0, 1, &isnull));
 }
 
 /* See outbox.h. */
@@ -1173,12 +943,12 @@ im_outbox_count(ImOutbox *outbox, ImCounts *counts)
 		ImStatus	status;
 
 		if (name != NULL && im_status_parse(name, &status))
-			counts->by_status[status] = DatumGetInt64(result(i, 2, &isnull));
+			counts->by_status[status] = DatumGetInt64(im_statement_value(i, 2, &isnull));
 	}
 	execute(outbox, ST_FOREIGN, &arg, NULL, 1);
-	counts->foreign_open = DatumGetInt64(result(0, 1, &isnull));
+	counts->foreign_open = DatumGetInt64(im_statement_value(0, 1, &isnull));
 	if (execute(outbox, ST_OLDEST, &arg, NULL, 1) > 0)
-		counts->oldest_pending = DatumGetTimestampTz(result(0, 1, &isnull));
+		counts->oldest_pending = DatumGetTimestampTz(im_statement_value(0, 1, &isnull));
 }
 
 /* See outbox.h. */
@@ -1228,9 +998,9 @@ im_outbox_row(ImOutbox *outbox, int64 id, const unsigned char *row_key, ImOutbox
 	if (status == NULL || !im_status_parse(status, &row->status))
 		return false;
 	row->group_id = SPI_getvalue(table->vals[0], table->tupdesc, 2);
-	row->code = DatumGetInt32(result(0, 3, &isnull));
+	row->code = DatumGetInt32(im_statement_value(0, 3, &isnull));
 	row->info = SPI_getvalue(table->vals[0], table->tupdesc, 4);
-	row->uncommitted = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(result(0, 5, &isnull)));
+	row->uncommitted = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(im_statement_value(0, 5, &isnull)));
 	return true;
 }
 

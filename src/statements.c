@@ -1,0 +1,228 @@
+/*
+ * statements.c
+ *	  Every SQL statement on the extension's tables.
+ *
+ * None may wait for a person: rows are taken with SKIP LOCKED.  None may be
+ * planned into a scan of the outbox, which grows to millions of rows: they go
+ * through the partial indexes, and the worker plans with sequential scans and
+ * hash joins disabled (see worker_settings in worker.c).  Names and functions
+ * are qualified, whatever the search_path.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "statements.h"
+
+#define TABLE_NAME			"im_group_outbox"
+#define MAX_PARAMS			12
+
+typedef struct Statement
+{
+	const char *sql;			/* %1$s is the extension's schema, quoted */
+	int			nargs;
+	Oid			argtypes[MAX_PARAMS];
+} Statement;
+
+/* What a claim reads of a row: the record by its own names, and what is ours. */
+#define CLAIM_COLUMNS \
+	"id, attempts, maybe_sent_at, row_key, group_id, type, name, owner_account, " \
+	"introduction, notification, face_url, max_member_count, apply_join_option, " \
+	"app_defined_data, create_time, support_topic"
+#define OUTBOX	"%1$s." TABLE_NAME
+
+static const Statement statements[NSTATEMENTS] = {
+	[ST_CLAIM_NEW] = {
+		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
+		" WHERE origin = $1 AND id > $2 AND status = 'pending' AND due_at IS NULL"
+		" ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED",
+	3, {INT8OID, INT8OID, INT8OID}},
+	[ST_CLAIM_DUE] = {
+		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
+		" WHERE origin = $1 AND due_at <= pg_catalog.now()"
+		" AND status = 'pending' AND due_at IS NOT NULL"
+		" ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED",
+	2, {INT8OID, INT8OID}},
+	[ST_CLAIM_ASKED] = {
+		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
+		" WHERE id = $2 AND row_key = $3 AND origin = $1 AND status = 'pending'"
+		" FOR UPDATE SKIP LOCKED",
+	3, {INT8OID, INT8OID, UUIDOID}},
+	[ST_MARK] = {
+		"UPDATE " OUTBOX " o SET status = 'sending', attempts = o.attempts + 1,"
+		" group_id = v.group_id, claim = $4, sent_at = pg_catalog.now(), due_at = NULL,"
+		" maybe_sent_at = CASE WHEN v.sends THEN pg_catalog.now() ELSE o.maybe_sent_at END"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+		" AS v (id, group_id, sends)"
+		" WHERE o.id = v.id",
+	4, {INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID, INT8OID}},
+	[ST_LOCKABLE] = {
+		"SELECT id FROM " OUTBOX " WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED",
+	1, {INT8ARRAYOID}},
+	[ST_EXISTING] = {
+		"SELECT id FROM " OUTBOX " WHERE id = ANY ($1)",
+	1, {INT8ARRAYOID}},
+	[ST_SETTLE] = {
+		"UPDATE " OUTBOX " o SET status = v.status, attempts = v.attempts,"
+		" group_id = COALESCE(v.group_id, o.group_id),"
+		" error_code = CASE WHEN v.status = 'imported' THEN NULL ELSE COALESCE(v.code, o.error_code) END,"
+		" error_info = CASE WHEN v.status = 'imported' THEN NULL ELSE COALESCE(v.info, o.error_info) END,"
+		" due_at = v.due_at, maybe_sent_at = v.maybe_sent_at, claim = NULL,"
+		" settled_at = CASE WHEN v.status = 'pending' THEN NULL ELSE pg_catalog.now() END"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
+		" pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),"
+		" pg_catalog.unnest($8), pg_catalog.unnest($9))"
+		" AS v (id, claim, status, attempts, group_id, code, info, due_at, maybe_sent_at)"
+		" WHERE o.id = v.id AND o.claim IS NOT DISTINCT FROM v.claim",
+	9, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
+	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}},
+	[ST_COUNT_DAY] = {
+		"INSERT INTO %1$s.im_import_days AS d (origin, day, groups)"
+		" VALUES ($1, (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date, $2)"
+		" ON CONFLICT (origin, day) DO UPDATE SET groups = d.groups + EXCLUDED.groups",
+	2, {INT8OID, INT8OID}},
+	[ST_RECOVER] = {
+		"UPDATE " OUTBOX " SET status = $3, maybe_sent_at = pg_catalog.now(), claim = NULL,"
+		" due_at = CASE WHEN $3 = 'pending' THEN pg_catalog.now() END,"
+		" settled_at = CASE WHEN $3 = 'pending' THEN NULL ELSE pg_catalog.now() END,"
+		" error_code = $4, error_info = $5"
+		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
+		" WHERE status = 'sending' AND origin = $1 AND (group_id IS NULL) = $2"
+		" AND NOT id = ANY ($6) FOR UPDATE SKIP LOCKED))",
+	6, {INT8OID, BOOLOID, TEXTOID, INT4OID, TEXTOID, INT8ARRAYOID}},
+	[ST_ANY_DEAD] = {
+		"SELECT FROM " OUTBOX
+		" WHERE status = 'sending' AND origin = $1 AND NOT id = ANY ($2) LIMIT 1",
+	2, {INT8OID, INT8ARRAYOID}},
+	[ST_CAP_DUE] = {
+		"UPDATE " OUTBOX " SET due_at = pg_catalog.now()"
+		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
+		" WHERE origin = $1 AND status = 'pending' AND due_at IS NOT NULL"
+		" AND due_at > pg_catalog.now() + '10 minutes'::pg_catalog.interval FOR UPDATE SKIP LOCKED))",
+	1, {INT8OID}},
+	[ST_NEXT_DUE] = {
+		"SELECT due_at FROM " OUTBOX
+		" WHERE origin = $1 AND status = 'pending' AND due_at IS NOT NULL"
+		" ORDER BY due_at LIMIT 1",
+	1, {INT8OID}},
+	[ST_HAS_OPEN] = {
+		"SELECT FROM " OUTBOX " WHERE origin = $1 AND status = 'pending' AND due_at IS NULL"
+		" UNION ALL SELECT FROM " OUTBOX " WHERE origin = $1 AND status = 'pending' AND due_at IS NOT NULL"
+		" UNION ALL SELECT FROM " OUTBOX " WHERE status = 'sending' AND origin = $1 LIMIT 1",
+	1, {INT8OID}},
+	[ST_ADOPT] = {
+		"UPDATE " OUTBOX " SET origin = $1, status = $5, attempts = 0, claim = NULL,"
+		" maybe_sent_at = pg_catalog.now(), due_at = NULL, error_code = $6, error_info = $7,"
+		" settled_at = CASE WHEN $5 = 'pending' THEN NULL ELSE pg_catalog.now() END"
+		" WHERE status IN ('pending', 'sending')"
+		" AND ((origin <> $1 AND $2) OR (origin = $1 AND $3))"
+		" AND (group_id IS NULL AND $8) = $4",
+	8, {INT8OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, INT4OID, TEXTOID, BOOLOID}},
+	[ST_COUNT] = {
+		"SELECT status, pg_catalog.count(*) FROM " OUTBOX " GROUP BY status",
+	0, {0}},
+	[ST_FOREIGN] = {
+		"SELECT pg_catalog.count(*) FROM " OUTBOX
+		" WHERE origin <> $1 AND status IN ('pending', 'sending')",
+	1, {INT8OID}},
+	[ST_OLDEST] = {
+		"SELECT enqueued_at FROM " OUTBOX
+		" WHERE origin = $1 AND status = 'pending' AND due_at IS NULL ORDER BY id LIMIT 1",
+	1, {INT8OID}},
+	[ST_CONTROL] = {
+		"SELECT timeline, paused_at, paused_by, pause_reason,"
+		" (SELECT groups FROM %1$s.im_import_days d WHERE d.origin = $1"
+		" AND d.day = (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date)"
+		" FROM %1$s.im_import_control WHERE origin = $1",
+	1, {INT8OID}},
+	[ST_CONTROL_NEW] = {
+		"INSERT INTO %1$s.im_import_control (origin, timeline) VALUES ($1, $2)"
+		" ON CONFLICT (origin) DO NOTHING",
+	2, {INT8OID, INT8OID}},
+	[ST_CONTROL_TIMELINE] = {
+		"UPDATE %1$s.im_import_control SET timeline = $2 WHERE origin = $1",
+	2, {INT8OID, INT8OID}},
+	[ST_CONTROL_PAUSE] = {
+		"UPDATE %1$s.im_import_control SET paused_at = CASE WHEN $2 THEN pg_catalog.now() END,"
+		" paused_by = CASE WHEN $2 THEN $3 END, pause_reason = CASE WHEN $2 THEN $4 END"
+		" WHERE origin = $1",
+	4, {INT8OID, BOOLOID, TEXTOID, TEXTOID}},
+	[ST_RETRY] = {
+		"UPDATE " OUTBOX " SET status = 'pending'"
+		" WHERE status IN ('failed', 'invalid') AND origin = $1"
+		" AND ($2 IS NULL OR error_code = $2) AND ($3 IS NULL OR status = $3)",
+	3, {INT8OID, INT4OID, TEXTOID}},
+	[ST_RESOLVE] = {
+		"UPDATE " OUTBOX " SET status = $2, group_id = COALESCE($3, group_id),"
+		" maybe_sent_at = NULL, claim = NULL, attempts = 0, due_at = NULL,"
+		" error_code = NULL, error_info = NULL,"
+		" settled_at = CASE WHEN $2 <> 'pending' THEN pg_catalog.now() END"
+		" WHERE id = $1 AND status = 'in_doubt'",
+	3, {INT8OID, TEXTOID, TEXTOID}},
+	[ST_ROW] = {
+		"SELECT status, group_id, error_code, error_info, xmin FROM " OUTBOX
+		" WHERE id = $1 AND row_key = $2",
+	2, {INT8OID, UUIDOID}},
+};
+
+/* Prepared for the schema that plans_schema says. */
+static SPIPlanPtr plans[NSTATEMENTS];
+static Oid	plans_schema = InvalidOid;
+
+/* Forgets the plans: the extension is new, or stands elsewhere. */
+static void
+forget(void)
+{
+	for (int i = 0; i < NSTATEMENTS; i++)
+	{
+		if (plans[i] != NULL)
+			SPI_freeplan(plans[i]);
+		plans[i] = NULL;
+	}
+}
+
+/* Prepares a statement at its first use. */
+static SPIPlanPtr
+plan_of(Oid schema, ImStatement id)
+{
+	const Statement *statement = &statements[id];
+	SPIPlanPtr	plan;
+	char	   *sql;
+
+	if (schema != plans_schema)
+		forget();
+	plans_schema = schema;
+	if (plans[id] != NULL)
+		return plans[id];
+	sql = psprintf(statement->sql, quote_identifier(get_namespace_name(schema)));
+	plan = SPI_prepare(sql, statement->nargs, (Oid *) statement->argtypes);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	plans[id] = plan;
+	return plan;
+}
+
+/* See statements.h. */
+uint64
+im_statement(Oid schema, ImStatement id, Datum *values, const char *nulls, long limit)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	int			result = SPI_execute_plan(plan_of(schema, id), values, nulls, false, limit);
+
+	/* SPI leaves us in a context that SPI_finish() frees. */
+	MemoryContextSwitchTo(caller);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+/* See statements.h. */
+Datum
+im_statement_value(uint64 i, int n, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, n, isnull);
+}

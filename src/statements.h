@@ -1,0 +1,54 @@
+/*
+ * statements.h
+ *	  Every SQL statement on the extension's tables, written once, and the one
+ *	  way to run it.
+ */
+#ifndef IM_STATEMENTS_H
+#define IM_STATEMENTS_H
+
+#include "postgres.h"
+
+#include "executor/spi.h"
+
+/* See statements[] in statements.c. */
+typedef enum ImStatement
+{
+	ST_CLAIM_NEW,
+	ST_CLAIM_DUE,
+	ST_CLAIM_ASKED,
+	ST_MARK,
+	ST_LOCKABLE,
+	ST_EXISTING,
+	ST_SETTLE,
+	ST_COUNT_DAY,
+	ST_RECOVER,
+	ST_ANY_DEAD,
+	ST_CAP_DUE,
+	ST_NEXT_DUE,
+	ST_HAS_OPEN,
+	ST_ADOPT,
+	ST_COUNT,
+	ST_FOREIGN,
+	ST_OLDEST,
+	ST_CONTROL,
+	ST_CONTROL_NEW,
+	ST_CONTROL_TIMELINE,
+	ST_CONTROL_PAUSE,
+	ST_RETRY,
+	ST_RESOLVE,
+	ST_ROW,
+	NSTATEMENTS
+} ImStatement;
+
+/*
+ * Runs a statement on the tables in that schema, preparing it at its first
+ * use; nulls may be NULL, limit 0 means all.  Returns how many rows it
+ * touched or returned; the latter stand in SPI_tuptable.  Needs SPI, see
+ * im_outbox_enter().  The current memory context stays what it was.
+ */
+extern uint64 im_statement(Oid schema, ImStatement id, Datum *values, const char *nulls, long limit);
+
+/* Column n (from 1) of row i of the last result. */
+extern Datum im_statement_value(uint64 i, int n, bool *isnull);
+
+#endif							/* IM_STATEMENTS_H */

@@ -1,0 +1,144 @@
+# Shell functions that test/demo.sh and test/run.sh share.  POSIX sh; sourced.
+#
+# Both run a private copy of the installed PostgreSQL, in a folder of their
+# own that belongs to postgres, with the extension built and installed there:
+# neither the checkout nor the installed server nor its clusters are touched.
+
+# The caller's PATH may lead to programs that postgres cannot read.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+unset CDPATH PGHOST PGPORT PGUSER PGDATABASE PGPASSWORD PGSERVICE PGOPTIONS PGDATA PYTHONPATH PERL5LIB MAKEFLAGS
+unset http_proxy HTTP_PROXY no_proxy NO_PROXY TMPDIR
+
+# The version that Debian 12 has.  Another one is used where its packages are.
+PG_MAJOR=${PG_MAJOR:-15}
+
+BUILD_PACKAGES="gcc make libc6-dev postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR
+	libcurl4-openssl-dev libssl-dev zlib1g-dev python3 openssl ca-certificates"
+
+die()
+{
+	echo "$0: $*" >&2
+	exit 1
+}
+
+need_root()
+{
+	[ "$(id -u)" = 0 ] || die "must run as root: sudo sh $0"
+}
+
+# need_packages NAME...: installs what is missing of them, and says so.
+need_packages()
+{
+	missing=
+	for package in "$@"; do
+		case $(dpkg-query -W -f='${Status}' "$package" 2>/dev/null) in
+			*' installed') ;;
+			*) missing="$missing $package" ;;
+		esac
+	done
+	[ -n "$missing" ] || return 0
+	echo "installing:$missing"
+	DEBIAN_FRONTEND=noninteractive
+	export DEBIAN_FRONTEND
+	apt-get -qq -o DPkg::Lock::Timeout=300 update || die "apt-get update failed"
+	# shellcheck disable=SC2086
+	apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends $missing >/dev/null ||
+		die "apt-get could not install:$missing"
+}
+
+# as_postgres COMMAND...: in the current folder, with the private copy first in PATH.
+as_postgres()
+{
+	runuser -u postgres -- env HOME="$DIR" LC_ALL=C.UTF-8 PATH="$BIN:$PATH" "$@"
+}
+
+# claim_folder PATH: makes it, ours alone; refuses what somebody else has put there.
+claim_folder()
+{
+	DIR=$1
+	mkdir -m 755 "$DIR" || die "cannot make the folder $DIR"
+	chown postgres: "$DIR"
+}
+
+# copy_tree SOURCE: the checkout's files, without what a build left there.
+copy_tree()
+{
+	mkdir "$DIR/src"
+	tar -C "$1" --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
+		--exclude=./test/unit/build --exclude=__pycache__ --exclude=./tmp_check -cf - . |
+		tar -C "$DIR/src" --no-same-owner -xf -
+	chown -R postgres: "$DIR/src"
+}
+
+# copy_server: the installed PostgreSQL into $DIR/root; sets BIN, PKGLIB, and
+# PG_CONFIG for make, whose install then needs DESTDIR=$DIR/root.  PostgreSQL
+# finds its files relative to its own programs.
+copy_server()
+{
+	installed=/usr/lib/postgresql/$PG_MAJOR
+	shared=/usr/share/postgresql/$PG_MAJOR
+	[ -x "$installed/bin/postgres" ] && [ -x "$installed/bin/pg_config" ] ||
+		die "there is no PostgreSQL $PG_MAJOR in $installed"
+	mkdir -p "$DIR/root/usr/lib/postgresql" "$DIR/root/usr/share/postgresql"
+	cp -a "$installed" "$DIR/root/usr/lib/postgresql/"
+	cp -aL "$shared" "$DIR/root/usr/share/postgresql/"
+	BIN=$DIR/root$installed/bin
+	PKGLIB=$DIR/root$installed/lib
+	PG_CONFIG=$installed/bin/pg_config
+	rm -rf "$PKGLIB"/im_import.so "$PKGLIB"/bitcode/im_import* "$DIR/root$shared"/extension/im_import*
+	chown -R postgres: "$DIR/root"
+}
+
+# The jobs that make may run at once.
+jobs_of_machine()
+{
+	nproc 2>/dev/null || echo 2
+}
+
+# is_ours PID WORD: PID is a process of postgres with WORD in its command line.
+is_ours()
+{
+	[ -r "/proc/$1/cmdline" ] && [ "$(stat -c %U "/proc/$1")" = postgres ] &&
+		tr '\0' ' ' <"/proc/$1/cmdline" | grep -qF -- "$2"
+}
+
+# end_process SIGNAL PID WORD: ends it if it is ours, and waits until it is gone.
+end_process()
+{
+	is_ours "$2" "$3" || return 0
+	kill -s "$1" "$2" 2>/dev/null
+	shift
+	tries=0
+	while is_ours "$1" "$2"; do
+		tries=$((tries + 1))
+		[ $tries -le 100 ] || { kill -KILL "$1" 2>/dev/null; break; }
+		sleep 0.1
+	done
+}
+
+# start_service NAME OPTION...: the stand-in for the IM service, in $DIR/NAME;
+# sets SERVICE_PID, HTTP_PORT and HTTPS_PORT from the line that it prints.
+start_service()
+{
+	service=$DIR/$1
+	shift
+	as_postgres mkdir -p "$service"
+	as_postgres python3 -B "$DIR/src/test/service/im_service.py" --dir "$service" "$@" \
+		>"$service.out" 2>"$service.log" </dev/null &
+	tries=0
+	until [ -s "$service.out" ]; do
+		tries=$((tries + 1))
+		[ $tries -le 200 ] || { cat "$service.log" >&2; die "the stand-in did not start"; }
+		sleep 0.1
+	done
+	SERVICE_PID=$(service_says pid)
+	HTTP_PORT=$(service_says http_port)
+	HTTPS_PORT=$(service_says https_port)
+	[ -n "$SERVICE_PID" ] && [ -n "$HTTPS_PORT" ] || die "the stand-in printed: $(cat "$service.out")"
+}
+
+service_says()
+{
+	sed -n "s/.*\"$1\": *\\([0-9]*\\).*/\\1/p" "$service.out"
+}

@@ -1,0 +1,287 @@
+# ImTest.pm
+#	  What the TAP tests share: a cluster, an app, polling, and the account.
+#
+# The rule for waiting: nothing sleeps for a while and hopes.  poll_until()
+# asks again and again, up to a generous limit, and dies with the import's
+# status if that is reached.
+package ImTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use FindBin ();
+use JSON::PP ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+use ImService;
+
+our @EXPORT = qw(
+  start_cluster connect_app add_mapping set_up
+  rows row value_of error_of status_of reply_of json
+  poll_until wait_settled wait_state
+  insert_groups accounted
+);
+
+my $LIMIT = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 120;    # seconds
+
+# A running cluster.  Options: name, conf (lines), preload (default 1).
+sub start_cluster
+{
+	my (%given) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($given{name} // 'main');
+
+	$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'im_import'")
+	  if $given{preload} // 1;
+	$node->append_conf('postgresql.conf', <<CONF);
+max_worker_processes = 12
+autovacuum_naptime = 1
+log_min_messages = log
+CONF
+	$node->append_conf('postgresql.conf', $given{conf}) if defined $given{conf};
+	$node->start;
+	return $node;
+}
+
+# Options as the OPTIONS clause wants them.
+sub option_list
+{
+	my (%options) = @_;
+
+	return join ', ', map { "$_ '$options{$_}'" } sort keys %options;
+}
+
+# The user mapping of the server's owner.
+sub add_mapping
+{
+	my ($node, $service, %given) = @_;
+	my $list = option_list(
+		identifier => $service->{admin},
+		secret_key_file => $given{key_file} // $service->{key_file});
+
+	$node->safe_psql($given{db} // 'postgres',
+		"CREATE USER MAPPING FOR CURRENT_USER SERVER im OPTIONS ($list)");
+}
+
+# Extension, server and mapping in a database.  Options: db, and options, a
+# hash of server options beside those that every test needs.
+sub connect_app
+{
+	my ($node, $service, %given) = @_;
+	my $list = option_list(
+		sdkappid => $service->{sdkappid},
+		endpoint => $service->endpoint,
+		%{ $given{options} // {} });
+
+	$node->safe_psql($given{db} // 'postgres', <<SQL);
+CREATE EXTENSION im_import;
+CREATE SERVER im FOREIGN DATA WRAPPER im_import OPTIONS ($list);
+SQL
+	add_mapping($node, $service, %given);
+}
+
+# All of it: returns a cluster and a service whose app it knows.
+sub set_up
+{
+	my (%given) = @_;
+	my $service = ImService->new;
+	my $node = start_cluster(conf => $given{conf});
+
+	connect_app($node, $service, options => $given{options});
+	return ($node, $service);
+}
+
+# ----------------------------------------------------------------------------
+# Asking the database
+
+# JSON text, in UTF-8, as a structure.
+sub json { return JSON::PP->new->utf8->allow_nonref->decode($_[0]) }
+
+# The rows of a query as a list of hashes.
+sub rows
+{
+	my ($node, $query, $db) = @_;
+
+	return @{ json($node->safe_psql($db // 'postgres',
+			"SELECT coalesce(json_agg(q), '[]') FROM ($query) q")) };
+}
+
+# The one row of a query.
+sub row
+{
+	my @rows = rows(@_);
+
+	die "$_[1]: " . scalar(@rows) . " rows" unless @rows == 1;
+	return $rows[0];
+}
+
+# The one value of a query, as text.
+sub value_of
+{
+	my ($node, $query, $db) = @_;
+
+	return $node->safe_psql($db // 'postgres', $query);
+}
+
+# What psql says to a statement that must fail; '' if it does not.
+sub error_of
+{
+	my ($node, $sql, $db) = @_;
+	my ($status, $out, $err) = $node->psql($db // 'postgres', $sql, on_error_stop => 1);
+
+	return $status == 0 ? '' : $err;
+}
+
+# The row of im_import_status.
+sub status_of
+{
+	my ($node, $db) = @_;
+
+	return row($node, 'SELECT * FROM im_import_status', $db);
+}
+
+# The answer of im_import_group() to the rows of a query, the first one's.
+sub reply_of
+{
+	my ($node, $query, $db) = @_;
+
+	return json($node->safe_psql($db // 'postgres', "SELECT im_import_group(q) FROM ($query) q"));
+}
+
+# ----------------------------------------------------------------------------
+# Waiting
+
+# Calls a block until it gives something true, and returns that.
+sub poll_until(&$;$)
+{
+	my ($block, $what, $limit) = @_;
+	my $end = time() + ($limit // $LIMIT);
+
+	while (1)
+	{
+		my $answer = $block->();
+
+		return $answer if $answer;
+		die "gave up waiting for $what" if time() > $end;
+		select(undef, undef, undef, 0.05);
+	}
+}
+
+# Waits until no row is open.
+sub wait_settled
+{
+	my ($node, $db) = @_;
+	my $open = "SELECT count(*) FROM im_group_outbox WHERE status IN ('pending', 'sending')";
+
+	eval {
+		poll_until { value_of($node, $open, $db) == 0 } 'the outbox to be settled';
+	};
+	tell_and_die($node, $db, $@) if $@;
+}
+
+# Waits for a state of im_import_status; returns its row.
+sub wait_state
+{
+	my ($node, $state, $db) = @_;
+	my $status;
+
+	eval {
+		poll_until { ($status = status_of($node, $db))->{state} =~ /^(?:$state)$/ } "state $state";
+	};
+	tell_and_die($node, $db, $@) if $@;
+	return $status;
+}
+
+# A test that waited in vain shows how things stand.
+sub tell_and_die
+{
+	my ($node, $db, $message) = @_;
+
+	diag(explain(status_of($node, $db)));
+	diag(explain(rows($node, "SELECT * FROM im_group_outbox WHERE status <> 'imported' LIMIT 3", $db)));
+	die $message;
+}
+
+# ----------------------------------------------------------------------------
+# Groups
+
+# Inserts n rows named prefix1, prefix2, ...; extra is a list of further
+# columns and their values, as SQL.
+sub insert_groups
+{
+	my ($node, $n, $prefix, $db, %extra) = @_;
+	my $columns = join '', map { ", $_" } sort keys %extra;
+	my $values = join '', map { ", $extra{$_}" } sort keys %extra;
+
+	$node->safe_psql($db // 'postgres', <<SQL);
+INSERT INTO im_group_outbox (source_id, type, name$columns)
+SELECT '$prefix' || i, 'Public', '$prefix' || i$values FROM generate_series(1, $n) i
+SQL
+}
+
+# What is wrong between one row and the ledger; nothing if it is as it should.
+sub row_problems
+{
+	my ($row, $ledger) = @_;
+	my $group = defined $row->{group_id} ? $ledger->{ $row->{group_id} } : undef;
+	my @problems;
+
+	push @problems, 'is still being sent' if $row->{status} eq 'sending';
+	if ($row->{status} eq 'imported')
+	{
+		push @problems, 'is imported, but there is no such group' unless $group;
+		push @problems, "is imported, but the group's name is $group->{name}"
+		  if $group && $group->{name} ne $row->{name};
+	}
+	push @problems, "is $row->{status}, but created a group"
+	  if $row->{status} =~ /^(?:failed|invalid)$/ && $group && $group->{name} eq $row->{name};
+	return map { "row $row->{id} ($row->{name}) $_" } @problems;
+}
+
+# Holds the table against the service's ledger: every imported row has its
+# group, once; every group has its row; the status view counts right; nothing
+# is in flight.  Options: db, others (ids of groups that were not made by the
+# outbox), name.
+sub accounted
+{
+	my ($node, $service, %given) = @_;
+	my @rows = rows($node, 'SELECT id, status, group_id, name FROM im_group_outbox', $given{db});
+	my %ledger = map { ($_->{group_id} => $_) } $service->ledger;
+	my %owner = map { ($_ => 'test') } @{ $given{others} // [] };
+	my $status = status_of($node, $given{db});
+	my $total = 0;
+	my @problems;
+
+	foreach my $row (@rows)
+	{
+		push @problems, row_problems($row, \%ledger);
+		next unless $row->{status} eq 'imported';
+		push @problems, "group $row->{group_id} has more than one row" if $owner{ $row->{group_id} };
+		$owner{ $row->{group_id} } = "row $row->{id}";
+	}
+	foreach my $row (grep { $_->{status} ne 'imported' && defined $_->{group_id} } @rows)
+	{
+		$owner{ $row->{group_id} } //= "row $row->{id}";
+	}
+	push @problems, "group $_ ($ledger{$_}{name}) belongs to no row"
+	  foreach grep { !$owner{$_} } sort keys %ledger;
+	foreach my $name (qw(pending sending imported failed invalid in_doubt))
+	{
+		my $n = grep { $_->{status} eq $name } @rows;
+
+		push @problems, "im_import_status counts $status->{$name} $name rows, there are $n"
+		  if $status->{$name} != $n;
+		$total += $status->{$name};
+	}
+	push @problems, "im_import_status: total is $status->{total}, its counts give $total"
+	  if $status->{total} != $total;
+	splice @problems, 20 if @problems > 20;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is_deeply(\@problems, [], $given{name} // 'every row is accounted for');
+}
+
+1;
