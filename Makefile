@@ -22,6 +22,7 @@ OBJS = \
 	src/shared.o \
 	src/statements.o \
 	src/steer.o \
+	src/tally.o \
 	src/usersig.o \
 	src/watch.o \
 	src/worker.o

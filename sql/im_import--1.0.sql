@@ -168,7 +168,7 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.im_group_outbox_id_seq',
 -- way that no trigger sees, so count again.  Not dumped: the triggers count
 -- what a restore brings.
 CREATE TABLE @extschema@.im_import_tally (
-	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id uuid PRIMARY KEY DEFAULT @extschema@.im_row_key(),	-- must not collide where all tables are replicated
 	origin bigint NOT NULL,
 	pending bigint NOT NULL DEFAULT 0,
 	sending bigint NOT NULL DEFAULT 0,
@@ -223,7 +223,11 @@ CREATE TRIGGER im_outbox_guard
 CREATE TRIGGER im_outbox_unseen
 	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_group_outbox
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_outbox_unseen();
+CREATE TRIGGER im_outbox_unseen_truncate
+	BEFORE TRUNCATE ON @extschema@.im_group_outbox
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_unseen();
 ALTER TABLE @extschema@.im_group_outbox ENABLE REPLICA TRIGGER im_outbox_unseen;
+ALTER TABLE @extschema@.im_group_outbox ENABLE REPLICA TRIGGER im_outbox_unseen_truncate;
 
 -- What this database knows of itself; another origin's rows mean nothing, so
 -- it is not dumped.
@@ -238,6 +242,14 @@ CREATE TABLE @extschema@.im_import_control (
 REVOKE ALL ON TABLE @extschema@.im_import_control FROM PUBLIC;
 COMMENT ON TABLE @extschema@.im_import_control IS
 'internal: pause and timeline of this database';
+
+-- The tally is right from the start, and so is the timeline.
+INSERT INTO @extschema@.im_import_control (origin, timeline, triggers)
+SELECT @extschema@.im_origin(),
+	   ('x' OPERATOR(pg_catalog.||) pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::pg_catalog.bit(32)::pg_catalog.int8,
+	   pg_catalog.string_agg(pg_catalog.concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgname)
+FROM pg_catalog.pg_trigger
+WHERE tgrelid OPERATOR(pg_catalog.=) '@extschema@.im_group_outbox'::pg_catalog.regclass;
 
 CREATE TABLE @extschema@.im_import_days (
 	origin bigint,

@@ -120,13 +120,15 @@ note_silence(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int
 	/* While stopped or out of quota a lost probe changes only its own time. */
 	if (breaker->state == IM_BREAKER_STOPPED || breaker->state == IM_BREAKER_QUOTA)
 	{
+		/* There is no delay after a reset; a probe must not chase the next. */
 		if (now >= breaker->probe_at)
-			breaker->probe_at = now + breaker->probe_delay;
+			breaker->probe_at = now + (breaker->probe_delay > 0 ? breaker->probe_delay : SILENT_MAX);
 		return;
 	}
 	if (breaker->silent < INT_MAX)
 		breaker->silent++;
-	if (breaker->silent >= IM_BREAKER_SILENT)
+	/* An answer that came late does not make the next probes free. */
+	if (breaker->silent >= IM_BREAKER_SILENT || breaker->state == IM_BREAKER_UNREACHABLE)
 		trip(breaker, IM_BREAKER_UNREACHABLE, SILENT_FIRST, SILENT_MAX, verdict, info, now);
 }
 
@@ -134,6 +136,10 @@ note_silence(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int
 static void
 note_quota(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64_t now)
 {
+	/* Late answers from before a stop are no answer to its probe. */
+	if (breaker->state != IM_BREAKER_CLOSED && breaker->state != IM_BREAKER_QUOTA &&
+		now < breaker->probe_at)
+		return;
 	if (breaker->quota_since == 0)
 		breaker->quota_since = now;
 	if (now - breaker->quota_since >= QUOTA_PATIENCE || breaker->state == IM_BREAKER_QUOTA)
@@ -146,7 +152,8 @@ note_quota(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64
 void
 im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64_t now)
 {
-	if (verdict->answered)
+	/* What answers before it has read the body is not the service. */
+	if (verdict->answered && verdict->outcome != IM_OUT_NOT_SENT)
 		breaker->silent = 0;
 
 	switch (verdict->outcome)

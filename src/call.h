@@ -147,7 +147,8 @@ typedef struct ImRow
 	ImIdKind	id_kind;
 	bool		maybe_sent;		/* before this attempt */
 	int64_t		suspect_ms;		/* age of the last attempt whose outcome is
-								 * unknown; only if maybe_sent */
+								 * unknown, see im_steady_age_ms(); only if
+								 * maybe_sent */
 	int32_t		attempts;		/* this one included */
 	ImWhy		why;
 } ImRow;

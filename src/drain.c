@@ -51,6 +51,7 @@
 #define CLAIM_AHEAD			0.1 /* seconds of work claimed beyond the slots */
 #define CLAIM_AHEAD_MAX		200
 #define SHUTDOWN_GRACE		(1 * SEC)
+#define COUNT_PATIENCE		10	/* looks without a chance to count */
 
 struct ImDrain
 {
@@ -81,6 +82,8 @@ struct ImDrain
 	int64		retry_at;		/* after a failed transaction */
 	int64		retry_delay;
 	bool		careful;		/* write outcomes one by one */
+
+	int			uncounted;		/* looks since the counts were right */
 
 	bool		worked;			/* something was sent since the start */
 	int64		idle_since;
@@ -325,13 +328,10 @@ look_around(ImDrain *drain)
 
 	drain->configured = im_sender_configure(drain->sender, &problem);
 	if (!drain->configured)
-	{
 		snprintf(drain->trouble, sizeof(drain->trouble), "%s%s%s",
-				 im_outbox_text(problem.message), problem.hint ? ". " : "",
-				 problem.hint ? problem.hint : "");
-		return;
-	}
-	im_outbox_control(im_outbox_get(), im_sender_app(drain->sender), &drain->control);
+				 problem.message, problem.hint ? ". " : "", problem.hint ? problem.hint : "");
+	im_outbox_control(im_outbox_get(),
+					  drain->configured ? im_sender_app(drain->sender) : NULL, &drain->control);
 }
 
 /* Recovery of rows whose sender died, ours included after a lost claim. */
@@ -377,6 +377,19 @@ note_next_due(ImDrain *drain)
 	drain->next_due = im_now_us() + Min(delay, 600 * SEC) + MS;
 }
 
+/* Exact counts for im_import_status; after many vain tries it insists. */
+static void
+keep_count(ImDrain *drain)
+{
+	bool		insist = drain->uncounted >= COUNT_PATIENCE && drain->live == NIL;
+
+	if (drain->uncounted > 2 * COUNT_PATIENCE)
+		drain->uncounted = 0;	/* an insisting one has failed: be patient again */
+	drain->uncounted++;
+	if (im_outbox_keep_count(im_outbox_get(), insist))
+		drain->uncounted = 0;
+}
+
 /* What im_outbox_run() runs. */
 static void
 transact(void *arg)
@@ -386,7 +399,10 @@ transact(void *arg)
 	ImOutbox   *outbox = im_outbox_get();
 
 	if (tx->look)
+	{
 		look_around(drain);
+		keep_count(drain);
+	}
 	if (tx->pause_reason[0] != '\0')
 		im_outbox_pause(outbox, true, "im_import", tx->pause_reason);
 	tx->table_busy = !im_outbox_try_lock(outbox);

@@ -1,8 +1,8 @@
 /*
  * guard.c
- *	  The triggers of the outbox: ring at commit, and the guard.
+ *	  The trigger that guards the outbox.
  *
- * The guard lets a person repair what created no group, and nothing else.  A
+ * It lets a person repair what created no group, and nothing else.  A
  * row that may have created a group must keep the record that was sent: the
  * next attempt sends the same body, and a lookup compares with it.
  *
@@ -22,9 +22,7 @@
 #include "group.h"
 #include "guard.h"
 #include "protocol.h"
-#include "shared.h"
 
-PG_FUNCTION_INFO_V1(im_sql_outbox_ring);
 PG_FUNCTION_INFO_V1(im_sql_outbox_guard);
 
 /* What a person may not touch, ever. */
@@ -50,18 +48,6 @@ void
 im_guard_bypass(bool on)
 {
 	bypassed = on;
-}
-
-/* AFTER INSERT OR UPDATE, per statement: there may be something to send. */
-Datum
-im_sql_outbox_ring(PG_FUNCTION_ARGS)
-{
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("im_outbox_ring() must be called as a trigger")));
-	im_ring_at_commit(false);
-	PG_RETURN_POINTER(NULL);
 }
 
 /* A column of a row, by name. */

@@ -1,6 +1,6 @@
 /*
  * guard.h
- *	  The triggers of the outbox.
+ *	  The trigger that guards the outbox.
  */
 #ifndef IM_GUARD_H
 #define IM_GUARD_H

@@ -92,12 +92,13 @@ im_limiter_take(ImLimiter *limiter, bool worker, int64_t now)
 		return (int64_t) (limiter->next - (double) now) + 1;
 	}
 
-	/* A session's single call must not starve behind a busy worker. */
-	if (worker && now < limiter->session_until && limiter->worker_last)
-	{
-		limiter->worker_last = false;
+	/*
+	 * A session's single call must not starve behind a busy worker, even if
+	 * the session wakes later.
+	 */
+	if (worker && limiter->worker_last && now < limiter->session_until &&
+		(double) now < limiter->next + SESSION_LATE)
 		return (int64_t) (step < 1000.0 ? step : 1000.0) + 1;
-	}
 
 	if ((double) now - limiter->next > lag)
 		limiter->next = (double) now - lag;

@@ -44,6 +44,7 @@
 #include "outbox.h"
 #include "protocol.h"
 #include "statements.h"
+#include "tally.h"
 
 #define TABLE_NAME			"im_group_outbox"
 #define KNOWN_VERSION		"1.0"
@@ -61,6 +62,8 @@ struct ImOutbox
 	Oid			relid;
 	Oid			owner;
 	int64		watermark;		/* no new row at or below it, as far as seen */
+	bool		is_sender;		/* this process is the worker */
+	ImTally		difference;		/* of the current transaction, worker only */
 	ImGroupMap *map;			/* of CLAIM_COLUMNS */
 	MemoryContext map_ctx;
 };
@@ -89,6 +92,28 @@ im_outbox_get(void)
 	if (outbox == NULL)
 		outbox = MemoryContextAllocZero(TopMemoryContext, sizeof(ImOutbox));
 	return outbox;
+}
+
+/* See outbox.h. */
+void
+im_outbox_become_sender(void)
+{
+	im_outbox_get()->is_sender = true;
+}
+
+/* See outbox.h. */
+bool
+im_outbox_is_sender(void)
+{
+	return im_outbox_get()->is_sender;
+}
+
+/* Notes for the tally that n of our rows went from one status to another. */
+static void
+moved(ImOutbox *outbox, ImStatus from, ImStatus to, int64 n)
+{
+	outbox->difference.by_status[from] -= n;
+	outbox->difference.by_status[to] += n;
 }
 
 /* The extension's row: schema, owner and version; false if there is none. */
@@ -203,7 +228,10 @@ run_transaction(void (*fn) (void *arg), void *arg)
 	if (im_outbox_look(outbox) == IM_INSTALLED)
 	{
 		im_outbox_enter(&saved);
+		memset(&outbox->difference, 0, sizeof(outbox->difference));
 		fn(arg);
+		if (outbox->is_sender)
+			im_tally_add(outbox->schema, im_origin(), &outbox->difference);
 		im_outbox_leave(&saved);
 	}
 	PopActiveSnapshot();
@@ -243,6 +271,26 @@ im_outbox_run(void (*fn) (void *arg), void *arg, char **failed)
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	return ok;
+}
+
+/* See outbox.h. */
+bool
+im_outbox_keep_count(ImOutbox *outbox, bool insist)
+{
+	ImTally		all;
+	int64		foreign_open;
+
+	if (im_tally_read(outbox->schema, &all, &foreign_open))
+	{
+		im_tally_fold(outbox->schema);
+		return true;
+	}
+	if (insist)
+		LockRelationOid(outbox->relid, ShareLock);
+	else if (!ConditionalLockRelationOid(outbox->relid, ShareLock))
+		return false;
+	im_tally_recount(outbox->schema);
+	return true;
 }
 
 /* See outbox.h. */
@@ -356,8 +404,10 @@ static int64
 adopt_kind(ImOutbox *outbox, ImIdKind id_kind, bool foreign, bool own, bool assigned_ids)
 {
 	ImNext		next;
-	Datum		args[8];
-	char		nulls[8] = "        ";
+	static const ImStatus open[] = {IM_PENDING, IM_SENDING};
+	Datum		args[9];
+	char		nulls[9] = "         ";
+	int64		total = 0;
 
 	im_protocol_adopt(id_kind, 0, &next);
 	args[0] = Int64GetDatum(im_origin());
@@ -371,7 +421,16 @@ adopt_kind(ImOutbox *outbox, ImIdKind id_kind, bool foreign, bool own, bool assi
 	else
 		nulls[5] = nulls[6] = 'n';
 	args[7] = BoolGetDatum(assigned_ids);
-	return (int64) execute(outbox, ST_ADOPT, args, nulls, 0);
+	for (int i = 0; i < (int) lengthof(open); i++)
+	{
+		int64		n;
+
+		args[8] = CStringGetTextDatum(im_status_name(open[i]));
+		n = (int64) execute(outbox, ST_ADOPT, args, nulls, 0);
+		moved(outbox, open[i], next.status, n);
+		total += n;
+	}
+	return total;
 }
 
 /* See outbox.h. */
@@ -405,6 +464,7 @@ recover_kind(ImOutbox *outbox, ImIdKind id_kind, Datum live)
 	ImNext		next;
 	Datum		args[6];
 	char		nulls[6] = "      ";
+	uint64		n;
 
 	im_protocol_recover(id_kind, 1, &next);
 	args[0] = Int64GetDatum(im_origin());
@@ -416,10 +476,12 @@ recover_kind(ImOutbox *outbox, ImIdKind id_kind, Datum live)
 	else
 		nulls[4] = 'n';
 	args[5] = live;
-	if (execute(outbox, ST_RECOVER, args, nulls, 0) > 0)
+	n = execute(outbox, ST_RECOVER, args, nulls, 0);
+	moved(outbox, IM_SENDING, next.status, (int64) n);
+	if (n > 0)
 		ereport(LOG,
 				(errmsg("im_import: recovered " UINT64_FORMAT " rows whose sender had died, now %s",
-						SPI_processed, im_status_name(next.status))));
+						n, im_status_name(next.status))));
 }
 
 /* See outbox.h. */
@@ -652,7 +714,7 @@ mark(ImOutbox *outbox, List *calls)
 												 TEXTOID, -1, false, TYPALIGN_INT));
 	args[2] = PointerGetDatum(construct_array(sends, n, BOOLOID, 1, true, TYPALIGN_CHAR));
 	args[3] = Int64GetDatum(token);
-	execute(outbox, ST_MARK, args, NULL, 0);
+	moved(outbox, IM_PENDING, IM_SENDING, (int64) execute(outbox, ST_MARK, args, NULL, 0));
 }
 
 /* ------------------------------------------------------------------------
@@ -737,7 +799,7 @@ fill(Column *columns, int i, const ImCall *call)
 
 /* The arrays as arguments of ST_SETTLE. */
 static void
-write_rows(ImOutbox *outbox, List *calls)
+write_rows(ImOutbox *outbox, List *calls, ImStatus from)
 {
 	static const Oid types[SET_COLUMNS] = {INT8OID, INT8OID, TEXTOID, INT4OID, TEXTOID,
 	INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
@@ -763,7 +825,15 @@ write_rows(ImOutbox *outbox, List *calls)
 		args[c] = PointerGetDatum(construct_md_array(columns[c].values, columns[c].nulls, 1, &n,
 													 &lower, types[c], len, byval, align));
 	}
-	execute(outbox, ST_SETTLE, args, NULL, 0);
+	n = (int) execute(outbox, ST_SETTLE, args, NULL, 0);
+	for (int i = 0; i < n; i++)
+	{
+		char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		ImStatus	to;
+
+		if (name != NULL && im_status_parse(name, &to))
+			moved(outbox, from, to, 1);
+	}
 }
 
 /* How many of these outcomes created a group, for the budget of the day. */
@@ -854,7 +924,7 @@ im_outbox_settle(ImOutbox *outbox, List **calls, List **done)
 	split(*calls, ids, n, &mine, &missing);
 	if (mine != NIL)
 	{
-		write_rows(outbox, mine);
+		write_rows(outbox, mine, IM_SENDING);
 		count_created(outbox, mine);
 	}
 	if (missing != NIL)
@@ -884,7 +954,7 @@ write_claim(ImOutbox *outbox, ImClaim *claim)
 	foreach(lc, settled)
 		((ImCall *) lfirst(lc))->judged_at = GetCurrentTimestamp();
 	if (settled != NIL)
-		write_rows(outbox, settled);
+		write_rows(outbox, settled, IM_PENDING);
 	claim->ncalls = list_length(claim->calls);
 	claim->nsettled = list_length(claim->settled);
 }
@@ -933,20 +1003,9 @@ im_outbox_count(ImOutbox *outbox, ImCounts *counts)
 {
 	Datum		arg = Int64GetDatum(im_origin());
 	bool		isnull;
-	uint64		n;
 
 	memset(counts, 0, sizeof(*counts));
-	n = execute(outbox, ST_COUNT, NULL, NULL, 0);
-	for (uint64 i = 0; i < n; i++)
-	{
-		char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-		ImStatus	status;
-
-		if (name != NULL && im_status_parse(name, &status))
-			counts->by_status[status] = DatumGetInt64(im_statement_value(i, 2, &isnull));
-	}
-	execute(outbox, ST_FOREIGN, &arg, NULL, 1);
-	counts->foreign_open = DatumGetInt64(im_statement_value(0, 1, &isnull));
+	counts->exact = im_tally_read(outbox->schema, &counts->rows, &counts->foreign_open);
 	if (execute(outbox, ST_OLDEST, &arg, NULL, 1) > 0)
 		counts->oldest_pending = DatumGetTimestampTz(im_statement_value(0, 1, &isnull));
 }

@@ -19,6 +19,7 @@
 
 #include "app.h"
 #include "call.h"
+#include "tally.h"
 
 /* The extension as installed in this database. */
 typedef enum ImInstalled
@@ -40,7 +41,8 @@ typedef struct ImControl
 /* Rows by status, and what the view needs beside them. */
 typedef struct ImCounts
 {
-	int64		by_status[IM_IN_DOUBT + 1];
+	ImTally		rows;			/* of all origins */
+	bool		exact;			/* false: being counted anew */
 	int64		foreign_open;	/* open rows of another origin */
 	TimestampTz oldest_pending; /* 0 if none */
 } ImCounts;
@@ -63,6 +65,13 @@ extern ImInstalled im_outbox_installed(const ImOutbox *outbox);
 extern Oid	im_outbox_schema(const ImOutbox *outbox);
 
 /*
+ * This process is the database's sender: it writes with triggers off and keeps
+ * the tally itself.
+ */
+extern void im_outbox_become_sender(void);
+extern bool im_outbox_is_sender(void);
+
+/*
  * Runs fn(arg) in a transaction of its own and commits.  False if it failed:
  * the error has been logged, and *failed (if not NULL) gets its text in the
  * current memory context.  After a failure it is not known whether the
@@ -80,6 +89,14 @@ typedef struct ImRights
 
 extern void im_outbox_enter(ImRights *saved);
 extern void im_outbox_leave(const ImRights *saved);
+
+/*
+ * Sees to it that the tally is right and short: counts the rows anew if they
+ * came by a way that no trigger saw.  That needs a moment without writers;
+ * false if there was none.  insist waits for one, as long as lock_timeout
+ * allows.  To be called before anything is written in the transaction.
+ */
+extern bool im_outbox_keep_count(ImOutbox *outbox, bool insist);
 
 /*
  * Tries to lock the table for writing without waiting.  False: somebody works

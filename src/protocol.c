@@ -57,6 +57,29 @@ im_protocol_backoff(int32_t attempts, double jitter)
 	return 1 + (int64_t) (jitter * (double) ceiling);
 }
 
+void
+im_steady_note(ImSteady *steady, int64_t wall, int64_t mono)
+{
+	int64_t		moved = wall - mono - steady->offset;
+
+	if (steady->known && moved <= IM_STEADY_SLACK && moved >= -IM_STEADY_SLACK)
+		return;
+	steady->known = true;
+	steady->offset = wall - mono;
+	steady->since = mono;
+}
+
+int64_t
+im_steady_age_ms(ImSteady *steady, int64_t at, int64_t wall, int64_t mono)
+{
+	int64_t		age = wall - at;
+
+	im_steady_note(steady, wall, mono);
+	if (age > mono - steady->since)
+		age = mono - steady->since;
+	return age / 1000;
+}
+
 /* Starts a decision: the row ends in status, as certain as it was before. */
 static void
 settle(ImNext *next, const ImRow *row, ImStatus status)
@@ -96,6 +119,7 @@ doubt(ImNext *next, const ImRow *row, const char *reason)
 {
 	settle(next, row, IM_IN_DOUBT);
 	next->maybe_sent = true;
+	next->suspect_now = !row->maybe_sent;
 	next->reason = reason;
 }
 
@@ -113,6 +137,8 @@ wait_for_zombies(ImNext *next, const ImRow *row)
 	int64_t		age = row->suspect_ms > 0 ? row->suspect_ms : 0;
 
 	settle(next, row, IM_PENDING);
+	/* The clock was set back: counted from now on, or it might take days. */
+	next->suspect_now = row->suspect_ms < 0;
 	next->delay_ms = IM_ZOMBIE_MS - age;
 	next->reason = "may still be on its way to the service; will be looked up there";
 }
@@ -237,6 +263,9 @@ judge_unreadable(const ImRow *row, const ImPolicy *policy, double jitter, ImNext
 	const char *reason = "the group could not be looked up";
 
 	again_or(row, policy, jitter, reason, next);
+	/* Such an answer counts even if the claim was no attempt: it must end. */
+	if (next->status == IM_PENDING)
+		next->attempts = row->attempts;
 	/* Taken by somebody, and nobody can say by whom: not a plain failure. */
 	if (next->status == IM_FAILED)
 		doubt(next, row, reason);

@@ -22,6 +22,30 @@
 #define IM_BACKOFF_FIRST_MS 1000
 #define IM_BACKOFF_MAX_MS	300000
 
+/*
+ * How long the wall clock has run evenly with the monotonic one, as far as was
+ * seen.  Doubts are dated by the wall clock, which alone outlives a restart;
+ * after it was set forward they look older than they are.  Kept in shared
+ * memory, and unknown after a start of the server.  Microseconds.
+ */
+typedef struct ImSteady
+{
+	bool		known;
+	int64_t		offset;			/* wall clock minus monotonic clock ... */
+	int64_t		since;			/* ... since this time, monotonic */
+} ImSteady;
+
+#define IM_STEADY_SLACK		1000000 /* by so much clocks may drift apart */
+
+/* Compares the clocks; to be called wherever a doubt may be dated. */
+extern void im_steady_note(ImSteady *steady, int64_t wall, int64_t mono);
+
+/*
+ * The age of a doubt for ImRow.suspect_ms: never more than it surely has.
+ * Negative if the clock was set back since.
+ */
+extern int64_t im_steady_age_ms(ImSteady *steady, int64_t at, int64_t wall, int64_t mono);
+
 /* What the server's options say about a row's life. */
 typedef struct ImPolicy
 {

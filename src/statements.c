@@ -34,6 +34,18 @@ typedef struct Statement
 	"app_defined_data, create_time, support_topic"
 #define OUTBOX	"%1$s." TABLE_NAME
 
+#define TALLY	"%1$s.im_import_tally"
+#define SUM(column) "COALESCE(pg_catalog.sum(" column "), 0)::bigint"
+#define COUNT(status) "pg_catalog.count(*) FILTER (WHERE status = '" status "')"
+
+/*
+ * A fingerprint of the outbox's triggers: disabling and enabling them, as a
+ * restore does, leaves other row versions behind.
+ */
+#define TRIGGERS \
+	"SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgname)" \
+	" FROM pg_catalog.pg_trigger WHERE tgrelid = '" OUTBOX "'::pg_catalog.regclass"
+
 static const Statement statements[NSTATEMENTS] = {
 	[ST_CLAIM_NEW] = {
 		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
@@ -76,7 +88,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),"
 		" pg_catalog.unnest($8), pg_catalog.unnest($9))"
 		" AS v (id, claim, status, attempts, group_id, code, info, due_at, maybe_sent_at)"
-		" WHERE o.id = v.id AND o.claim IS NOT DISTINCT FROM v.claim",
+		" WHERE o.id = v.id AND o.claim IS NOT DISTINCT FROM v.claim RETURNING o.status",
 	9, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
 	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}},
 	[ST_COUNT_DAY] = {
@@ -117,17 +129,49 @@ static const Statement statements[NSTATEMENTS] = {
 		"UPDATE " OUTBOX " SET origin = $1, status = $5, attempts = 0, claim = NULL,"
 		" maybe_sent_at = pg_catalog.now(), due_at = NULL, error_code = $6, error_info = $7,"
 		" settled_at = CASE WHEN $5 = 'pending' THEN NULL ELSE pg_catalog.now() END"
-		" WHERE status IN ('pending', 'sending')"
+		" WHERE status = $9"
 		" AND ((origin <> $1 AND $2) OR (origin = $1 AND $3))"
 		" AND (group_id IS NULL AND $8) = $4",
-	8, {INT8OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, INT4OID, TEXTOID, BOOLOID}},
-	[ST_COUNT] = {
-		"SELECT status, pg_catalog.count(*) FROM " OUTBOX " GROUP BY status",
-	0, {0}},
-	[ST_FOREIGN] = {
-		"SELECT pg_catalog.count(*) FROM " OUTBOX
-		" WHERE origin <> $1 AND status IN ('pending', 'sending')",
+	9, {INT8OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, TEXTOID}},
+	[ST_TALLY_ADD] = {
+		"INSERT INTO " TALLY " (origin, pending, sending, imported, failed, invalid, in_doubt)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7)",
+	7, {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}},
+	[ST_TALLY_SUM] = {
+		"SELECT " SUM("pending") ", " SUM("sending") ", " SUM("imported") ", " SUM("failed") ", "
+		SUM("invalid") ", " SUM("in_doubt") ","
+		" COALESCE(pg_catalog.sum(pending + sending) FILTER (WHERE origin <> $1), 0)::bigint,"
+		" COALESCE(pg_catalog.bool_or(dirty), false) OR NOT EXISTS"
+		" (SELECT FROM %1$s.im_import_control c WHERE c.triggers = (" TRIGGERS "))"
+		" FROM " TALLY,
 	1, {INT8OID}},
+	[ST_TALLY_CLEAR] = {
+		"DELETE FROM " TALLY,
+	0, {0}},
+	[ST_TALLY_TRUNCATE] = {
+		"TRUNCATE " TALLY,
+	0, {0}},
+	[ST_TALLY_RECOUNT] = {
+		"INSERT INTO " TALLY " (origin, pending, sending, imported, failed, invalid, in_doubt)"
+		" SELECT origin, " COUNT("pending") ", " COUNT("sending") ", " COUNT("imported") ", "
+		COUNT("failed") ", " COUNT("invalid") ", " COUNT("in_doubt") " FROM " OUTBOX " GROUP BY origin",
+	0, {0}},
+	[ST_TALLY_COUNTED] = {
+		"UPDATE %1$s.im_import_control SET triggers = (" TRIGGERS ") WHERE origin = $1",
+	1, {INT8OID}},
+	[ST_TALLY_MANY] = {
+		"SELECT FROM " TALLY " OFFSET $1 LIMIT 1",
+	1, {INT8OID}},
+	[ST_TALLY_FOLD] = {
+		"WITH gone AS (DELETE FROM " TALLY " RETURNING *)"
+		" INSERT INTO " TALLY " (origin, pending, sending, imported, failed, invalid, in_doubt, dirty)"
+		" SELECT origin, pg_catalog.sum(pending), pg_catalog.sum(sending), pg_catalog.sum(imported),"
+		" pg_catalog.sum(failed), pg_catalog.sum(invalid), pg_catalog.sum(in_doubt),"
+		" pg_catalog.bool_or(dirty) FROM gone GROUP BY origin",
+	0, {0}},
+	[ST_TALLY_DIRTY] = {
+		"INSERT INTO " TALLY " (origin, dirty) VALUES (0, true)",
+	0, {0}},
 	[ST_OLDEST] = {
 		"SELECT enqueued_at FROM " OUTBOX
 		" WHERE origin = $1 AND status = 'pending' AND due_at IS NULL ORDER BY id LIMIT 1",

@@ -364,8 +364,8 @@ im_sql_drain(PG_FUNCTION_ARGS)
 		for (;;)
 		{
 			look(&view);
-			if (im_view_open(&view) - view.counts.foreign_open == 0 ||
-				(view.drain_budget == 0 && view.counts.by_status[IM_SENDING] == 0))
+			if ((view.counts.exact && im_view_open(&view) - view.counts.foreign_open == 0) ||
+				(view.drain_budget == 0 && view.counts.rows.by_status[IM_SENDING] == 0))
 				break;
 			raise_if_stuck(&view, &waiting, true);
 			tell(&view, &waiting);
@@ -387,7 +387,7 @@ im_sql_drain(PG_FUNCTION_ARGS)
 static void
 raise_if_failed(const ImView *view)
 {
-	const int64 *n = view->counts.by_status;
+	const int64 *n = view->counts.rows.by_status;
 
 	if (n[IM_FAILED] + n[IM_INVALID] + n[IM_IN_DOUBT] == 0)
 		return;
@@ -419,7 +419,7 @@ im_sql_wait(PG_FUNCTION_ARGS)
 	for (;;)
 	{
 		look(&view);
-		if (im_view_open(&view) == 0)
+		if (view.counts.exact && im_view_open(&view) == 0)
 			break;
 		raise_if_stuck(&view, &waiting, false);
 		raise_if_late(&view, &waiting);

@@ -53,7 +53,7 @@ set(ImView *view, ImState state, const char *reason)
 int64
 im_view_open(const ImView *view)
 {
-	return view->counts.by_status[IM_PENDING] + view->counts.by_status[IM_SENDING];
+	return view->counts.rows.by_status[IM_PENDING] + view->counts.rows.by_status[IM_SENDING];
 }
 
 /* See watch.h. */
@@ -139,6 +139,8 @@ derive_state(ImView *view, const Findings *found)
 				 found->problem.hint ? found->problem.hint : "");
 		set(view, IM_STATE_NOT_CONFIGURED, reason);
 	}
+	else if (!view->counts.exact && !(found->have_slot && found->slot.no_start) && !RecoveryInProgress())
+		set(view, IM_STATE_COUNTING, "rows came by a way that no trigger saw; the worker counts them");
 	else if (found->control.fenced)
 		set(view, IM_STATE_FENCED,
 			"this server's timeline has changed (promotion, or a restored backup): see im_import_adopt()");
@@ -181,7 +183,7 @@ im_watch(ImView *view)
 	(void) im_outbox_read_control(outbox, &found.control);
 	im_outbox_leave(&saved);
 	for (int i = IM_PENDING; i <= IM_IN_DOUBT; i++)
-		view->total += view->counts.by_status[i];
+		view->total += view->counts.rows.by_status[i];
 
 	found.app = im_app_load(CurrentMemoryContext, &found.problem);
 	if (found.app != NULL)
@@ -256,7 +258,7 @@ im_sql_status(PG_FUNCTION_ARGS)
 	nulls[S_REASON] = view.reason[0] == '\0';
 	values[S_REASON] = CStringGetTextDatum(im_outbox_text(view.reason));
 	for (int i = 0; i <= IM_IN_DOUBT; i++)
-		values[S_COUNTS + i] = Int64GetDatum(view.counts.by_status[i]);
+		values[S_COUNTS + i] = Int64GetDatum(view.counts.rows.by_status[i]);
 	values[S_TOTAL] = Int64GetDatum(view.total);
 	fill_progress(&view, values, nulls);
 	values[S_CPS] = two_digits(view.calls_per_second);

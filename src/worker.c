@@ -537,6 +537,7 @@ im_worker_main(Datum arg)
 	if (!take_sender_lock())
 		proc_exit(0);			/* the other one is on its way out; the launcher
 								 * will see */
+	im_outbox_become_sender();
 	register_worker(slot);
 	if (work(im_drain_create(ctx, slot), slot) == IM_LEAVE_FOR_GOOD)
 		im_slot_free(dboid);

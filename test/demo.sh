@@ -79,15 +79,14 @@ stop_demo && echo "the former demo was stopped"
 claim_folder "$FOLDER"
 : >"$MARK"
 copy_tree "$HERE"
-copy_server
+copy_server root
 # with_llvm=no: without bitcode for the JIT compiler, which has no use for it here
-(cd "$DIR/src" && as_postgres make -j "$(jobs_of_machine)" with_llvm=no PG_CONFIG="$PG_CONFIG" all &&
-	as_postgres make with_llvm=no PG_CONFIG="$PG_CONFIG" DESTDIR="$DIR/root" install) \
-	</dev/null >"$DIR/build.log" 2>&1 || {
+{ make_extension with_llvm=no all && make_extension with_llvm=no DESTDIR="$ROOT" install; } \
+	>"$DIR/build.log" 2>&1 || {
 	tail -n 30 "$DIR/build.log" >&2
 	fail "the build failed"
 }
-echo "built and installed in $DIR/root"
+echo "built and installed in $ROOT"
 
 heading "2. Start the stand-in for the IM service, and PostgreSQL"
 

@@ -12,6 +12,7 @@ unset http_proxy HTTP_PROXY no_proxy NO_PROXY TMPDIR
 
 # The version that Debian 12 has.  Another one is used where its packages are.
 PG_MAJOR=${PG_MAJOR:-15}
+BIN=/usr/lib/postgresql/$PG_MAJOR/bin
 
 BUILD_PACKAGES="gcc make libc6-dev postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR
 	libcurl4-openssl-dev libssl-dev zlib1g-dev python3 openssl ca-certificates"
@@ -71,23 +72,29 @@ copy_tree()
 	chown -R postgres: "$DIR/src"
 }
 
-# copy_server: the installed PostgreSQL into $DIR/root; sets BIN, PKGLIB, and
-# PG_CONFIG for make, whose install then needs DESTDIR=$DIR/root.  PostgreSQL
-# finds its files relative to its own programs.
+# copy_server NAME: the installed PostgreSQL into $DIR/NAME; sets ROOT and BIN.
+# PostgreSQL finds its files relative to its own programs.
 copy_server()
 {
 	installed=/usr/lib/postgresql/$PG_MAJOR
 	shared=/usr/share/postgresql/$PG_MAJOR
 	[ -x "$installed/bin/postgres" ] && [ -x "$installed/bin/pg_config" ] ||
 		die "there is no PostgreSQL $PG_MAJOR in $installed"
-	mkdir -p "$DIR/root/usr/lib/postgresql" "$DIR/root/usr/share/postgresql"
-	cp -a "$installed" "$DIR/root/usr/lib/postgresql/"
-	cp -aL "$shared" "$DIR/root/usr/share/postgresql/"
-	BIN=$DIR/root$installed/bin
-	PKGLIB=$DIR/root$installed/lib
-	PG_CONFIG=$installed/bin/pg_config
-	rm -rf "$PKGLIB"/im_import.so "$PKGLIB"/bitcode/im_import* "$DIR/root$shared"/extension/im_import*
-	chown -R postgres: "$DIR/root"
+	ROOT=$DIR/$1
+	BIN=$ROOT$installed/bin
+	mkdir -p "$ROOT/usr/lib/postgresql" "$ROOT/usr/share/postgresql"
+	cp -a "$installed" "$ROOT/usr/lib/postgresql/"
+	cp -aL "$shared" "$ROOT/usr/share/postgresql/"
+	rm -rf "$ROOT$installed"/lib/im_import.so "$ROOT$installed"/lib/bitcode/im_import* \
+		"$ROOT$shared"/extension/im_import*
+	chown -R postgres: "$ROOT"
+}
+
+# make_extension ARGUMENT...: make in the copied tree, against the installed server.
+make_extension()
+{
+	(cd "$DIR/src" && as_postgres make -j "$(jobs_of_machine)" \
+		PG_CONFIG="/usr/lib/postgresql/$PG_MAJOR/bin/pg_config" "$@") </dev/null
 }
 
 # The jobs that make may run at once.

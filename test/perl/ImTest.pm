@@ -226,7 +226,7 @@ SQL
 # What is wrong between one row and the ledger; nothing if it is as it should.
 sub row_problems
 {
-	my ($row, $ledger) = @_;
+	my ($row, $ledger, $others) = @_;
 	my $group = defined $row->{group_id} ? $ledger->{ $row->{group_id} } : undef;
 	my @problems;
 
@@ -238,7 +238,7 @@ sub row_problems
 		  if $group && $group->{name} ne $row->{name};
 	}
 	push @problems, "is $row->{status}, but created a group"
-	  if $row->{status} =~ /^(?:failed|invalid)$/ && $group && $group->{name} eq $row->{name};
+	  if $row->{status} =~ /^(?:failed|invalid)$/ && $group && !$others->{ $row->{group_id} };
 	return map { "row $row->{id} ($row->{name}) $_" } @problems;
 }
 
@@ -251,14 +251,15 @@ sub accounted
 	my ($node, $service, %given) = @_;
 	my @rows = rows($node, 'SELECT id, status, group_id, name FROM im_group_outbox', $given{db});
 	my %ledger = map { ($_->{group_id} => $_) } $service->ledger;
-	my %owner = map { ($_ => 'test') } @{ $given{others} // [] };
+	my %others = map { ($_ => 'test') } @{ $given{others} // [] };
+	my %owner = %others;
 	my $status = status_of($node, $given{db});
 	my $total = 0;
 	my @problems;
 
 	foreach my $row (@rows)
 	{
-		push @problems, row_problems($row, \%ledger);
+		push @problems, row_problems($row, \%ledger, \%others);
 		next unless $row->{status} eq 'imported';
 		push @problems, "group $row->{group_id} has more than one row" if $owner{ $row->{group_id} };
 		$owner{ $row->{group_id} } = "row $row->{id}";

@@ -13,7 +13,7 @@ use ImTest;
 
 # The cluster's own restart after a crash is what kill -9 of a worker needs.
 my ($node, $service) = set_up(
-	conf => "restart_after_crash = on\nfsync = on",
+	conf => "restart_after_crash = on",
 	options => { rate_limit => 400, max_in_flight => 32 });
 my $WORKER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'im_import worker'";
 my $batch = 0;
@@ -60,7 +60,6 @@ all_imported('fast restart');
 
 start_batch(200);
 $node->stop('immediate');
-my $in_flight = $service->stats->{created};
 $node->start;
 all_imported('immediate stop');
 
@@ -72,24 +71,12 @@ wait_server();
 all_imported('kill -9 of the worker');
 
 start_batch(200);
+my @pids = split /\n/, value_of($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
+push @pids, PostgreSQL::Test::Utils::slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
 $node->kill9;
-poll_until { !-e $node->data_dir . '/postmaster.pid' || !pids_of_cluster() } 'the killed server to be gone';
+poll_until { !grep { kill(0, $_) } @pids } 'the killed server and its children to be gone';
 $node->start;
 all_imported('kill -9 of the postmaster');
-
-# The processes that still work in the data directory.
-sub pids_of_cluster
-{
-	my $dir = $node->data_dir;
-	my @pids;
-
-	foreach my $proc (glob '/proc/[0-9]*')
-	{
-		my $cwd = readlink("$proc/cwd") // next;
-		push @pids, $proc if $cwd eq $dir;
-	}
-	return @pids;
-}
 
 # Service-assigned ids: at most once, and in doubt if nobody can know.
 $node->safe_psql('postgres', "ALTER SERVER im OPTIONS (ADD group_ids 'assigned')");

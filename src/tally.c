@@ -1,0 +1,272 @@
+/*
+ * tally.c
+ *	  How many rows of each status there are, without counting them.
+ *
+ * Every statement that changes the outbox adds one row of differences to
+ * im_import_tally in its own transaction: by the triggers below, or by the
+ * worker itself, which fires none.  The sum is exact in every snapshot, after
+ * a rollback to a savepoint, in a prepared transaction, after a crash.  No
+ * row is hot, so inserters do not wait for each other.
+ *
+ * Rows that come past the triggers leave a trace: a logical replication
+ * worker fires im_outbox_unseen, and who disables triggers (pg_restore
+ * --disable-triggers) changes the triggers' catalog rows, of which a
+ * fingerprint is kept from the last recount.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/rel.h"
+#include "utils/tuplestore.h"
+
+#include "outbox.h"
+#include "protocol.h"
+#include "shared.h"
+#include "statements.h"
+#include "tally.h"
+
+PG_FUNCTION_INFO_V1(im_sql_outbox_tally);
+PG_FUNCTION_INFO_V1(im_sql_outbox_unseen);
+
+/* Rows of differences are folded when there are more than so many. */
+#define FOLD_AT		500
+
+/* See tally.h. */
+void
+im_tally_add(Oid schema, int64 origin, const ImTally *difference)
+{
+	Datum		args[IM_STATUSES + 1] = {Int64GetDatum(origin)};
+	bool		any = false;
+
+	for (int i = 0; i < IM_STATUSES; i++)
+	{
+		args[i + 1] = Int64GetDatum(difference->by_status[i]);
+		any = any || difference->by_status[i] != 0;
+	}
+	if (any)
+		im_statement(schema, ST_TALLY_ADD, args, NULL, 0);
+}
+
+/* See tally.h. */
+bool
+im_tally_read(Oid schema, ImTally *all, int64 *foreign_open)
+{
+	Datum		arg = Int64GetDatum(im_origin());
+	bool		sane = true;
+	bool		isnull;
+
+	im_statement(schema, ST_TALLY_SUM, &arg, NULL, 0);
+	for (int i = 0; i < IM_STATUSES; i++)
+	{
+		all->by_status[i] = DatumGetInt64(im_statement_value(0, i + 1, &isnull));
+		sane = sane && all->by_status[i] >= 0;
+	}
+	*foreign_open = DatumGetInt64(im_statement_value(0, IM_STATUSES + 1, &isnull));
+	return sane && !DatumGetBool(im_statement_value(0, IM_STATUSES + 2, &isnull));
+}
+
+/* See tally.h. */
+void
+im_tally_recount(Oid schema)
+{
+	Datum		arg = Int64GetDatum(im_origin());
+	int			level = NewGUCNestLevel();
+
+	/* Here a scan of the table is right, and the worker has it disabled. */
+	(void) set_config_option("enable_seqscan", "on", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	im_statement(schema, ST_TALLY_CLEAR, NULL, NULL, 0);
+	im_statement(schema, ST_TALLY_RECOUNT, NULL, NULL, 0);
+	im_statement(schema, ST_TALLY_COUNTED, &arg, NULL, 0);
+	AtEOXact_GUC(true, level);
+}
+
+/* See tally.h. */
+void
+im_tally_fold(Oid schema)
+{
+	Datum		arg = Int64GetDatum(FOLD_AT);
+
+	if (im_statement(schema, ST_TALLY_MANY, &arg, NULL, 1) > 0)
+		im_statement(schema, ST_TALLY_FOLD, NULL, NULL, 0);
+}
+
+/* ------------------------------------------------------------------------
+ * Triggers
+ */
+
+/* Differences of one statement; more than one origin is rare. */
+typedef struct Differences
+{
+	int			n;
+	int			room;
+	int64	   *origins;
+	ImTally    *tallies;
+} Differences;
+
+/* The tally of an origin within the differences. */
+static ImTally *
+tally_of(Differences *diff, int64 origin)
+{
+	for (int i = diff->n - 1; i >= 0; i--)
+		if (diff->origins[i] == origin)
+			return &diff->tallies[i];
+	if (diff->n == diff->room)
+	{
+		int			room = Max(diff->room * 2, 4);
+
+		diff->origins = diff->room ? repalloc(diff->origins, sizeof(int64) * room) :
+			palloc(sizeof(int64) * room);
+		diff->tallies = diff->room ? repalloc(diff->tallies, sizeof(ImTally) * room) :
+			palloc(sizeof(ImTally) * room);
+		diff->room = room;
+	}
+	diff->origins[diff->n] = origin;
+	memset(&diff->tallies[diff->n], 0, sizeof(ImTally));
+	return &diff->tallies[diff->n++];
+}
+
+/* Status of a row in a transition table. */
+static ImStatus
+status_in(TupleTableSlot *slot, int column)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, column, &isnull);
+	char		name[16];
+	ImStatus	status = IM_PENDING;
+
+	if (!isnull)
+	{
+		text_to_cstring_buffer(DatumGetTextPP(value), name, sizeof(name));
+		(void) im_status_parse(name, &status);
+	}
+	return status;
+}
+
+/* Adds the rows of a transition table, times sign. */
+static void
+add_rows(Differences *diff, Tuplestorestate *rows, TupleDesc desc, int sign)
+{
+	TupleTableSlot *slot;
+	int			status_column = SPI_fnumber(desc, "status");
+	int			origin_column = SPI_fnumber(desc, "origin");
+
+	if (rows == NULL)
+		return;
+	if (status_column <= 0 || origin_column <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("the outbox lacks column \"status\" or \"origin\""),
+				 errhint("Undo what was altered in the table im_group_outbox.")));
+	slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	tuplestore_rescan(rows);
+	while (tuplestore_gettupleslot(rows, true, false, slot))
+	{
+		bool		isnull;
+		int64		origin = DatumGetInt64(slot_getattr(slot, origin_column, &isnull));
+
+		tally_of(diff, origin)->by_status[status_in(slot, status_column)] += sign;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/* Writes the differences as the table's owner, whoever the caller is. */
+static void
+write_differences(Relation rel, const Differences *diff)
+{
+	Oid			user;
+	int			context;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(rel->rd_rel->relowner,
+						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	for (int i = 0; i < diff->n; i++)
+		im_tally_add(RelationGetNamespace(rel), diff->origins[i], &diff->tallies[i]);
+	SPI_finish();
+	SetUserIdAndSecContext(user, context);
+}
+
+/* The table is empty: so is the tally, whatever other snapshots may see. */
+static void
+clear_tally(Relation rel)
+{
+	Oid			user;
+	int			context;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(rel->rd_rel->relowner,
+						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	im_statement(RelationGetNamespace(rel), ST_TALLY_TRUNCATE, NULL, NULL, 0);
+	SPI_finish();
+	SetUserIdAndSecContext(user, context);
+}
+
+/* AFTER INSERT, UPDATE, DELETE or TRUNCATE, per statement. */
+Datum
+im_sql_outbox_tally(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Differences diff = {0};
+	TupleDesc	desc;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("im_outbox_tally() must be called as a trigger of im_group_outbox")));
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		clear_tally(trigger->tg_relation);
+	else
+	{
+		desc = RelationGetDescr(trigger->tg_relation);
+		add_rows(&diff, trigger->tg_newtable, desc, 1);
+		add_rows(&diff, trigger->tg_oldtable, desc, -1);
+		if (diff.n > 0)
+			write_differences(trigger->tg_relation, &diff);
+	}
+	if (diff.n > 0)
+		im_ring_at_commit(false);
+	PG_RETURN_POINTER(NULL);
+}
+
+/*
+ * BEFORE INSERT, UPDATE or DELETE per row, or TRUNCATE, where replication writes: the
+ * others do not fire there.  One dirty mark in a transaction is enough.  The
+ * worker, which writes in the same role, keeps the tally itself.
+ */
+Datum
+im_sql_outbox_unseen(PG_FUNCTION_ARGS)
+{
+	static TransactionId marked = InvalidTransactionId;
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	HeapTuple	row;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("im_outbox_unseen() must be called as a trigger of im_group_outbox")));
+	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+
+	/* ALTER TABLE … ENABLE TRIGGER ALL makes it fire where the others do, too. */
+	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA ||
+		im_outbox_is_sender() || marked == GetTopTransactionId())
+		PG_RETURN_POINTER(row);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	im_statement(RelationGetNamespace(trigger->tg_relation), ST_TALLY_DIRTY, NULL, NULL, 0);
+	SPI_finish();
+	if (!IsSubTransaction())
+		marked = GetTopTransactionId();
+	im_ring_at_commit(false);
+	PG_RETURN_POINTER(row);
+}

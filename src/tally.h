@@ -1,0 +1,40 @@
+/*
+ * tally.h
+ *	  How many rows of each status there are, without counting them.
+ */
+#ifndef IM_TALLY_H
+#define IM_TALLY_H
+
+#include "postgres.h"
+
+#include "call.h"
+
+#define IM_STATUSES			(IM_IN_DOUBT + 1)
+
+typedef struct ImTally
+{
+	int64		by_status[IM_STATUSES];
+} ImTally;
+
+/*
+ * Adds a difference for one origin, in the current transaction: whoever
+ * changes rows and fires no triggers must.  Nothing is written for zeros.
+ */
+extern void im_tally_add(Oid schema, int64 origin, const ImTally *difference);
+
+/*
+ * Sums up: all rows, and the open ones of other origins.  False if the sum
+ * cannot be trusted, because rows came by a way that no trigger saw.
+ */
+extern bool im_tally_read(Oid schema, ImTally *all, int64 *foreign_open);
+
+/*
+ * Counts the rows anew.  The caller holds a lock on the outbox that keeps
+ * writers out (SHARE), and has a snapshot taken after it.
+ */
+extern void im_tally_recount(Oid schema);
+
+/* Folds the differences together once there are many. */
+extern void im_tally_fold(Oid schema);
+
+#endif							/* IM_TALLY_H */

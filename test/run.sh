@@ -1,0 +1,271 @@
+#!/bin/sh
+# All tests.  As root, on Debian 12:
+#
+#   sh test/run.sh             everything, after installing packages that are missing
+#   sh test/run.sh PART...     of: build unit fuzz service regress tap demo
+#
+# TESTS='test/t/00*.pl' chooses TAP tests, FUZZ_SECONDS=60 is the time of each
+# fuzzer, SEEDS=1000000 the number of simulated lives of a row.  What is counted
+# is a build, a test program, a regression script, a TAP file.  The last line is
+# "N passed, N failed", and the exit status tells the same.  After a failure the
+# logs stay, and their folder is named.
+
+set -u
+HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+. "$HERE/test/lib.sh"
+
+ALL_PARTS="build unit fuzz service regress tap demo"
+TESTS=${TESTS:-test/t/*.pl}
+FUZZ_SECONDS=${FUZZ_SECONDS:-60}
+SEEDS=${SEEDS:-1000000}
+TAP_LIMIT=2400		# seconds
+
+passed=0
+failed=0
+skipped=0
+
+# count STEP PASSED FAILED SKIPPED LOG: one line, and the log's end if something failed.
+count()
+{
+	passed=$((passed + $2))
+	failed=$((failed + $3))
+	skipped=$((skipped + $4))
+	if [ "$3" = 0 ]; then
+		word=ok
+	else
+		word=FAIL
+	fi
+	now=$(date +%s)
+	printf '%-4s  %-28s %3d passed, %d failed, %d skipped  (%d s)\n' "$word" "$1" "$2" "$3" "$4" $((now - began))
+	began=$now
+	[ "$3" = 0 ] || {
+		echo "      --- the end of $5"
+		tail -n 60 "$5" | sed 's/^/      /'
+		echo "      ---"
+	}
+}
+
+# step NAME COMMAND...: one that is passed or failed as a whole.
+step()
+{
+	name=$1
+	shift
+	log=$LOGS/$(echo "$name" | tr -c 'a-zA-Z0-9\n' _).log
+	if "$@" >"$log" 2>&1 </dev/null; then
+		count "$name" 1 0 0 "$log"
+	else
+		count "$name" 0 1 0 "$log"
+		return 1
+	fi
+}
+
+# lines PATTERN FILE: how many there are.
+lines()
+{
+	grep -cE -- "$1" "$2" || true
+}
+
+in_tree()
+{
+	(cd "$DIR/src" && as_postgres "$@") </dev/null
+}
+
+# make_value NAME: a variable of the Makefile.
+make_value()
+{
+	printf 'include Makefile\nprint_value:\n\t@echo $(%s)\n' "$1" >"$DIR/src/print_value.mk"
+	make_extension -s -f print_value.mk print_value
+	rm -f "$DIR/src/print_value.mk"
+}
+
+# ---- the parts
+
+# clang knows some of the options that the server was built with by other names.
+clang_build()
+{
+	make_extension clean
+	make_extension CC=clang with_llvm=no \
+		COPT='-Werror -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-ignored-attributes' all
+}
+
+# install_into NAME MAKE_ARGUMENT...: a private server with the extension.
+install_into()
+{
+	copy_server "$1"
+	shift
+	make_extension clean
+	make_extension COPT=-Werror "$@" all && make_extension COPT=-Werror "$@" DESTDIR="$ROOT" install
+}
+
+# The server of the regression and TAP tests; built once.
+need_server()
+{
+	[ -z "${server_built-}" ] || return "$server_built"
+	server_built=0
+	step "build by gcc" install_into root || server_built=1
+	return $server_built
+}
+
+part_build()
+{
+	step "build by clang" clang_build
+	need_server
+}
+
+part_unit()
+{
+	log=$LOGS/unit.log
+	in_tree make -C test/unit check >"$log" 2>&1
+	status=$?
+	good=$(lines '^test_[a-z0-9_]+: ' "$log")
+	bad=$(lines '^test_[a-z0-9_]+: FAILED' "$log")
+	[ $status = 0 ] || [ "$bad" != 0 ] || bad=1 good=$((good + 1))
+	count "unit tests" $((good - bad)) "$bad" 0 "$log"
+	if grep -qE '^sim *:' "$DIR/src/test/unit/Makefile"; then
+		step "simulated lives: $SEEDS" in_tree make -C test/unit sim "SEEDS=$SEEDS"
+	fi
+}
+
+part_fuzz()
+{
+	log=$LOGS/fuzz.log
+	in_tree make -k -j "$(jobs_of_machine)" -C test/unit fuzz "SECONDS=$FUZZ_SECONDS" >"$log" 2>&1
+	all=$(lines '^\$\(eval \$\(call fuzz_test,' "$DIR/src/test/unit/Makefile")
+	good=$(lines 'number_of_executed_units' "$log")
+	count "fuzzers, $FUZZ_SECONDS s each" "$good" $((all - good)) 0 "$log"
+}
+
+part_service()
+{
+	log=$LOGS/service.log
+	in_tree python3 -B test/service/test_im_service.py >"$log" 2>&1
+	status=$?
+	all=$(sed -n 's/^Ran \([0-9]*\) tests\{0,1\} in.*/\1/p' "$log")
+	bad=$(lines '^(FAIL|ERROR): ' "$log")
+	[ $status = 0 ] && [ -n "$all" ] || [ "$bad" != 0 ] || bad=1
+	all=${all:-$bad}
+	count "the stand-in's own tests" $((all - bad)) "$bad" 0 "$log"
+}
+
+part_regress()
+{
+	need_server || return
+	log=$LOGS/regress.log
+	scripts=$(make_value REGRESS)
+	as_postgres sh -c "echo \"shared_preload_libraries = 'im_import'\" >'$DIR/regress.conf'"
+	# shellcheck disable=SC2086
+	in_tree "$BIN/../lib/pgxs/src/test/regress/pg_regress" --bindir="$BIN" \
+		--temp-instance="$DIR/regress/server" --temp-config="$DIR/regress.conf" \
+		--inputdir=test --outputdir="$DIR/regress" --encoding=UTF8 --no-locale \
+		--dbname=contrib_regression --load-extension=im_import $scripts >"$log" 2>&1
+	[ ! -s "$DIR/regress/regression.diffs" ] || cat "$DIR/regress/regression.diffs" >>"$log"
+	all=$(echo "$scripts" | wc -w)
+	# the wording of 15, and that of 16 and later
+	good=$(lines '^(test .* \.\.\. ok|ok [0-9]+ )' "$log")
+	count "regression tests" "$good" $((all - good)) 0 "$log"
+}
+
+# tap NAME FILE...: TAP files against the server in BIN.
+tap()
+{
+	name=$1
+	shift
+	log=$LOGS/tap_$name.log
+	mkdir -p "$DIR/tap_$name"
+	chown postgres: "$DIR/tap_$name"
+	in_tree timeout --kill-after=60 "$TAP_LIMIT" env TESTDIR="$DIR/tap_$name" TESTDATADIR="$DIR/tap_$name/tmp_check" \
+		TESTLOGDIR="$DIR/tap_$name/tmp_check/log" PGPORT=65432 \
+		PG_REGRESS="$BIN/../lib/pgxs/src/test/regress/pg_regress" \
+		prove --nocolor --timer -j2 -I "$BIN/../lib/pgxs/src/test/perl" -I test/perl "$@" >"$log" 2>&1
+	good=$(lines '\.pl \.+ ok' "$log")
+	none=$(lines '\.pl \.+ skipped' "$log")
+	count "TAP tests, $name build" "$good" $(($# - good - none)) "$none" "$log"
+	[ $(($# - good - none)) = 0 ] ||
+		echo "      the servers' and the tests' logs: $DIR/tap_$name/tmp_check/log"
+}
+
+# Crash tests need a build that stops where it is told to.
+part_tap()
+{
+	need_server || return
+	plain=
+	crash=
+	cd "$DIR/src" || return
+	for file in $TESTS; do
+		case $file in
+			*crash*) crash="$crash $file" ;;
+			*) [ -e "$file" ] && plain="$plain $file" ;;
+		esac
+	done
+	cd / || return
+	# shellcheck disable=SC2086
+	[ -z "$plain" ] || tap usual $plain
+	[ -n "$crash" ] || return
+	usual_bin=$BIN
+	# shellcheck disable=SC2086
+	step "build with failpoints" install_into root_failpoints FAILPOINTS=1 with_llvm=no && tap failpoints $crash
+	BIN=$usual_bin
+}
+
+# The demo from a folder that postgres cannot write, by its own rules.
+part_demo()
+{
+	step "the demo" env DEMO_DIR="$DIR/demo" sh "$DIR/src/test/demo.sh"
+	DEMO_DIR=$DIR/demo sh "$DIR/src/test/demo.sh" stop >/dev/null
+}
+
+# ---- the run
+
+# Ends what is left of processes that have our folder in their command line.
+end_leftovers()
+{
+	for process in /proc/[0-9]*; do
+		end_process QUIT "${process#/proc/}" "$DIR/" 2>/dev/null
+	done
+}
+
+finish()
+{
+	trap - EXIT INT TERM
+	cd /
+	end_leftovers
+	if [ "$failed" = 0 ] && [ "$1" = 0 ]; then
+		rm -rf "$DIR"
+	else
+		rm -rf "$DIR"/root* "$DIR/regress/server" "$DIR"/tap_*/tmp_check/*/pgdata "$DIR"/tap_*/tmp_check/*/backup
+		echo "The logs are in $LOGS"
+	fi
+}
+
+need_root
+for part in "$@"; do
+	case " $ALL_PARTS " in
+		*" $part "*) ;;
+		*) die "there is no part \"$part\"; parts are: $ALL_PARTS" ;;
+	esac
+done
+
+# shellcheck disable=SC2086
+need_packages $BUILD_PACKAGES perl libipc-run-perl clang libclang-rt-dev
+
+DIR=$(mktemp -d /tmp/im_import_test.XXXXXX) || exit 1
+chmod 755 "$DIR"
+chown postgres: "$DIR"
+LOGS=$DIR/log
+mkdir "$LOGS"
+trap 'finish 1' EXIT
+trap 'exit 130' INT TERM
+copy_tree "$HERE"
+
+start=$(date +%s)
+began=$start
+for part in ${*:-$ALL_PARTS}; do
+	"part_$part"
+done
+
+finish 0
+echo "all of it took $(($(date +%s) - start)) s"
+summary="$passed passed, $failed failed"
+[ "$skipped" = 0 ] || summary="$summary, $skipped skipped"
+echo "$summary"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
