@@ -181,6 +181,7 @@ typedef struct ImCall
 	int64_t		claim;			/* token; write-back must match it */
 	ImRow		row;
 	int64_t		suspect_at;		/* TimestampTz of the doubt, if row.maybe_sent */
+	int			place;			/* in the drain's array of live calls */
 	int			request;		/* slot of the session that waits for it, or
 								 * -1 */
 

@@ -47,6 +47,7 @@
 #define LINGER				(3 * SEC)	/* connected with nothing to do */
 #define RETRY_FIRST			(1 * SEC)	/* after a failed transaction */
 #define RETRY_MAX			(30 * SEC)
+#define LOCKED_AGAIN		(200 * MS)	/* try a locked row again after this */
 #define RECOVER_AGAIN		(5 * SEC)	/* when a dead row was locked */
 #define CLAIM_AHEAD			0.1 /* seconds of work claimed beyond the slots */
 #define CLAIM_AHEAD_MAX		200
@@ -61,9 +62,12 @@ struct ImDrain
 	ImSlot	   *slot;
 	ImSender   *sender;
 
-	List	   *live;			/* calls in the sender */
+	ImCall	  **live;			/* calls in the sender, in no order */
+	int			nlive;
+	int			live_room;
 	List	   *outcomes;		/* calls to be written back */
 	int64		outcomes_since;
+	int64		flush_after;	/* somebody locks an outcome's row: not before */
 
 	ImInstalled installed;
 	bool		configured;
@@ -124,7 +128,32 @@ im_drain_create(MemoryContext ctx, ImSlot *slot)
 static int
 open_calls(const ImDrain *drain)
 {
-	return list_length(drain->live) + list_length(drain->outcomes);
+	return drain->nlive + list_length(drain->outcomes);
+}
+
+/* Notes a call that is in the sender's hands. */
+static void
+add_live(ImDrain *drain, ImCall *call)
+{
+	if (drain->nlive == drain->live_room)
+	{
+		drain->live_room = Max(drain->live_room * 2, 64);
+		drain->live = drain->live == NULL ?
+			MemoryContextAlloc(drain->ctx, sizeof(ImCall *) * drain->live_room) :
+			repalloc(drain->live, sizeof(ImCall *) * drain->live_room);
+	}
+	call->place = drain->nlive;
+	drain->live[drain->nlive++] = call;
+}
+
+/* The sender has given a call back. */
+static void
+remove_live(ImDrain *drain, ImCall *call)
+{
+	ImCall	   *last = drain->live[--drain->nlive];
+
+	drain->live[call->place] = last;
+	last->place = call->place;
 }
 
 /* Frees a call that is done with. */
@@ -301,7 +330,7 @@ rows_wanted(ImDrain *drain, int allowed)
 	if (!drain->hungry || allowed <= 0)
 		return 0;
 	target = claim_target(drain);
-	want = target - list_length(drain->live);
+	want = target - drain->nlive;
 	want = Min(want, allowed);
 	want = Min(want, budget_of_day(drain));
 	im_slot_lock(drain->slot);
@@ -338,8 +367,10 @@ look_around(ImDrain *drain)
 static void
 recover_rows(ImDrain *drain)
 {
-	List	   *ours = list_concat_copy(drain->live, drain->outcomes);
+	List	   *ours = list_copy(drain->outcomes);
 
+	for (int i = 0; i < drain->nlive; i++)
+		ours = lappend(ours, drain->live[i]);
 	drain->dirty = !im_outbox_recover(im_outbox_get(), ours);
 	drain->recover_at = im_now_us() + RECOVER_AGAIN;
 	drain->hungry = true;
@@ -381,7 +412,7 @@ note_next_due(ImDrain *drain)
 static void
 keep_count(ImDrain *drain)
 {
-	bool		insist = drain->uncounted >= COUNT_PATIENCE && drain->live == NIL;
+	bool		insist = drain->uncounted >= COUNT_PATIENCE && drain->nlive == 0;
 
 	if (drain->uncounted > 2 * COUNT_PATIENCE)
 		drain->uncounted = 0;	/* an insisting one has failed: be patient again */
@@ -423,27 +454,33 @@ transact(void *arg)
 		IM_FAILPOINT("settle_before_commit");
 }
 
+/* The outcome that was tried alone goes to the end of the line. */
+static void
+rotate_outcomes(ImDrain *drain)
+{
+	MemoryContext old;
+	ImCall	   *first;
+
+	if (list_length(drain->outcomes) < 2)
+		return;
+	first = linitial(drain->outcomes);
+	old = MemoryContextSwitchTo(drain->ctx);
+	drain->outcomes = lappend(list_delete_first(drain->outcomes), first);
+	MemoryContextSwitchTo(old);
+}
+
 /* The transaction failed: what it claimed was never sent, what it wrote may stand. */
 static void
 note_failure(ImDrain *drain, Transaction *tx, const char *error)
 {
-	MemoryContext old;
 	ListCell   *lc;
 
 	foreach(lc, tx->claim.calls)
 		free_call(lfirst(lc));
 	foreach(lc, tx->claim.settled)
 		free_call(lfirst(lc));
-	/* The one that was tried alone goes to the end of the line. */
-	if (drain->careful && list_length(drain->outcomes) > 1)
-	{
-		ImCall	   *first = linitial(drain->outcomes);
-
-		drain->outcomes = list_delete_first(drain->outcomes);
-		old = MemoryContextSwitchTo(drain->ctx);
-		drain->outcomes = lappend(drain->outcomes, first);
-		MemoryContextSwitchTo(old);
-	}
+	if (drain->careful)
+		rotate_outcomes(drain);
 	drain->dirty = true;
 	drain->recover_at = 0;
 	drain->rescan = true;
@@ -459,7 +496,6 @@ note_failure(ImDrain *drain, Transaction *tx, const char *error)
 static void
 launch_claimed(ImDrain *drain, ImClaim *claim)
 {
-	MemoryContext old = MemoryContextSwitchTo(drain->ctx);
 	int64		taken = 0;
 	ListCell   *lc;
 
@@ -467,11 +503,10 @@ launch_claimed(ImDrain *drain, ImClaim *claim)
 	{
 		ImCall	   *call = lfirst(lc);
 
-		drain->live = lappend(drain->live, call);
+		add_live(drain, call);
 		im_sender_add(drain->sender, call, call->request >= 0);
 		taken += call->request < 0;
 	}
-	MemoryContextSwitchTo(old);
 	foreach(lc, claim->settled)
 	{
 		taken += ((ImCall *) lfirst(lc))->request < 0;
@@ -509,27 +544,52 @@ note_progress(ImSlot *slot, int n)
 	im_slot_unlock(slot);
 }
 
+/* Takes what was written out of the outcomes; tx->writing holds what was locked. */
+static void
+drop_written(ImDrain *drain, Transaction *tx)
+{
+	MemoryContext old = MemoryContextSwitchTo(drain->ctx);
+	List	   *left;
+
+	drain->flush_after = 0;
+	if (tx->writing != NIL)
+	{
+		drain->flush_after = im_now_us() + LOCKED_AGAIN;
+		if (drain->careful)
+			rotate_outcomes(drain);
+	}
+	if (tx->written == NIL)
+		left = drain->outcomes;
+	else if (drain->careful)
+		left = list_delete_first(drain->outcomes);
+	else
+	{
+		left = list_copy(tx->writing);
+		list_free(drain->outcomes);
+	}
+	drain->outcomes = left;
+	MemoryContextSwitchTo(old);
+}
+
 /* The transaction committed: everything it did is true now. */
 static void
 note_success(ImDrain *drain, Transaction *tx)
 {
-	MemoryContext old = MemoryContextSwitchTo(drain->ctx);
 	ListCell   *lc;
 
 	drain->retry_delay = 0;
 	drain->retry_at = 0;
+	drop_written(drain, tx);
 	foreach(lc, tx->written)
 	{
 		ImCall	   *call = lfirst(lc);
 
-		drain->outcomes = list_delete_ptr(drain->outcomes, call);
 		if (call->next.status == IM_IMPORTED && call->verdict.outcome == IM_OUT_DONE)
 			drain->control.groups_today++;
 		if (call->next.status == IM_PENDING)
 			drain->hungry = true;
 		finish_call(drain, call);
 	}
-	MemoryContextSwitchTo(old);
 	if (drain->outcomes == NIL)
 		drain->careful = false;
 	if (tx->written != NIL)
@@ -568,10 +628,10 @@ run_transaction(ImDrain *drain, Transaction *tx)
 static bool
 must_flush(const ImDrain *drain, int64 now)
 {
-	if (drain->outcomes == NIL)
+	if (drain->outcomes == NIL || now < drain->flush_after)
 		return false;
 	return drain->careful || list_length(drain->outcomes) >= FLUSH_COUNT ||
-		drain->live == NIL || now - drain->outcomes_since >= FLUSH_AFTER;
+		drain->nlive == 0 || now - drain->outcomes_since >= FLUSH_AFTER;
 }
 
 /* Which outcomes the next transaction writes. */
@@ -621,7 +681,7 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 		tx.claim.asked = asked_rows(drain);
 		tx.claim.want = rows_wanted(drain, allowed);
 	}
-	flush = flush || (drain->outcomes != NIL && tx.claim.want > 0);
+	flush = flush || (drain->outcomes != NIL && tx.claim.want > 0 && now >= drain->flush_after);
 	if (flush)
 		tx.writing = outcomes_to_write(drain);
 	if (tx.look || flush || tx.claim.want > 0 || tx.claim.asked != NIL ||
@@ -642,7 +702,7 @@ keep_outcome(ImDrain *drain, ImCall *call)
 	if (drain->outcomes == NIL)
 		drain->outcomes_since = im_now_us();
 	call->judged_at = GetCurrentTimestamp();
-	drain->live = list_delete_ptr(drain->live, call);
+	remove_live(drain, call);
 	drain->outcomes = lappend(drain->outcomes, call);
 	MemoryContextSwitchTo(old);
 }
@@ -813,7 +873,7 @@ time_to_sleep(ImDrain *drain, int64 pump, int allowed)
 	if (probe > 0)
 		sleep = Min(sleep, probe);
 	if (drain->outcomes != NIL)
-		sleep = Min(sleep, Max(drain->outcomes_since + FLUSH_AFTER - now, 0));
+		sleep = Min(sleep, Max(Max(drain->outcomes_since + FLUSH_AFTER, drain->flush_after) - now, 0));
 	if (drain->next_due != 0)
 		sleep = Min(sleep, Max(drain->next_due - now, 0));
 	if (drain->retry_at > now)
