@@ -47,3 +47,6 @@ SHLIB_LINK = -lcurl -lcrypto -lz
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+# PGXS does not follow includes: a changed header rebuilds everything.
+$(OBJS): $(wildcard src/*.h)

@@ -670,7 +670,8 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 	int64		now = im_now_us();
 	bool		flush = must_flush(drain, now);
 
-	tx.look = rang || now - drain->looked_at >= LOOK_EVERY;
+	tx.look = rang || now - drain->looked_at >= LOOK_EVERY ||
+		(drain->configured && im_sender_wants_configure(drain->sender));
 	check_same_refusal(drain, &tx);
 	if (drain->retry_at > now && !rang)
 		return;
@@ -1033,6 +1034,17 @@ sleep_until_something(ImDrain *drain, int64 us)
 						 ms, im_wait_event_sender());
 }
 
+/* The extension was dropped: what we know of its rows has no place any more. */
+static ImStay
+give_up_table(ImDrain *drain)
+{
+	if (open_calls(drain) > 0)
+		ereport(LOG,
+				(errmsg("im_import: the extension was dropped while %d rows were being sent; their groups may exist",
+						open_calls(drain))));
+	return IM_LEAVE_FOR_GOOD;
+}
+
 /* See drain.h. */
 ImStay
 im_drain_turn(ImDrain *drain)
@@ -1055,7 +1067,7 @@ im_drain_turn(ImDrain *drain)
 	pump = im_sender_pump(drain->sender, allowed);
 
 	if (drain->installed == IM_INSTALLED_NOT)
-		stay = IM_LEAVE_FOR_GOOD;
+		stay = give_up_table(drain);
 	else
 		stay = leave_or_stay(drain);
 	if (stay == IM_STAY)

@@ -65,6 +65,7 @@ struct ImSender
 	ImApp	   *app;
 	ImHttp	   *http;
 	bool		stale;			/* options must be read again */
+	bool		held;			/* new options: start nothing, let all land */
 
 	char		sig[IM_USERSIG_MAX];	/* "" if there is none */
 	char	   *identifier;		/* percent-encoded */
@@ -196,10 +197,11 @@ reload(ImSender *sender, ImProblem *problem)
 	if (app == NULL)
 		return false;
 	new_http = sender->http == NULL || needs_new_http(sender->app, app);
-	if (new_http && sender->nflying > 0)
+	sender->held = new_http && sender->nflying > 0;
+	if (sender->held)
 	{
 		im_app_free(app);
-		return sender->app != NULL;
+		return true;
 	}
 	im_app_free(sender->app);
 	sender->app = app;
@@ -263,6 +265,13 @@ im_sender_configure(ImSender *sender, ImProblem *problem)
 	if (has_signature(sender) && im_app_key_changed(sender->app))
 		im_sender_forget_signature(sender);
 	return has_signature(sender) || sign(sender, problem);
+}
+
+/* See sender.h. */
+bool
+im_sender_wants_configure(const ImSender *sender)
+{
+	return (sender->held && sender->nflying == 0) || (!sender->held && !has_signature(sender));
 }
 
 /* A flight record, new or used before. */
@@ -356,7 +365,7 @@ im_sender_pump(ImSender *sender, int allowed)
 {
 	if (sender->nqueued == 0)
 		sender->held_since = 0;
-	while (sender->nqueued > 0 && allowed > 0 && sender->http != NULL &&
+	while (sender->nqueued > 0 && allowed > 0 && sender->http != NULL && !sender->held &&
 		   has_signature(sender) && sender->nflying < sender->app->max_in_flight)
 	{
 		int64		wait = im_slot_take(sender->slot, sender->worker);

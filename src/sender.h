@@ -29,6 +29,12 @@ extern ImSender *im_sender_create(MemoryContext ctx, ImSlot *slot, bool worker);
  */
 extern bool im_sender_configure(ImSender *sender, ImProblem *problem);
 
+/*
+ * True if im_sender_configure() should be called now: there is no signature,
+ * or new options wait for the last call under the old ones to land.
+ */
+extern bool im_sender_wants_configure(const ImSender *sender);
+
 /* The options of the last successful im_sender_configure(). */
 extern const ImApp *im_sender_app(const ImSender *sender);
 

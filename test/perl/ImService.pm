@@ -164,9 +164,10 @@ sub wait_for
 sub change_app
 {
 	my ($self, %changes) = @_;
-	my %app = (sdkappid => $self->{sdkappid}, secret => $self->{secret}, admin => $self->{admin});
 
-	return $self->control('app', { %app, %changes });
+	$self->{secret} = $changes{secret} if defined $changes{secret};
+	return $self->control('app',
+		{ sdkappid => $self->{sdkappid}, secret => $self->{secret}, admin => $self->{admin}, %changes });
 }
 
 1;
