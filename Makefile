@@ -40,7 +40,8 @@ PG_CPPFLAGS = $(shell curl-config --cflags 2>/dev/null)
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 ifdef FAILPOINTS
 # A build for test/t/*crash*: it stops where im_import.failpoint says.
-PG_CPPFLAGS += -DIM_FAILPOINTS
+# Lookups wait 2 seconds instead of 60 for late requests to die.
+PG_CPPFLAGS += -DIM_FAILPOINTS -DIM_ZOMBIE_MS=2000
 endif
 SHLIB_LINK = -lcurl -lcrypto -lz
 

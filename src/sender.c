@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include <sys/resource.h>
 #include <time.h>
 
 #include "common/pg_prng.h"
@@ -60,6 +61,7 @@ struct ImSender
 {
 	MemoryContext ctx;
 	MemoryContext http_ctx;		/* reset with the options */
+	int			max_flying;
 	ImSlot	   *slot;
 	bool		worker;
 	ImApp	   *app;
@@ -165,6 +167,20 @@ needs_new_http(const ImApp *old, const ImApp *new)
 		(old->ca_file != NULL && strcmp(old->ca_file, new->ca_file) != 0);
 }
 
+/*
+ * How many calls may fly at once: as the options say, but a connection is a
+ * descriptor, and half of them must be left to the server's own files.
+ */
+static int
+flights_allowed(const ImApp *app)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+		return app->max_in_flight;
+	return Max(Min(app->max_in_flight, (int) Min(limit.rlim_cur / 2, 100000)), 1);
+}
+
 /* Starts over with new connections. */
 static void
 make_http(ImSender *sender)
@@ -173,7 +189,7 @@ make_http(ImSender *sender)
 		.ca_file = sender->app->ca_file,
 		.timeout_ms = sender->app->request_timeout_ms,
 		.plain_http = sender->app->plain_http,
-		.max_connections = sender->app->max_in_flight
+		.max_connections = flights_allowed(sender->app)
 	};
 	MemoryContext old;
 
@@ -184,6 +200,7 @@ make_http(ImSender *sender)
 											 ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(sender->http_ctx);
 	sender->http = im_http_create(&settings);
+	sender->max_flying = settings.max_connections;
 	MemoryContextSwitchTo(old);
 }
 
@@ -366,7 +383,7 @@ im_sender_pump(ImSender *sender, int allowed)
 	if (sender->nqueued == 0)
 		sender->held_since = 0;
 	while (sender->nqueued > 0 && allowed > 0 && sender->http != NULL && !sender->held &&
-		   has_signature(sender) && sender->nflying < sender->app->max_in_flight)
+		   has_signature(sender) && sender->nflying < sender->max_flying)
 	{
 		int64		wait = im_slot_take(sender->slot, sender->worker);
 		Flight	   *flight;
