@@ -129,6 +129,8 @@ CREATE INDEX im_group_outbox_attention ON @extschema@.im_group_outbox (error_cod
 	WHERE status IN ('failed', 'invalid', 'in_doubt');
 
 REVOKE ALL ON TABLE @extschema@.im_group_outbox FROM PUBLIC;
+REVOKE ALL ON SEQUENCE @extschema@.im_group_outbox_id_seq FROM PUBLIC;
+REVOKE ALL ON TYPE @extschema@.im_group_outbox FROM PUBLIC;
 
 COMMENT ON TABLE @extschema@.im_group_outbox IS
 'groups to be imported into the IM app: insert rows, the worker sends them and writes status, group_id or the error back';
@@ -179,6 +181,7 @@ CREATE TABLE @extschema@.im_import_tally (
 	dirty boolean NOT NULL DEFAULT false
 );
 REVOKE ALL ON TABLE @extschema@.im_import_tally FROM PUBLIC;
+REVOKE ALL ON TYPE @extschema@.im_import_tally FROM PUBLIC;
 COMMENT ON TABLE @extschema@.im_import_tally IS
 'internal: numbers of outbox rows by status, as sums of differences';
 
@@ -187,6 +190,17 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_outbox_tally';
 REVOKE ALL ON FUNCTION @extschema@.im_outbox_tally() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_outbox_tally() IS
 'trigger: counts rows by status, and wakes the worker when the transaction commits';
+
+CREATE FUNCTION @extschema@.im_tally_foreign() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_tally_foreign';
+REVOKE ALL ON FUNCTION @extschema@.im_tally_foreign() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_tally_foreign() IS
+'trigger: keeps another server''s differences out of the tally when all tables are replicated';
+
+CREATE TRIGGER im_tally_foreign
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_tally
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_tally_foreign();
+ALTER TABLE @extschema@.im_import_tally ENABLE REPLICA TRIGGER im_tally_foreign;
 
 CREATE FUNCTION @extschema@.im_outbox_unseen() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_outbox_unseen';
@@ -240,6 +254,7 @@ CREATE TABLE @extschema@.im_import_control (
 	triggers text				-- state of the outbox's triggers when last counted
 );
 REVOKE ALL ON TABLE @extschema@.im_import_control FROM PUBLIC;
+REVOKE ALL ON TYPE @extschema@.im_import_control FROM PUBLIC;
 COMMENT ON TABLE @extschema@.im_import_control IS
 'internal: pause and timeline of this database';
 
@@ -258,6 +273,7 @@ CREATE TABLE @extschema@.im_import_days (
 	PRIMARY KEY (origin, day)
 );
 REVOKE ALL ON TABLE @extschema@.im_import_days FROM PUBLIC;
+REVOKE ALL ON TYPE @extschema@.im_import_days FROM PUBLIC;
 COMMENT ON TABLE @extschema@.im_import_days IS
 'internal: groups created by outbox rows per day (UTC), for option groups_per_day';
 
@@ -411,6 +427,9 @@ COMMENT ON FUNCTION @extschema@.im_import_stats_reset() IS
 'sets the counters of pg_stat_im_import to zero';
 
 REVOKE ALL ON @extschema@.im_import_status, @extschema@.im_import_errors,
+	@extschema@.im_import_failures, @extschema@.im_import_mapping,
+	@extschema@.pg_stat_im_import FROM PUBLIC;
+REVOKE ALL ON TYPE @extschema@.im_import_status, @extschema@.im_import_errors,
 	@extschema@.im_import_failures, @extschema@.im_import_mapping,
 	@extschema@.pg_stat_im_import FROM PUBLIC;
 GRANT SELECT ON @extschema@.im_import_status, @extschema@.im_import_errors,

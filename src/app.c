@@ -52,6 +52,7 @@
 #define TIMEOUT_SERVICE_MS	3000	/* the service's own limit */
 #define TIMEOUT_MAX_MS		600000
 #define RATE_MAX			1000000
+#define RATE_MIN			0.001
 #define SDKAPPID_MAX		INT64CONST(4294967295)
 /* A key file over this is no key; white space around a key is allowed. */
 #define KEY_FILE_MAX		1024
@@ -253,7 +254,7 @@ parse_rate_limit(const char *value, ImApp *app)
 {
 	app->rate_limit_given = true;
 	return parse_real(value, &app->rate_limit, 0, NULL) &&
-		app->rate_limit > 0 && app->rate_limit <= RATE_MAX;
+		app->rate_limit >= RATE_MIN && app->rate_limit <= RATE_MAX;
 }
 
 /* A budget; there is no word for "none", the option is left out. */
@@ -394,7 +395,7 @@ static const ImOption options[] = {
 	{"endpoint", ForeignServerRelationId, parse_endpoint, RIGHT_SUPERUSER,
 	"A URL like https://host[:port] is expected, without path, query and user; http:// only for a loopback address.", false},
 	{"rate_limit", ForeignServerRelationId, parse_rate_limit, RIGHT_ANY,
-	"Calls per second are expected, a number over 0 and up to 1000000.", false},
+	"Calls per second are expected, a number from 0.001 to 1000000.", false},
 	{"groups_per_day", ForeignServerRelationId, parse_groups_per_day, RIGHT_ANY,
 	"A whole number of groups over 0 is expected; without the option there is no budget.", false},
 	{"max_in_flight", ForeignServerRelationId, parse_max_in_flight, RIGHT_ANY,

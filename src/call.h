@@ -191,7 +191,7 @@ typedef struct ImCall
 	char	   *body;			/* of import_group; UTF-8, not terminated by
 								 * the length */
 	size_t		body_len;
-	char	   *problems;		/* UTF-8 text if the row cannot be sent */
+	char	   *problems;		/* UTF-8 text if the row cannot be sent, or NULL */
 	int32_t		problem_code;
 
 	/* What happened: filled by sender. */

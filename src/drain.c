@@ -34,6 +34,7 @@
 #include "failpoint.h"
 #include "outbox.h"
 #include "protocol.h"
+#include "reply.h"
 #include "sender.h"
 
 #define MS					INT64_C(1000)
@@ -156,6 +157,16 @@ remove_live(ImDrain *drain, ImCall *call)
 	last->place = call->place;
 }
 
+/*
+ * Copies UTF-8 text, cut between characters and free of control characters;
+ * text of another encoding loses what is not ASCII.
+ */
+static void
+copy_text(char *out, size_t size, const char *text)
+{
+	im_reply_clean(text, strlen(text), out, size);
+}
+
 /* Frees a call that is done with. */
 static void
 free_call(ImCall *call)
@@ -187,7 +198,7 @@ answer_request(ImSlot *slot, int i, ImRequestResult result, const ImCall *call, 
 				call->group_id[0] ? call->group_id : call->reply.group_id,
 				sizeof(request->group_id));
 	}
-	strlcpy(request->info, info, sizeof(request->info));
+	copy_text(request->info, sizeof(request->info), info);
 	request->state = request->asker >= 0 ? IM_REQUEST_DONE : IM_REQUEST_FREE;
 	if (request->asker >= 0)
 		SetLatch(im_latch_of(request->asker));
@@ -357,8 +368,9 @@ look_around(ImDrain *drain)
 
 	drain->configured = im_sender_configure(drain->sender, &problem);
 	if (!drain->configured)
-		snprintf(drain->trouble, sizeof(drain->trouble), "%s%s%s",
-				 problem.message, problem.hint ? ". " : "", problem.hint ? problem.hint : "");
+		copy_text(drain->trouble, sizeof(drain->trouble),
+				  im_outbox_utf8(psprintf("%s%s%s", problem.message, problem.hint ? ". " : "",
+										  problem.hint ? problem.hint : "")));
 	im_outbox_control(im_outbox_get(),
 					  drain->configured ? im_sender_app(drain->sender) : NULL, &drain->control);
 }
@@ -488,7 +500,7 @@ note_failure(ImDrain *drain, Transaction *tx, const char *error)
 	drain->retry_delay = drain->retry_delay == 0 ? RETRY_FIRST : Min(drain->retry_delay * 2, RETRY_MAX);
 	drain->retry_at = im_now_us() + drain->retry_delay;
 	im_slot_lock(drain->slot);
-	strlcpy(drain->slot->last_error, error ? error : "", sizeof(drain->slot->last_error));
+	copy_text(drain->slot->last_error, sizeof(drain->slot->last_error), error ? error : "");
 	im_slot_unlock(drain->slot);
 }
 
@@ -723,8 +735,12 @@ note_verdict(ImDrain *drain, const ImCall *call)
 	counts = slot->breaker.state != IM_BREAKER_UNREACHABLE;
 	if (call->verdict.outcome != IM_OUT_DONE && call->verdict.code != 0 &&
 		call->verdict.outcome != IM_OUT_EXISTS)
-		snprintf(slot->last_error, sizeof(slot->last_error), "%d: %s",
-				 call->verdict.code, call->reply.info);
+	{
+		char		text[IM_INFO_MAX + 32];
+
+		snprintf(text, sizeof(text), "%d: %s", call->verdict.code, call->reply.info);
+		copy_text(slot->last_error, sizeof(slot->last_error), text);
+	}
 	im_slot_unlock(slot);
 	return counts;
 }
@@ -816,7 +832,10 @@ describe(const ImDrain *drain, char *reason, size_t size)
 	}
 	if (breaker->state != IM_BREAKER_CLOSED)
 	{
-		im_breaker_describe(breaker, im_now_us(), reason, size);
+		char		text[IM_REASON_MAX * 2];
+
+		im_breaker_describe(breaker, im_now_us(), text, sizeof(text));
+		copy_text(reason, size, text);
 		return im_state_of_breaker(breaker->state);
 	}
 	if (drain->control.paused && drain->slot->drain_budget == 0)
@@ -998,7 +1017,8 @@ calls_allowed(ImDrain *drain)
 {
 	int			allowed;
 
-	if (!may_send(drain))
+	/* Asked to end while a claim waited for its standby: it may not be durable. */
+	if (!may_send(drain) || ProcDiePending)
 		return 0;
 	im_slot_lock(drain->slot);
 	allowed = im_breaker_allows(&drain->slot->breaker, im_sender_in_flight(drain->sender),

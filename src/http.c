@@ -46,6 +46,8 @@
 #define CONNECT_TIMEOUT_MS	5000L
 #define HEADERS_MAX			(64 * 1024)
 #define EVENTS_AT_ONCE		64
+#define UPLOAD_BUFFER		16384L	/* libcurl's least; its 64 kB cost a brk() each */
+#define DOWNLOAD_BUFFER		4096L
 #define DEBIAN_CA_FILE		"/etc/ssl/certs/ca-certificates.crt"
 
 /* A call and what libcurl needs for it; kept and reused. */
@@ -68,6 +70,7 @@ struct ImHttp
 {
 	CURLM	   *multi;
 	struct curl_slist *headers;
+	char	   *base_url;
 	char	   *ca_file;
 	long		timeout_ms;
 	bool		plain_http;
@@ -328,6 +331,7 @@ im_http_create(const ImHttpSettings *settings)
 	http->timer_at = -1;
 	http->timeout_ms = settings->timeout_ms;
 	http->plain_http = settings->plain_http;
+	http->base_url = psprintf("%s/", settings->base_url);
 	http->ca_file = pstrdup(settings->ca_file ? settings->ca_file : DEBIAN_CA_FILE);
 	http->cleanup.func = release;
 	http->cleanup.arg = http;
@@ -358,6 +362,14 @@ set_request_options(Transfer *transfer, const ImHttp *http)
 {
 	CURL	   *easy = transfer->easy;
 
+	/*
+	 * The URL is set once and has no query: libcurl parses and prints a URL
+	 * several times for each request, and none of its messages can then show
+	 * what the query holds.
+	 */
+	curl_easy_setopt(easy, CURLOPT_URL, http->base_url);
+	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, DOWNLOAD_BUFFER);
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
 	curl_easy_setopt(easy, CURLOPT_POST, 1L);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, http->headers);
@@ -480,7 +492,7 @@ im_http_start(ImHttp *http, ImHttpCall *call)
 	transfer->started_us = now_us();
 
 	enter_curl(&saved);
-	curl_easy_setopt(transfer->easy, CURLOPT_URL, call->url);
+	curl_easy_setopt(transfer->easy, CURLOPT_REQUEST_TARGET, call->target);
 	curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) call->body_len);
 	result = curl_multi_add_handle(http->multi, transfer->easy);
 	leave_curl(&saved);

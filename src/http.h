@@ -19,8 +19,8 @@ typedef struct ImHttp ImHttp;
 /* One POST.  Obtained by im_http_open(), given back by im_http_close(). */
 typedef struct ImHttpCall
 {
-	/* Set by the caller; url is copied, body must stay until it is done. */
-	const char *url;
+	/* Set by the caller; target is copied, body must stay until it is done. */
+	const char *target;			/* path and query */
 	const char *body;
 	size_t		body_len;
 	size_t		reply_cap;		/* bytes; a longer answer is a failure */
@@ -41,6 +41,7 @@ typedef struct ImHttpCall
 /* What all calls of one ImHttp share. */
 typedef struct ImHttpSettings
 {
+	const char *base_url;		/* scheme, host and port */
 	const char *ca_file;		/* NULL: the system's bundle */
 	int			timeout_ms;		/* of a whole call */
 	bool		plain_http;		/* http:// instead of https:// */

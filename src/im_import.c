@@ -37,8 +37,8 @@ ring_for_options(void)
 void
 _PG_init(void)
 {
+	im_failpoint_init();		/* before the prefix is reserved */
 	im_shared_init();
-	im_failpoint_init();
 	im_app_on_change(ring_for_options);
 	if (process_shared_preload_libraries_in_progress)
 		im_launcher_install();

@@ -373,17 +373,18 @@ answer_of_request(int64 id, const ImRequest *request)
 	if (request->result == IM_RESULT_STOPPED)
 		ereport(ERROR,
 				(errcode(ERRCODE_CANNOT_CONNECT_NOW),
-				 errmsg("outbox row %lld cannot be sent now: %s", (long long) id, request->info),
+				 errmsg("outbox row %lld cannot be sent now: %s", (long long) id,
+						im_outbox_text(request->info)),
 				 errhint("See im_import_status.")));
 	if (request->status == IM_IMPORTED)
 		answer.code = 0;
 	else if (answer.code == 0)
 		answer.code = IM_CODE_NOT_SENT;
-	answer.info = request->status == IM_IMPORTED ? "" : request->info;
+	answer.info = request->status == IM_IMPORTED ? "" : im_outbox_text(request->info);
 	if (request->status == IM_PENDING)
 		answer.info = psprintf("%s%sthe row stays pending and will be sent again",
-							   request->info, request->info[0] ? "; " : "");
-	answer.group_id = request->group_id;
+							   answer.info, request->info[0] ? "; " : "");
+	answer.group_id = im_outbox_text(request->group_id);
 	return answer_jsonb(&answer);
 }
 

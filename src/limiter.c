@@ -62,6 +62,15 @@ im_limiter_set(ImLimiter *limiter, double limit, int64_t now)
 		limiter->next = (double) now + interval(limiter);
 }
 
+/* Microseconds to wait, at most an hour: the caller asks again anyway. */
+static int64_t
+wait_until(double next, int64_t now)
+{
+	double		wait = next - (double) now;
+
+	return wait < 3600 * US_PER_SEC ? (int64_t) wait + 1 : (int64_t) (3600 * US_PER_SEC);
+}
+
 /* Lets the rate recover for the time that has passed. */
 static void
 grow(ImLimiter *limiter, int64_t now)
@@ -88,8 +97,8 @@ im_limiter_take(ImLimiter *limiter, bool worker, int64_t now)
 	if ((double) now < limiter->next)
 	{
 		if (!worker)
-			limiter->session_until = (int64_t) (limiter->next + step) + SESSION_LATE;
-		return (int64_t) (limiter->next - (double) now) + 1;
+			limiter->session_until = now + wait_until(limiter->next + step, now) + SESSION_LATE;
+		return wait_until(limiter->next, now);
 	}
 
 	/*

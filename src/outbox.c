@@ -33,6 +33,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -43,16 +44,18 @@
 #include "group.h"
 #include "outbox.h"
 #include "protocol.h"
+#include "reply.h"
 #include "statements.h"
 #include "tally.h"
 
 #define TABLE_NAME			"im_group_outbox"
 #define KNOWN_VERSION		"1.0"
+#define ATTEMPTS_MAX		1000000 /* as in ST_MARK; no sum can overflow */
 
 /* Where ours stand in CLAIM_COLUMNS. */
 enum
 {
-	COL_ID, COL_ATTEMPTS, COL_MAYBE_SENT_AT, COL_ROW_KEY, COL_GROUP_ID
+	COL_ID, COL_ATTEMPTS, COL_MAYBE_SENT_AT, COL_ROW_KEY, COL_CLAIM, COL_GROUP_ID
 };
 
 struct ImOutbox
@@ -168,7 +171,7 @@ im_outbox_look(ImOutbox *outbox)
 	if (outbox->installed != IM_INSTALLED)
 		return outbox->installed;
 	if (schema != outbox->schema || relid != outbox->relid)
-		outbox->watermark = 0;
+		outbox->watermark = PG_INT64_MIN;
 	outbox->schema = schema;
 	outbox->relid = relid;
 	outbox->owner = owner;
@@ -196,6 +199,10 @@ im_outbox_enter(ImRights *saved)
 	MemoryContext caller = CurrentMemoryContext;
 
 	GetUserIdAndSecContext(&saved->user, &saved->context);
+	saved->guc_level = NewGUCNestLevel();
+	if (!im_outbox_is_sender())	/* the worker's own is locked for good */
+		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	SetUserIdAndSecContext(im_outbox_get()->owner,
 						   saved->context | SECURITY_RESTRICTED_OPERATION |
 						   SECURITY_LOCAL_USERID_CHANGE);
@@ -211,6 +218,7 @@ im_outbox_leave(const ImRights *saved)
 {
 	SPI_finish();
 	SetUserIdAndSecContext(saved->user, saved->context);
+	AtEOXact_GUC(false, saved->guc_level);
 }
 
 /* The body of im_outbox_run() that may raise. */
@@ -280,6 +288,12 @@ im_outbox_keep_count(ImOutbox *outbox, bool insist)
 	ImTally		all;
 	int64		foreign_open;
 
+	/* The outbox before the tally, as a TRUNCATE takes them; and no waiting. */
+	if (!ConditionalLockRelationOid(outbox->relid, AccessShareLock) ||
+		!ConditionalLockRelationOid(get_relname_relid("im_import_tally", outbox->schema),
+									RowExclusiveLock))
+		return false;
+
 	if (im_tally_read(outbox->schema, &all, &foreign_open))
 	{
 		im_tally_fold(outbox->schema);
@@ -341,6 +355,25 @@ im_outbox_text(const char *utf8)
 	return text;
 }
 
+/* See outbox.h. */
+char *
+im_outbox_utf8(const char *text)
+{
+	size_t		len = strlen(text);
+	char	   *copy = pstrdup(text);
+	char	   *utf8;
+
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return copy;
+	utf8 = im_group_to_utf8(im_group_conversion(), copy, len, &len);
+	if (utf8 != NULL)
+		return utf8;
+	for (char *p = copy; *p; p++)
+		if (IS_HIGHBIT_SET(*p))
+			*p = '?';
+	return copy;
+}
+
 /* ------------------------------------------------------------------------
  * Control, fence
  */
@@ -361,8 +394,9 @@ take_control(ImControl *control)
 		char	   *by = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
 		char	   *why = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4);
 
-		snprintf(control->reason, sizeof(control->reason), "paused by %s%s%s",
-				 by ? by : "somebody", why ? ": " : "", why ? why : "");
+		why = psprintf("paused by %s%s%s", by ? by : "somebody", why ? ": " : "", why ? why : "");
+		why = im_outbox_utf8(why);
+		im_reply_clean(why, strlen(why), control->reason, sizeof(control->reason));
 	}
 	value = im_statement_value(0, 5, &isnull);
 	control->groups_today = isnull ? 0 : DatumGetInt64(value);
@@ -535,7 +569,7 @@ keep_group(ImCall *call, const ImGroup *group, MemoryContext ctx)
 	call->body_len = group->body.len;
 	if (group->problems != NIL)
 	{
-		call->problems = MemoryContextStrdup(ctx, im_group_problem_text(group));
+		call->problems = MemoryContextStrdup(ctx, im_outbox_utf8(im_group_problem_text(group)));
 		call->problem_code = group->problem_code;
 	}
 }
@@ -547,7 +581,8 @@ keep_row(ImCall *call, const Datum *values, const bool *nulls, const ImApp *app)
 	call->id = DatumGetInt64(values[COL_ID]);
 	call->request = -1;
 	call->op = IM_OP_IMPORT_GROUP;
-	call->row.attempts = DatumGetInt32(values[COL_ATTEMPTS]) + 1;
+	call->row.attempts = Min(DatumGetInt32(values[COL_ATTEMPTS]), ATTEMPTS_MAX) + 1;
+	call->claim = nulls[COL_CLAIM] ? 0 : DatumGetInt64(values[COL_CLAIM]);
 	call->row.maybe_sent = !nulls[COL_MAYBE_SENT_AT];
 	if (call->row.maybe_sent)
 	{
@@ -612,7 +647,7 @@ take_rows(ImOutbox *outbox, ImClaim *claim, int request)
 {
 	SPITupleTable *table = SPI_tuptable;
 	uint64		n = SPI_processed;
-	int64		last = 0;
+	int64		last = PG_INT64_MIN;
 
 	for (uint64 i = 0; i < n; i++)
 	{
@@ -662,7 +697,7 @@ take_next(ImOutbox *outbox, ImClaim *claim)
 		return;
 
 	if (claim->rescan)
-		outbox->watermark = 0;
+		outbox->watermark = PG_INT64_MIN;
 	args[1] = Int64GetDatum(outbox->watermark);
 	args[2] = Int64GetDatum(want);
 	claim->short_scan = execute(outbox, ST_CLAIM_NEW, args, NULL, 0) < (uint64) want;
@@ -745,7 +780,7 @@ describe(const ImCall *call, int32 *code, char **info)
 	if (call->problems != NULL && call->row.why == IM_WHY_NONE)
 	{
 		*code = call->problem_code;
-		*info = call->problems;
+		*info = im_outbox_text(call->problems);
 		return true;
 	}
 	/* A lookup that finds nothing reports the refusal that led to it. */

@@ -85,8 +85,15 @@ typedef struct ImRights
 {
 	Oid			user;
 	int			context;
+	int			guc_level;
 } ImRights;
 
+/*
+ * Until im_outbox_leave() SQL runs as the extension's owner, and with a
+ * search_path that nobody but a superuser can put objects into: statements
+ * name operators without a schema, and the caller's own would run with the
+ * owner's rights.  An ERROR in between restores everything.
+ */
 extern void im_outbox_enter(ImRights *saved);
 extern void im_outbox_leave(const ImRights *saved);
 
@@ -192,7 +199,12 @@ typedef struct ImOutboxRow
 extern bool im_outbox_row(ImOutbox *outbox, int64 id, const unsigned char *row_key,
 						  ImOutboxRow *row);
 
-/* Text of any bytes of UTF-8 in the database encoding; never raises. */
+/*
+ * Text that is kept in memory, shared or not, is UTF-8; these two are for the
+ * edges.  Neither raises for what is in the text; both need a transaction
+ * unless the database is UTF8.
+ */
 extern char *im_outbox_text(const char *utf8);
+extern char *im_outbox_utf8(const char *text);
 
 #endif							/* IM_OUTBOX_H */

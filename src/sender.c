@@ -21,6 +21,7 @@
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "errcodes.h"
 #include "failpoint.h"
 #include "group.h"
@@ -53,7 +54,7 @@ typedef struct Flight
 	ImCall	   *call;
 	ImHttpCall *http_call;		/* while flying */
 	uint32		sig_serial;		/* which signature it carries */
-	StringInfoData url;
+	StringInfoData target;
 	StringInfoData lookup;		/* body of a lookup */
 } Flight;
 
@@ -186,6 +187,7 @@ static void
 make_http(ImSender *sender)
 {
 	ImHttpSettings settings = {
+		.base_url = sender->app->base_url,
 		.ca_file = sender->app->ca_file,
 		.timeout_ms = sender->app->request_timeout_ms,
 		.plain_http = sender->app->plain_http,
@@ -222,7 +224,6 @@ reload(ImSender *sender, ImProblem *problem)
 	}
 	im_app_free(sender->app);
 	sender->app = app;
-	sender->stale = false;
 	if (sender->identifier != NULL)
 		pfree(sender->identifier);
 	sender->identifier = percent_encode(sender->ctx, app->identifier);
@@ -230,6 +231,7 @@ reload(ImSender *sender, ImProblem *problem)
 	if (new_http)
 		make_http(sender);
 	im_slot_set_rate(sender->slot, app->rate_limit);
+	sender->stale = false;		/* only now: the above may raise */
 	return true;
 }
 
@@ -302,7 +304,7 @@ make_flight(ImSender *sender)
 		return dlist_container(Flight, node, dlist_pop_head_node(&sender->idle));
 	old = MemoryContextSwitchTo(sender->ctx);
 	flight = palloc0(sizeof(Flight));
-	initStringInfo(&flight->url);
+	initStringInfo(&flight->target);
 	initStringInfo(&flight->lookup);
 	MemoryContextSwitchTo(old);
 	return flight;
@@ -323,14 +325,14 @@ im_sender_add(ImSender *sender, ImCall *call, bool urgent)
 	sender->nqueued++;
 }
 
-/* The URL of one request.  The query holds the UserSig: never to be shown. */
+/* Path and query of one request.  They hold the UserSig: never to be shown. */
 static void
-compose_url(ImSender *sender, Flight *flight, const Command *command)
+compose_target(ImSender *sender, Flight *flight, const Command *command)
 {
-	resetStringInfo(&flight->url);
-	appendStringInfo(&flight->url,
-					 "%s/v4/%s?sdkappid=" INT64_FORMAT "&identifier=%s&usersig=%s&random=%u&contenttype=json",
-					 sender->app->base_url, command->path, sender->app->sdkappid,
+	resetStringInfo(&flight->target);
+	appendStringInfo(&flight->target,
+					 "/v4/%s?sdkappid=" INT64_FORMAT "&identifier=%s&usersig=%s&random=%u&contenttype=json",
+					 command->path, sender->app->sdkappid,
 					 sender->identifier, sender->sig,
 					 pg_prng_uint32(&pg_global_prng_state));
 }
@@ -343,8 +345,8 @@ launch(ImSender *sender, Flight *flight)
 	const Command *command = &commands[call->op];
 	ImHttpCall *http_call = im_http_open(sender->http);
 
-	compose_url(sender, flight, command);
-	http_call->url = flight->url.data;
+	compose_target(sender, flight, command);
+	http_call->target = flight->target.data;
 	http_call->reply_cap = command->reply_cap;
 	http_call->owner = flight;
 	if (call->op == IM_OP_GET_GROUP_INFO)
@@ -405,7 +407,11 @@ im_sender_pump(ImSender *sender, int allowed)
 void
 im_sender_wait(ImSender *sender, long timeout_ms)
 {
-	im_http_wait(sender->http, timeout_ms);
+	if (sender->http != NULL)
+		im_http_wait(sender->http, timeout_ms);
+	else						/* could not be made; the reason was raised */
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 timeout_ms, im_wait_event_sender());
 }
 
 /* The beginning of an answer that cannot be read, for whoever looks later. */

@@ -5,8 +5,11 @@
  * None may wait for a person: rows are taken with SKIP LOCKED.  None may be
  * planned into a scan of the outbox, which grows to millions of rows: they go
  * through the partial indexes, and the worker plans with sequential scans and
- * hash joins disabled (see worker_settings in worker.c).  Names and functions
- * are qualified, whatever the search_path.
+ * hash joins disabled (see worker_settings in worker.c).
+ *
+ * Operators have no schema here: whoever runs a statement must have locked the
+ * search_path before (im_outbox_enter()), but for the plain INSERT, DELETE and
+ * TRUNCATE of the tally, which hold none and so may run from a trigger.
  */
 #include "postgres.h"
 
@@ -29,7 +32,7 @@ typedef struct Statement
 
 /* What a claim reads of a row: the record by its own names, and what is ours. */
 #define CLAIM_COLUMNS \
-	"id, attempts, maybe_sent_at, row_key, group_id, type, name, owner_account, " \
+	"id, attempts, maybe_sent_at, row_key, claim, group_id, type, name, owner_account, " \
 	"introduction, notification, face_url, max_member_count, apply_join_option, " \
 	"app_defined_data, create_time, support_topic"
 #define OUTBOX	"%1$s." TABLE_NAME
@@ -64,7 +67,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" FOR UPDATE SKIP LOCKED",
 	3, {INT8OID, INT8OID, UUIDOID}},
 	[ST_MARK] = {
-		"UPDATE " OUTBOX " o SET status = 'sending', attempts = o.attempts + 1,"
+		"UPDATE " OUTBOX " o SET status = 'sending', attempts = LEAST(o.attempts, 1000000) + 1,"
 		" group_id = v.group_id, claim = $4, sent_at = pg_catalog.now(), due_at = NULL,"
 		" maybe_sent_at = CASE WHEN v.sends THEN pg_catalog.now() ELSE o.maybe_sent_at END"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
@@ -131,7 +134,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" settled_at = CASE WHEN $5 = 'pending' THEN NULL ELSE pg_catalog.now() END"
 		" WHERE status = $9"
 		" AND ((origin <> $1 AND $2) OR (origin = $1 AND $3))"
-		" AND (group_id IS NULL AND $8) = $4",
+		" AND (group_id IS NULL AND ($8 OR status = 'sending')) = $4",
 	9, {INT8OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, TEXTOID}},
 	[ST_TALLY_ADD] = {
 		"INSERT INTO " TALLY " (origin, pending, sending, imported, failed, invalid, in_doubt)"
@@ -233,6 +236,7 @@ static SPIPlanPtr
 plan_of(Oid schema, ImStatement id)
 {
 	const Statement *statement = &statements[id];
+	char	   *name;
 	SPIPlanPtr	plan;
 	char	   *sql;
 
@@ -241,7 +245,12 @@ plan_of(Oid schema, ImStatement id)
 	plans_schema = schema;
 	if (plans[id] != NULL)
 		return plans[id];
-	sql = psprintf(statement->sql, quote_identifier(get_namespace_name(schema)));
+	name = get_namespace_name(schema);
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 errmsg("the schema of the extension im_import does not exist any more")));
+	sql = psprintf(statement->sql, quote_identifier(name));
 	plan = SPI_prepare(sql, statement->nargs, (Oid *) statement->argtypes);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));

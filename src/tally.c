@@ -34,9 +34,13 @@
 
 PG_FUNCTION_INFO_V1(im_sql_outbox_tally);
 PG_FUNCTION_INFO_V1(im_sql_outbox_unseen);
+PG_FUNCTION_INFO_V1(im_sql_tally_foreign);
 
 /* Rows of differences are folded when there are more than so many. */
 #define FOLD_AT		500
+
+/* im_sql_outbox_unseen() is writing its mark. */
+static bool marking = false;
 
 /* See tally.h. */
 void
@@ -177,39 +181,57 @@ add_rows(Differences *diff, Tuplestorestate *rows, TupleDesc desc, int sign)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
-/* Writes the differences as the table's owner, whoever the caller is. */
+/* Who was the user before become_owner(). */
+typedef struct Caller
+{
+	Oid			user;
+	int			context;
+} Caller;
+
+/*
+ * A trigger writes the tally as the table's owner, whoever changes the rows.
+ * Only statements without operators: the search_path is the caller's.
+ */
+static void
+become_owner(Relation rel, Caller *caller)
+{
+	GetUserIdAndSecContext(&caller->user, &caller->context);
+	SetUserIdAndSecContext(rel->rd_rel->relowner,
+						   caller->context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+/* Ends become_owner(). */
+static void
+become_caller(const Caller *caller)
+{
+	SPI_finish();
+	SetUserIdAndSecContext(caller->user, caller->context);
+}
+
+/* Writes the differences of one statement. */
 static void
 write_differences(Relation rel, const Differences *diff)
 {
-	Oid			user;
-	int			context;
+	Caller		caller;
 
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner,
-						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	become_owner(rel, &caller);
 	for (int i = 0; i < diff->n; i++)
 		im_tally_add(RelationGetNamespace(rel), diff->origins[i], &diff->tallies[i]);
-	SPI_finish();
-	SetUserIdAndSecContext(user, context);
+	become_caller(&caller);
 }
 
-/* The table is empty: so is the tally, whatever other snapshots may see. */
+/* Runs a statement without arguments; see become_owner() for which. */
 static void
-clear_tally(Relation rel)
+run_plain(Relation rel, ImStatement statement)
 {
-	Oid			user;
-	int			context;
+	Caller		caller;
 
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner,
-						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	im_statement(RelationGetNamespace(rel), ST_TALLY_TRUNCATE, NULL, NULL, 0);
-	SPI_finish();
-	SetUserIdAndSecContext(user, context);
+	become_owner(rel, &caller);
+	im_statement(RelationGetNamespace(rel), statement, NULL, NULL, 0);
+	become_caller(&caller);
 }
 
 /* AFTER INSERT, UPDATE, DELETE or TRUNCATE, per statement. */
@@ -225,7 +247,11 @@ im_sql_outbox_tally(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("im_outbox_tally() must be called as a trigger of im_group_outbox")));
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-		clear_tally(trigger->tg_relation);
+	{
+		/* The table is empty: so is the tally, whatever other snapshots see. */
+		run_plain(trigger->tg_relation, ST_TALLY_TRUNCATE);
+		im_ring_at_commit(false);
+	}
 	else
 	{
 		desc = RelationGetDescr(trigger->tg_relation);
@@ -261,12 +287,38 @@ im_sql_outbox_unseen(PG_FUNCTION_ARGS)
 	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA ||
 		im_outbox_is_sender() || marked == GetTopTransactionId())
 		PG_RETURN_POINTER(row);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	im_statement(RelationGetNamespace(trigger->tg_relation), ST_TALLY_DIRTY, NULL, NULL, 0);
-	SPI_finish();
+	marking = true;
+	PG_TRY();
+	{
+		run_plain(trigger->tg_relation, ST_TALLY_DIRTY);
+	}
+	PG_FINALLY();
+	{
+		marking = false;
+	}
+	PG_END_TRY();
 	if (!IsSubTransaction())
 		marked = GetTopTransactionId();
 	im_ring_at_commit(false);
 	PG_RETURN_POINTER(row);
+}
+
+/*
+ * BEFORE INSERT, UPDATE or DELETE on the tally, per row, where replication
+ * writes: another server's differences say nothing about our rows.
+ */
+Datum
+im_sql_tally_foreign(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("im_tally_foreign() must be called as a trigger of im_import_tally")));
+	if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
+		!im_outbox_is_sender() && !marking)
+		PG_RETURN_POINTER(NULL);
+	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
+					  : trigger->tg_trigtuple);
 }

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "app.h"
+#include "reply.h"
 #include "shared.h"
 #include "watch.h"
 
@@ -135,8 +136,10 @@ derive_state(ImView *view, const Findings *found)
 		set(view, IM_STATE_NOT_PRELOADED, "add im_import to shared_preload_libraries and restart");
 	else if (found->app == NULL)
 	{
-		snprintf(reason, sizeof(reason), "%s. %s", found->problem.message,
-				 found->problem.hint ? found->problem.hint : "");
+		char	   *text = im_outbox_utf8(psprintf("%s. %s", found->problem.message,
+												   found->problem.hint ? found->problem.hint : ""));
+
+		im_reply_clean(text, strlen(text), reason, sizeof(reason));
 		set(view, IM_STATE_NOT_CONFIGURED, reason);
 	}
 	else if (!view->counts.exact && !(found->have_slot && found->slot.no_start) && !RecoveryInProgress())
@@ -146,7 +149,10 @@ derive_state(ImView *view, const Findings *found)
 			"this server's timeline has changed (promotion, or a restored backup): see im_import_adopt()");
 	else if (found->have_slot && found->slot.breaker.state != IM_BREAKER_CLOSED)
 	{
-		im_breaker_describe(&found->slot.breaker, im_now_us(), reason, sizeof(reason));
+		char		text[IM_REASON_MAX * 2];
+
+		im_breaker_describe(&found->slot.breaker, im_now_us(), text, sizeof(text));
+		im_reply_clean(text, strlen(text), reason, sizeof(reason));
 		set(view, im_state_of_breaker(found->slot.breaker.state), reason);
 	}
 	else if (found->have_slot && found->slot.state == IM_STATE_NOT_CONFIGURED)

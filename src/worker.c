@@ -396,7 +396,7 @@ static const char *const worker_settings[][2] = {
 	{"default_transaction_isolation", "read committed"},
 	{"default_transaction_deferrable", "off"},
 	{"statement_timeout", "0"},
-	{"lock_timeout", "1s"},
+	{"lock_timeout", "800ms"},	/* below deadlock_timeout: nobody else shall die */
 	{"idle_in_transaction_session_timeout", "0"},
 	{"row_security", "off"},
 	{"client_min_messages", "error"},
