@@ -41,6 +41,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "errcodes.h"
 #include "group.h"
 #include "outbox.h"
 #include "protocol.h"
@@ -792,6 +793,8 @@ describe(const ImCall *call, int32 *code, char **info)
 	}
 	if (*code == 0 && next->reason == NULL)
 		return false;
+	if (said[0] == '\0' && next->reason == NULL)
+		said = im_error_find(*code)->meaning;	/* never a code without words */
 	if (next->reason == NULL)
 		*info = im_outbox_text(said);
 	else

@@ -42,12 +42,12 @@ typedef struct Statement
 #define COUNT(status) "pg_catalog.count(*) FILTER (WHERE status = '" status "')"
 
 /*
- * A fingerprint of the outbox's triggers: disabling and enabling them, as a
+ * A fingerprint of the triggers of the outbox, $2: disabling and enabling them, as a
  * restore does, leaves other row versions behind.
  */
 #define TRIGGERS \
 	"SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgname)" \
-	" FROM pg_catalog.pg_trigger WHERE tgrelid = '" OUTBOX "'::pg_catalog.regclass"
+	" FROM pg_catalog.pg_trigger WHERE tgrelid = $2"
 
 static const Statement statements[NSTATEMENTS] = {
 	[ST_CLAIM_NEW] = {
@@ -147,7 +147,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" COALESCE(pg_catalog.bool_or(dirty), false) OR NOT EXISTS"
 		" (SELECT FROM %1$s.im_import_control c WHERE c.triggers = (" TRIGGERS "))"
 		" FROM " TALLY,
-	1, {INT8OID}},
+	2, {INT8OID, OIDOID}},
 	[ST_TALLY_CLEAR] = {
 		"DELETE FROM " TALLY,
 	0, {0}},
@@ -161,7 +161,7 @@ static const Statement statements[NSTATEMENTS] = {
 	0, {0}},
 	[ST_TALLY_COUNTED] = {
 		"UPDATE %1$s.im_import_control SET triggers = (" TRIGGERS ") WHERE origin = $1",
-	1, {INT8OID}},
+	2, {INT8OID, OIDOID}},
 	[ST_TALLY_MANY] = {
 		"SELECT FROM " TALLY " OFFSET $1 LIMIT 1",
 	1, {INT8OID}},

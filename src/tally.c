@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
@@ -41,6 +42,13 @@ PG_FUNCTION_INFO_V1(im_sql_tally_foreign);
 
 /* im_sql_outbox_unseen() is writing its mark. */
 static bool marking = false;
+
+/* The outbox in that schema, as an argument. */
+static Datum
+outbox_oid(Oid schema)
+{
+	return ObjectIdGetDatum(get_relname_relid("im_group_outbox", schema));
+}
 
 /* See tally.h. */
 void
@@ -62,11 +70,11 @@ im_tally_add(Oid schema, int64 origin, const ImTally *difference)
 bool
 im_tally_read(Oid schema, ImTally *all, int64 *foreign_open)
 {
-	Datum		arg = Int64GetDatum(im_origin());
+	Datum		args[2] = {Int64GetDatum(im_origin()), outbox_oid(schema)};
 	bool		sane = true;
 	bool		isnull;
 
-	im_statement(schema, ST_TALLY_SUM, &arg, NULL, 0);
+	im_statement(schema, ST_TALLY_SUM, args, NULL, 0);
 	for (int i = 0; i < IM_STATUSES; i++)
 	{
 		all->by_status[i] = DatumGetInt64(im_statement_value(0, i + 1, &isnull));
@@ -80,7 +88,7 @@ im_tally_read(Oid schema, ImTally *all, int64 *foreign_open)
 void
 im_tally_recount(Oid schema)
 {
-	Datum		arg = Int64GetDatum(im_origin());
+	Datum		args[2] = {Int64GetDatum(im_origin()), outbox_oid(schema)};
 	int			level = NewGUCNestLevel();
 
 	/* Here a scan of the table is right, and the worker has it disabled. */
@@ -88,7 +96,7 @@ im_tally_recount(Oid schema)
 							 GUC_ACTION_SAVE, true, 0, false);
 	im_statement(schema, ST_TALLY_CLEAR, NULL, NULL, 0);
 	im_statement(schema, ST_TALLY_RECOUNT, NULL, NULL, 0);
-	im_statement(schema, ST_TALLY_COUNTED, &arg, NULL, 0);
+	im_statement(schema, ST_TALLY_COUNTED, args, NULL, 0);
 	AtEOXact_GUC(true, level);
 }
 
