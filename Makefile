@@ -32,7 +32,7 @@ DATA = sql/im_import--1.0.sql
 PGFILEDESC = "im_import - moves chat groups into Tencent Cloud IM"
 
 REGRESS = encode limits options usersig codes
-REGRESS_OPTS = --inputdir=test --outputdir=test
+REGRESS_OPTS = --inputdir=test --outputdir=test --load-extension=im_import
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 

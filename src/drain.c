@@ -75,6 +75,8 @@ struct ImDrain
 	ImControl	control;
 	char		trouble[IM_REASON_MAX]; /* why not configured */
 	uint32		changes;		/* of options, as last seen in the slot */
+	uint32		rings;			/* of the doorbell, as last looked after */
+	bool		just_paused;	/* what is queued was claimed before the pause */
 	int64		looked_at;
 
 	bool		hungry;			/* there may be rows to claim */
@@ -364,6 +366,7 @@ rows_wanted(ImDrain *drain, int allowed)
 static void
 look_around(ImDrain *drain)
 {
+	bool		was_paused = drain->control.paused;
 	ImProblem	problem = {0};
 
 	drain->configured = im_sender_configure(drain->sender, &problem);
@@ -373,6 +376,7 @@ look_around(ImDrain *drain)
 										  problem.hint ? problem.hint : "")));
 	im_outbox_control(im_outbox_get(),
 					  drain->configured ? im_sender_app(drain->sender) : NULL, &drain->control);
+	drain->just_paused = drain->control.paused && !was_paused;
 }
 
 /* Recovery of rows whose sender died, ours included after a lost claim. */
@@ -860,6 +864,7 @@ publish(ImDrain *drain)
 	double		share;
 
 	slot->state = describe(drain, slot->reason, sizeof(slot->reason));
+	slot->rings_seen = drain->rings;
 	slot->in_flight = im_sender_in_flight(drain->sender);
 	if (slot->state != IM_STATE_RUNNING || slot->limiter.limit <= 0)
 		return;
@@ -959,6 +964,7 @@ answer_doorbell(ImDrain *drain)
 	im_slot_lock(slot);
 	rang = slot->ring;
 	slot->ring = false;
+	drain->rings = slot->rings;
 	slot->clean = false;
 	if (slot->changes != drain->changes)
 	{
@@ -1031,9 +1037,11 @@ calls_allowed(ImDrain *drain)
 static void
 release_if_held(ImDrain *drain, int allowed)
 {
-	bool		held = drain->control.paused && drain->slot->drain_budget == 0;
+	bool		held = drain->just_paused;
 	bool		closed = drain->slot->breaker.state == IM_BREAKER_CLOSED;
 
+	/* Under a pause a budget or a session's request claims, and is to be sent. */
+	drain->just_paused = false;
 	if (im_sender_queued(drain->sender) == 0)
 		return;
 	if (!may_send(drain) || (allowed == 0 && !closed) ||

@@ -28,7 +28,7 @@ lowest(const ImLimiter *limiter)
 static double
 interval(const ImLimiter *limiter)
 {
-	return US_PER_SEC / (limiter->rate * (1.0 - IM_LIMITER_LAG));
+	return US_PER_SEC / (limiter->rate * IM_LIMITER_PACE);
 }
 
 /* See limiter.h. */

@@ -13,12 +13,14 @@
 #include <stdint.h>
 
 /*
- * The pace is this much below the limit, and a grant may come this much of a
+ * The pace is a little below the limit, and a grant may come so much of a
  * second late without the next one moving.  Both together keep every sliding
  * second at or below the limit: it sees at most
- * floor((1 + LAG) * limit * (1 - LAG)) + 1 grants.
+ * floor((1 + LAG) * PACE * limit) + 1 grants.  What is left between PACE and
+ * 1 - LAG is for calls that reach the service unevenly.
  */
-#define IM_LIMITER_LAG		0.003
+#define IM_LIMITER_PACE		0.9965
+#define IM_LIMITER_LAG		0.0015
 
 typedef struct ImLimiter
 {

@@ -313,6 +313,7 @@ im_ring(ImSlot *slot)
 
 	im_slot_lock(slot);
 	slot->ring = true;
+	slot->rings++;
 	whom = slot->worker >= 0 ? slot->worker : shared->launcher;
 	if (whom >= 0)
 		SetLatch(im_latch_of(whom));

@@ -98,6 +98,8 @@ typedef struct ImSlot
 
 	/* Doorbell. */
 	bool		ring;			/* there may be something new to do */
+	uint32		rings;			/* counts them ... */
+	uint32		rings_seen;		/* ... and how many the state below knows of */
 	uint32		changes;		/* options changed so many times */
 	int			worker;			/* process number, or -1 */
 	int			worker_pid;

@@ -39,6 +39,7 @@ typedef struct Findings
 	ImProblem	problem;
 	ImControl	control;
 	bool		have_slot;
+	bool		fresh;			/* the slot's state knows the latest news */
 	ImSlot		slot;			/* a copy */
 } Findings;
 
@@ -61,6 +62,8 @@ im_view_open(const ImView *view)
 bool
 im_view_stuck(const ImView *view)
 {
+	if (view->changing)
+		return false;
 	switch (view->state)
 	{
 		case IM_STATE_PAUSED:
@@ -92,6 +95,7 @@ copy_slot(ImView *view, Findings *found)
 	view->in_flight = found->slot.in_flight;
 	view->drain_budget = found->slot.drain_budget;
 	strlcpy(view->last_error, found->slot.last_error, sizeof(view->last_error));
+	found->fresh = found->slot.rings_seen == found->slot.rings;
 	if (found->slot.settle_rate_at != 0 && im_now_us() - found->slot.settle_rate_at < STALE_RATE)
 		view->settle_rate = found->slot.settle_rate;
 }
@@ -153,13 +157,15 @@ derive_state(ImView *view, const Findings *found)
 
 		im_breaker_describe(&found->slot.breaker, im_now_us(), text, sizeof(text));
 		im_reply_clean(text, strlen(text), reason, sizeof(reason));
+		view->changing = !found->fresh || found->slot.in_flight > 0 ||
+			im_breaker_wait(&found->slot.breaker, im_now_us()) == 0;
 		set(view, im_state_of_breaker(found->slot.breaker.state), reason);
 	}
-	else if (found->have_slot && found->slot.state == IM_STATE_NOT_CONFIGURED)
+	else if (found->have_slot && found->fresh && found->slot.state == IM_STATE_NOT_CONFIGURED)
 		set(view, IM_STATE_NOT_CONFIGURED, found->slot.reason);
 	else if (found->control.paused && view->drain_budget == 0)
 		set(view, IM_STATE_PAUSED, found->control.reason);
-	else if (found->have_slot && found->slot.worker_pid != 0 && own > 0)
+	else if (found->have_slot && found->fresh && found->slot.worker_pid != 0 && own > 0)
 		set(view, found->slot.state == IM_STATE_IDLE ? IM_STATE_RUNNING : found->slot.state,
 			found->slot.reason);
 	else if (own > 0)

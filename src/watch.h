@@ -14,6 +14,8 @@ typedef struct ImView
 {
 	ImState		state;
 	char		reason[IM_REASON_MAX];
+	bool		changing;		/* the worker has yet to look at the latest news,
+								 * or is trying the service right now */
 	ImCounts	counts;
 	int64		total;
 	double		calls_per_second;

@@ -51,6 +51,7 @@
 #define POLL_EVERY			(30 * SEC)
 #define START_AGAIN_FIRST	(1 * SEC)
 #define START_AGAIN_MAX		(30 * SEC)
+#define NO_ROOM_MAX			(5 * SEC)	/* somebody else's worker may end any time */
 #define LAUNCHER_NAP_MS		1000
 
 /*
@@ -207,6 +208,22 @@ back_off(Watched *one, int64 now)
 	one->start_after = now + one->delay;
 }
 
+/* A place for a worker is free: whoever waits for one tries again at once. */
+static void
+call_the_starved(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, watched)
+	{
+		Watched    *one = lfirst(lc);
+		ImSlot	   *slot = im_slot_find(one->dboid);
+
+		if (slot != NULL && slot->no_start)
+			one->start_after = 0;
+	}
+}
+
 /* Notes that a worker has ended, if it has. Returns true if none runs. */
 static bool
 worker_ended(Watched *one, int64 now)
@@ -221,6 +238,7 @@ worker_ended(Watched *one, int64 now)
 		return false;
 	pfree(one->handle);
 	one->handle = NULL;
+	call_the_starved();
 
 	/* Who leaves in order takes its name out of the slot. */
 	slot = im_slot_find(one->dboid);
@@ -292,6 +310,7 @@ look_after(Watched *one, int64 now)
 	if (!started)
 	{
 		back_off(one, now);
+		one->start_after = Min(one->start_after, now + NO_ROOM_MAX);
 		return;
 	}
 	one->scouting = false;

@@ -12,7 +12,7 @@ set -u
 HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 . "$HERE/test/lib.sh"
 
-FOLDER=${DEMO_DIR:-/tmp/im_import_demo}
+FOLDER=${DEMO_DIR:-/tmp/im_import_demo}	# absolute
 MARK=$FOLDER/this_is_the_im_import_demo
 
 heading()
@@ -24,7 +24,7 @@ fail()
 {
 	echo
 	echo "DEMO FAILED: $*" >&2
-	echo "Its logs are $FOLDER/build.log, postgres.log and service.log; sh $0 stop ends what still runs." >&2
+	echo "Its logs are $FOLDER/build.log, postgres.log and service.log; sh $HERE/test/demo.sh stop ends what still runs." >&2
 	exit 1
 }
 
@@ -76,10 +76,12 @@ heading "1. Build im_import, beside a private copy of PostgreSQL $PG_MAJOR"
 # shellcheck disable=SC2086
 need_packages $BUILD_PACKAGES
 stop_demo && echo "the former demo was stopped"
+# refuses what somebody else may have put there
+mkdir -m 700 "$FOLDER" || die "cannot make the folder $FOLDER"
 claim_folder "$FOLDER"
 : >"$MARK"
 copy_tree "$HERE"
-copy_server root
+copy_server pg
 # with_llvm=no: without bitcode for the JIT compiler, which has no use for it here
 { make_extension with_llvm=no all && make_extension with_llvm=no DESTDIR="$ROOT" install; } \
 	>"$DIR/build.log" 2>&1 || {

@@ -54,12 +54,12 @@ as_postgres()
 	runuser -u postgres -- env HOME="$DIR" LC_ALL=C.UTF-8 PATH="$BIN:$PATH" "$@"
 }
 
-# claim_folder PATH: makes it, ours alone; refuses what somebody else has put there.
+# claim_folder PATH: an existing folder that is ours alone becomes DIR and the
+# current one; the caller's may be closed to postgres.
 claim_folder()
 {
 	DIR=$1
-	mkdir -m 755 "$DIR" || die "cannot make the folder $DIR"
-	chown postgres: "$DIR"
+	chmod 755 "$DIR" && chown postgres: "$DIR" && cd "$DIR" || die "cannot use the folder $DIR"
 }
 
 # copy_tree SOURCE: the checkout's files, without what a build left there.

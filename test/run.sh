@@ -102,7 +102,7 @@ need_server()
 {
 	[ -z "${server_built-}" ] || return "$server_built"
 	server_built=0
-	step "build by gcc" install_into root || server_built=1
+	step "build by gcc" install_into pg || server_built=1
 	return $server_built
 }
 
@@ -192,18 +192,21 @@ part_tap()
 	crash=
 	cd "$DIR/src" || return
 	for file in $TESTS; do
-		case $file in
-			*crash*) crash="$crash $file" ;;
-			*) [ -e "$file" ] && plain="$plain $file" ;;
-		esac
+		if [ ! -e "$file" ]; then
+			continue
+		elif grep -q need_failpoints "$file"; then
+			crash="$crash $file"
+		else
+			plain="$plain $file"
+		fi
 	done
-	cd / || return
+	cd "$DIR" || return
 	# shellcheck disable=SC2086
 	[ -z "$plain" ] || tap usual $plain
 	[ -n "$crash" ] || return
 	usual_bin=$BIN
 	# shellcheck disable=SC2086
-	step "build with failpoints" install_into root_failpoints FAILPOINTS=1 with_llvm=no && tap failpoints $crash
+	step "build with failpoints" install_into pg_failpoints FAILPOINTS=1 with_llvm=no && tap failpoints $crash
 	BIN=$usual_bin
 }
 
@@ -212,7 +215,7 @@ part_tap()
 readme_statements()
 {
 	demo=$DIR/demo
-	bin=$demo/root/usr/lib/postgresql/$PG_MAJOR/bin
+	bin=$demo/pg/usr/lib/postgresql/$PG_MAJOR/bin
 	port=$(sed -n 's/.*"https_port": *\([0-9]*\).*/\1/p' "$demo/service.out")
 	runuser -u postgres -- "$bin/createdb" -h "$demo/socket" readme || return
 	{
@@ -271,7 +274,7 @@ finish()
 	if [ "$failed" = 0 ] && [ "$1" = 0 ]; then
 		rm -rf "$DIR"
 	else
-		rm -rf "$DIR"/root* "$DIR/regress/server" "$DIR"/tap_*/tmp_check/*/pgdata "$DIR"/tap_*/tmp_check/*/backup
+		rm -rf "$DIR/pg" "$DIR/pg_failpoints" "$DIR/regress/server" "$DIR"/tap_*/tmp_check/*/pgdata "$DIR"/tap_*/tmp_check/*/backup
 		echo "The logs are in $LOGS"
 	fi
 }
@@ -287,9 +290,7 @@ done
 # shellcheck disable=SC2086
 need_packages $BUILD_PACKAGES perl libipc-run-perl clang libclang-rt-dev
 
-DIR=$(mktemp -d /tmp/im_import_test.XXXXXX) || exit 1
-chmod 755 "$DIR"
-chown postgres: "$DIR"
+claim_folder "$(mktemp -d /tmp/im_import_test.XXXXXX)"
 LOGS=$DIR/log
 mkdir "$LOGS"
 trap 'finish 1' EXIT

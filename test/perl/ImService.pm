@@ -18,7 +18,8 @@ use PostgreSQL::Test::Utils ();
 my $program = "$FindBin::RealBin/../service/im_service.py";
 my %running;    # pid => service
 
-# Makes a service and starts it.  Options: name, sdkappid, secret, admin.
+# Makes a service and starts it.  Options: name, sdkappid, secret, admin, and
+# options, a list for the service's own command line.
 sub new
 {
 	my ($class, %given) = @_;
@@ -47,7 +48,7 @@ sub start
 	my $ports = $self->{ports};
 	my @command = (
 		'python3', $program, '--dir', $self->{dir}, '--load-ledger',
-		'--sdkappid', $self->{sdkappid}, '--secret', $self->{secret}, '--admin', $self->{admin});
+		'--sdkappid', $self->{sdkappid}, '--secret', $self->{secret}, '--admin', $self->{admin}, @{ $self->{options} // [] });
 
 	push @command, '--http-port', $ports->{http_port}, '--https-port', $ports->{https_port}
 	  if %$ports;

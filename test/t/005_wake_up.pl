@@ -82,6 +82,23 @@ $node->safe_psql('postgres',
 	"UPDATE im_group_outbox SET type = 'Public', status = 'pending' WHERE name = 'repaired'");
 arrives_soon('repaired', 'UPDATE to pending');
 
+# Repairs so close behind the outcome that the worker has only just looked.
+$node->safe_psql('postgres', <<'SQL');
+DO $$
+BEGIN
+	FOR i IN 1 .. 5 LOOP
+		INSERT INTO im_group_outbox (type, name) VALUES ('Publik', 'quick' || i);
+		COMMIT;
+		WHILE EXISTS (SELECT FROM im_group_outbox WHERE name = 'quick' || i AND status <> 'invalid') LOOP
+			PERFORM pg_sleep(0.001);
+		END LOOP;
+		UPDATE im_group_outbox SET type = 'Public', status = 'pending' WHERE name = 'quick' || i;
+		COMMIT;
+	END LOOP;
+END $$;
+SQL
+arrives_soon("quick$_", "repair $_ right behind the outcome") foreach 1 .. 5;
+
 # Two-phase commit has no wake-up at COMMIT PREPARED: the poll finds the row.
 $node->safe_psql('postgres', <<'SQL');
 BEGIN;

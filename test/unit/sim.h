@@ -197,6 +197,7 @@ typedef struct SimDrain
 	SimList		live;
 	SimList		outcomes;
 	int64_t		outcomes_since;
+	int64_t		flush_after;
 	SimList		queue;			/* in the sender */
 	SimList		flying;
 

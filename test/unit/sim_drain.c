@@ -19,6 +19,7 @@
 #define LINGER				(3 * SEC)
 #define RETRY_FIRST			(1 * SEC)
 #define RETRY_MAX			(30 * SEC)
+#define LOCKED_AGAIN		(200 * MS)
 #define RECOVER_AGAIN		(5 * SEC)
 #define SHUTDOWN_GRACE		(1 * SEC)
 #define DUE_MAX				(600 * SEC)
@@ -212,6 +213,19 @@ transact(SimWorld *world, SimCopy *copy, Transaction *tx)
 		note_next_due(world, copy);
 }
 
+/* The outcome that was tried alone goes to the end of the line. */
+static void
+rotate_outcomes(SimDrain *drain)
+{
+	int			first = drain->outcomes.at[0];
+
+	if (drain->outcomes.n < 2)
+		return;
+	COVER(CAREFUL);
+	sim_list_remove(&drain->outcomes, first);
+	sim_list_add(&drain->outcomes, first, false);
+}
+
 /* The transaction failed: what it claimed was never sent, what it wrote may stand. */
 static void
 note_failure(SimWorld *world, SimCopy *copy, Transaction *tx)
@@ -220,14 +234,8 @@ note_failure(SimWorld *world, SimCopy *copy, Transaction *tx)
 
 	for (int i = 0; i < tx->calls.n; i++)
 		drain->used[tx->calls.at[i]] = false;
-	if (drain->careful && drain->outcomes.n > 1)
-	{
-		int			first = drain->outcomes.at[0];
-
-		COVER(CAREFUL);
-		sim_list_remove(&drain->outcomes, first);
-		sim_list_add(&drain->outcomes, first, false);
-	}
+	if (drain->careful)
+		rotate_outcomes(drain);
 	drain->dirty = true;
 	drain->recover_at = 0;
 	drain->rescan = true;
@@ -249,12 +257,19 @@ launch_claimed(SimDrain *drain, const SimList *calls)
 
 /* The transaction committed: everything it did is true now. */
 static void
-note_success(SimCopy *copy, Transaction *tx)
+note_success(SimWorld *world, SimCopy *copy, Transaction *tx)
 {
 	SimDrain   *drain = &copy->drain;
 
 	drain->retry_delay = 0;
 	drain->retry_at = 0;
+	drain->flush_after = 0;
+	if (tx->written.n < tx->writing.n)
+	{
+		drain->flush_after = world->now + LOCKED_AGAIN;
+		if (drain->careful)
+			rotate_outcomes(drain);
+	}
 	for (int i = 0; i < tx->written.n; i++)
 	{
 		int			n = tx->written.at[i];
@@ -322,14 +337,14 @@ run_transaction(SimWorld *world, SimCopy *copy, Transaction *tx)
 	else if (tx->table_busy)
 		copy->drain.retry_at = world->now + 200 * MS;
 	else
-		note_success(copy, tx);
+		note_success(world, copy, tx);
 }
 
 /* True if outcomes should be written now. */
 static bool
 must_flush(const SimDrain *drain, int64_t now)
 {
-	if (drain->outcomes.n == 0)
+	if (drain->outcomes.n == 0 || now < drain->flush_after)
 		return false;
 	return drain->careful || drain->outcomes.n >= FLUSH_COUNT || drain->live.n == 0 ||
 		now - drain->outcomes_since >= FLUSH_AFTER;
@@ -359,10 +374,13 @@ settle_and_claim(SimWorld *world, SimCopy *copy, bool rang, int allowed)
 	if (drain->retry_at > now && !rang)
 		return;
 	if (drain->next_due != 0 && now >= drain->next_due)
+	{
 		drain->hungry = true;
+		drain->next_due = 0;	/* or there is no sleep while nothing may go */
+	}
 	if (!drain->fenced)
 		tx.want = rows_wanted(copy, allowed);
-	flush = flush || (drain->outcomes.n > 0 && tx.want > 0);
+	flush = flush || (drain->outcomes.n > 0 && tx.want > 0 && now >= drain->flush_after);
 	if (flush && drain->careful)
 		sim_list_add(&tx.writing, drain->outcomes.at[0], false);
 	else if (flush)
@@ -595,10 +613,12 @@ time_to_sleep(SimWorld *world, SimCopy *copy, int64_t pump_at, int allowed)
 		sleep = Min(sleep, pump_at);
 	if (probe > 0)
 		sleep = Min(sleep, probe);
+	/* Nothing is written or claimed before retry_at. */
 	if (drain->outcomes.n > 0)
-		sleep = Min(sleep, Max(drain->outcomes_since + FLUSH_AFTER - now, 0));
+		sleep = Min(sleep, Max(Max(drain->outcomes_since + FLUSH_AFTER,
+								   Max(drain->flush_after, drain->retry_at)) - now, 0));
 	if (drain->next_due != 0)
-		sleep = Min(sleep, Max(drain->next_due - now, 0));
+		sleep = Min(sleep, Max(Max(drain->next_due, drain->retry_at) - now, 0));
 	if (drain->retry_at > now)
 		sleep = Min(Max(sleep, MS), drain->retry_at - now);
 	return sleep;

@@ -434,15 +434,15 @@ look_up(SimWorld *world, SimRequest *request)
 
 /* The second copy of a request, to which nobody listens. */
 static void
-arrive_again(SimWorld *world, const SimRequest *first)
+arrive_again(SimWorld *world, SimRequest first)
 {
 	SimRequest *second = new_request(world);
 
-	*second = *first;
+	*second = first;
 	second->call = -1;
 	second->twice = false;
 	second->conduct = CONDUCT_NORMAL;
-	second->arrives_at = world->now + sim_between(world, 1, first->sent_at + world->late_max - world->now);
+	second->arrives_at = world->now + sim_between(world, 1, first.sent_at + world->late_max - world->now);
 	COVER(DUPLICATED);
 }
 
@@ -464,7 +464,7 @@ sim_arrive(SimWorld *world, SimRequest *request)
 	else
 		look_up(world, &result);
 	if (!result.definite_no && result.twice && world->now < result.sent_at + world->late_max)
-		arrive_again(world, request);
+		arrive_again(world, *request);
 	TRACE(world, "service answers row %d with %d%s", result.key, (int) result.code,
 		  heard ? "" : ", nobody hears");
 	if (heard)

@@ -1,0 +1,194 @@
+# What an operator does while an import runs: change options, pause, rehearse,
+# wait, watch.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use Test::More;
+use Time::HiRes qw(time);
+
+use ImTest;
+
+my ($node, $service) = set_up(options => { rate_limit => 50 });
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+# ---------------------------------------------------------------------------
+# Changed options act on a drain under way
+
+my $since = time();
+insert_groups($node, 600, 'fast');
+$service->wait_for(created => 20);
+sql("ALTER SERVER im OPTIONS (SET rate_limit '1000')");
+wait_settled($node);
+cmp_ok(time() - $since, '<', 9, 'rate_limit raised: 600 rows in less than the 12 s at the old rate');
+is(status_of($node)->{rate_limit}, 1000, 'and the status shows it');
+
+sql(<<'SQL');
+INSERT INTO im_group_outbox (type, name) SELECT 'Public', 'slow' || i FROM generate_series(1, 300) i;
+SELECT im_import_set_rate(20);
+SQL
+is(status_of($node)->{rate_limit}, 20, 'im_import_set_rate(20)');
+my $before = $service->stats->{created};
+my $mark = time();
+$service->wait_for(created => $before + 25);
+cmp_ok(time() - $mark, '>', 0.7, 'acts while rows are on their way');
+like(error_of($node, 'SELECT im_import_set_rate(0)'), qr/ERROR.*rate_limit/s, 'a rate of 0 is refused');
+sql('SELECT im_import_set_rate(500)');
+
+$service->fault({ do => 'delay', ms => 200 });
+sql("ALTER SERVER im OPTIONS (ADD max_in_flight '2')");
+wait_settled($node);
+insert_groups($node, 30, 'narrow');
+wait_settled($node);
+my $widest = 0;
+my @narrow = sort { $a->{t} <=> $b->{t} } grep { json($_->{body})->{Name} =~ /^narrow/ } $service->journal('import_group');
+foreach my $call (@narrow)
+{
+	my $beside = grep { $_->{t} >= $call->{t} && $_->{t} < $call->{t} + 0.19 } @narrow;
+	$widest = $beside if $beside > $widest;
+}
+is($widest, 2, 'max_in_flight 2: never more than two calls at once');
+$service->clear;
+sql("ALTER SERVER im OPTIONS (DROP max_in_flight)");
+
+$service->fault({ do => 'delay', ms => 4000, times => 1 });
+sql("ALTER SERVER im OPTIONS (ADD request_timeout '1s')");
+insert_groups($node, 1, 'timeout');
+wait_settled($node);
+is(value_of($node, "SELECT attempts FROM im_group_outbox WHERE name = 'timeout1'"), 2,
+	'request_timeout: a call over it is given up');
+sql("ALTER SERVER im OPTIONS (DROP request_timeout)");
+$service->clear;
+accounted($node, $service, name => 'every row is accounted for, whatever was altered');
+
+# To another service, while calls are held by the first.  After a change a
+# single call goes ahead of all others; let that be answered.
+my $other = ImService->new(name => 'other');
+insert_groups($node, 1, 'ahead');
+wait_settled($node);
+$service->fault({ do => 'hold', times => 5 });
+insert_groups($node, 60, 'move');
+$service->wait_for(held => 5);
+sql("ALTER SERVER im OPTIONS (SET endpoint '@{[ $other->endpoint ]}')");
+poll_until { $service->release; value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status IN ('pending', 'sending')") == 0 }
+'the rest to move on';
+my @here = grep { $_->{name} =~ /^move/ } $service->ledger;
+my @there = grep { $_->{name} =~ /^move/ } $other->ledger;
+is(@here + @there, 60, 'endpoint changed: every row arrived once, here or there');
+cmp_ok(scalar(@here), '>=', 5, 'what was in flight had its answer');
+insert_groups($node, 20, 'there');
+wait_settled($node);
+is(scalar(grep { $_->{name} =~ /^there/ } $other->ledger), 20, 'and new rows go there');
+sql("ALTER SERVER im OPTIONS (SET endpoint '@{[ $service->endpoint ]}')");
+
+# ---------------------------------------------------------------------------
+# Pause, rehearse, go on
+
+$service->fault({ do => 'hold', times => 3 });
+insert_groups($node, 50, 'pause');
+$service->wait_for(held => 1);
+sql("SELECT im_import_pause('lunch')");
+my $status = wait_state($node, 'paused');
+like($status->{reason}, qr/lunch/, 'paused, with the reason given');
+$service->clear;
+poll_until { $service->release; status_of($node)->{sending} == 0 } 'what is in flight to settle';
+my $left = status_of($node)->{pending};
+cmp_ok($left, '>', 0, 'rows wait');
+my $created = $service->stats->{created};
+$node->restart;
+is(status_of($node)->{state}, 'paused', 'a pause survives a restart');
+is($service->stats->{created}, $created, 'and nothing is sent');
+
+is(error_of($node, 'CALL im_import_drain(5)'), '', 'a rehearsal with five rows');
+is(status_of($node)->{pending}, $left - 5, 'five rows went');
+is($service->stats->{created}, $created + 5, 'to the service');
+is(status_of($node)->{state}, 'paused', 'and it is paused again');
+sql('CALL im_import_drain(1)');
+is($service->stats->{created}, $created + 6, 'one more');
+like(error_of($node, 'CALL im_import_drain(0)'), qr/at least 1/, 'no rows make no drain');
+like(error_of($node, 'BEGIN; CALL im_import_drain(1)'), qr/cannot run inside a transaction block/,
+	'im_import_drain() in a transaction block');
+sql('CALL im_import_drain()');
+is(status_of($node)->{pending}, 0, 'a drain without a number sends all');
+sql('SELECT im_import_resume()');
+
+# ---------------------------------------------------------------------------
+# Waiting for the end
+
+insert_groups($node, 20, 'wait');
+is(error_of($node, 'CALL im_import_wait()'), '', 'im_import_wait() returns');
+is(status_of($node)->{pending} + status_of($node)->{sending}, 0, 'when nothing is open');
+like(error_of($node, 'BEGIN; CALL im_import_wait()'), qr/cannot run inside a transaction block/,
+	'im_import_wait() in a transaction block');
+
+$service->fault({ do => 'hold' });
+insert_groups($node, 1, 'held');
+$service->wait_for(held => 1);
+my $waiting = $node->background_psql('postgres', on_error_stop => 0);
+$waiting->{stdin} .= "CALL im_import_wait();\n\\echo returned\n";
+$waiting->{run}->pump_nb;
+my $xmin = poll_until {
+	value_of($node, "SELECT coalesce(backend_xmin::text, 'none') FROM pg_stat_activity
+		WHERE query = 'CALL im_import_wait();' AND wait_event_type = 'Extension'");
+} 'im_import_wait() to wait';
+is($xmin, 'none', 'im_import_wait() holds no snapshot while it waits');
+$since = time();
+like(error_of($node, "CALL im_import_wait('1 s')"), qr/timeout while 1 rows? (?:is|are) still open/, 'the timeout');
+cmp_ok(time() - $since, '<', 10, 'in about that time');
+$service->clear;
+$service->release;
+like($waiting->query_until(qr/returned/, "\n"), qr/returned/, 'the other one goes on waiting, and returns');
+$waiting->quit;
+
+$service->fault({ do => 'code', code => 10019, info => 'no owner', times => 1, match => { name => 'fail1' } });
+insert_groups($node, 2, 'fail');
+sql("INSERT INTO im_group_outbox (source_id, type, name) VALUES ('bad', 'Publik', 'bad')");
+like(error_of($node, 'CALL im_import_wait()'), qr/not all rows were imported: 1 failed, 1 invalid, 0 in doubt/,
+	'im_import_wait() raises when rows failed');
+is(error_of($node, 'CALL im_import_wait(raise_on_failure => false)'), '', 'unless that is no matter');
+
+# ---------------------------------------------------------------------------
+# Views
+
+is_deeply(
+	[ rows($node, 'SELECT error_code, rows, failed, invalid, in_doubt, sample_text FROM im_import_errors ORDER BY 1') ],
+	[
+		{ error_code => 10004, rows => 1, failed => 0, invalid => 1, in_doubt => 0,
+			sample_text => value_of($node, "SELECT error_info FROM im_group_outbox WHERE name = 'bad'") },
+		{ error_code => 10019, rows => 1, failed => 1, invalid => 0, in_doubt => 0, sample_text => 'no owner' }
+	],
+	'im_import_errors');
+is(value_of($node, "SELECT string_agg(status, ',' ORDER BY id) FROM im_import_failures WHERE advice <> ''"),
+	'failed,invalid', 'im_import_failures');
+is(value_of($node, 'SELECT count(*) FROM im_import_mapping'),
+	value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status = 'imported'"), 'im_import_mapping');
+my $stats = row($node, 'SELECT * FROM pg_stat_im_import');
+cmp_ok($stats->{calls}, '>=', 40, 'pg_stat_im_import: calls');
+cmp_ok($stats->{connections}, '>', 0, 'pg_stat_im_import: connections');
+cmp_ok($stats->{latency_p50}, '<=', $stats->{latency_p99}, 'pg_stat_im_import: latencies');
+cmp_ok($stats->{bytes_sent}, '>', 1000, 'pg_stat_im_import: bytes');
+is($stats->{replies_row}, 1, 'pg_stat_im_import: refusals');
+sql('SELECT im_import_stats_reset()');
+is(value_of($node, 'SELECT calls FROM pg_stat_im_import'), 0, 'im_import_stats_reset()');
+isnt(value_of($node, 'SELECT stats_reset FROM pg_stat_im_import'), '', 'and its time');
+
+sql('CREATE ROLE watcher LOGIN IN ROLE pg_monitor; CREATE ROLE nobody LOGIN');
+foreach my $view (qw(im_import_status im_import_errors im_import_failures im_import_mapping pg_stat_im_import))
+{
+	is(error_of($node, "SET ROLE watcher; SELECT * FROM $view"), '', "pg_monitor may read $view");
+	like(error_of($node, "SET ROLE nobody; SELECT * FROM $view"), qr/permission denied/, "PUBLIC may not");
+}
+is(
+	value_of($node, <<'SQL'), '', 'nothing of the extension is granted to PUBLIC');
+SELECT string_agg(d.objid::regprocedure::text, ', ') FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'im_import')
+	AND EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee = 0)
+SQL
+is(status_of($node)->{total}, value_of($node, 'SELECT count(*) FROM im_group_outbox'), 'the total is the number of rows');
+
+done_testing();

@@ -1,0 +1,58 @@
+# A copy by CREATE DATABASE ... TEMPLATE: the original goes on, the copy sends
+# nothing until it is adopted.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use Test::More;
+
+use ImTest;
+use ImFence;
+
+my $service = ImService->new;
+my $node = start_cluster();
+
+$node->safe_psql('postgres', 'CREATE DATABASE original');
+connect_app($node, $service, db => 'original', options => { rate_limit => 1000 });
+insert_groups($node, 20, 'done', 'original');
+wait_settled($node, 'original');
+$node->safe_psql('original', "SELECT im_import_pause('for a copy')");
+insert_groups($node, 50, 'open', 'original');
+insert_groups($node, 10, 'own id', 'original', group_id => "'own-id-' || i");
+worker_gone($node, 'original');
+$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE original');
+$node->safe_psql('postgres', 'CREATE DATABASE second TEMPLATE copy');
+is(content($node, 'copy'), content($node, 'original'), 'the copy has all rows');
+
+stays_fenced($node, $service, db => 'copy', open => 60);
+is(status_of($node, 'original')->{state}, 'paused', 'the original is paused, the copy is not');
+
+# Both at once: the original sends its rows, the copy only its new one.
+insert_groups($node, 1, 'new', 'copy');
+$node->safe_psql('original', 'SELECT im_import_resume()');
+wait_settled($node, 'original');
+poll_until {
+	value_of($node, "SELECT status FROM im_group_outbox WHERE name = 'new1'", 'copy') eq 'imported'
+} 'the new row of the copy';
+is($service->stats->{groups}, 81, 'the original imported its rows, the copy its own');
+is($service->stats->{journaled}, 81, 'with one call each');
+accounted($node, $service, db => 'original', others => strangers($node, $service, 'original'),
+	name => 'original: every row is accounted for');
+
+# Adopted, and interrupted: an aborted adoption adopts nothing.
+$node->safe_psql('copy', 'BEGIN; SELECT im_import_adopt(); ROLLBACK');
+stays_fenced($node, $service, db => 'copy', open => 60);
+adopted_and_imported($node, $service, db => 'copy', adopted => 60, created => 0);
+is(value_of($node, 'SELECT im_import_adopt()', 'copy'), 0, 'there is nothing more to adopt');
+
+# Dropped rows of another origin are no longer counted as such.
+stays_fenced($node, $service, db => 'second', open => 60);
+$node->safe_psql('second', "DELETE FROM im_group_outbox WHERE status = 'pending'");
+wait_state($node, 'idle', 'second');
+accounted($node, $service, db => 'second', others => strangers($node, $service, 'second'),
+	name => 'second copy: every row is accounted for');
+
+done_testing();

@@ -1,0 +1,61 @@
+# pg_upgrade gives the cluster another system identifier: the upgraded one
+# waits for a person, because the old one may still be there and send.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use Cwd ();
+use Test::More;
+
+use ImTest;
+use ImFence;
+
+my $service = ImService->new;
+my $old = start_cluster(name => 'old');
+
+connect_app($old, $service, options => { max_in_flight => 8, rate_limit => 1000 });
+my %settled = fill_every_status($old, $service);
+hold_in_flight($old, $service, 100, 'open');
+$old->stop('fast');
+$service->clear;
+$service->release;
+
+my $new = PostgreSQL::Test::Cluster->new('new');
+$new->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+$new->append_conf('postgresql.conf',
+	"shared_preload_libraries = 'im_import'\nlog_min_messages = log\nmax_worker_processes = 12");
+my $bin = $old->config_data('--bindir');
+my $back = Cwd::cwd();
+chdir PostgreSQL::Test::Utils::tempdir();
+my $upgraded = PostgreSQL::Test::Utils::run_log(
+	[
+		'pg_upgrade', '--no-sync', '-b', $bin, '-B', $bin, '-d', $old->data_dir, '-D', $new->data_dir,
+		'-s', $new->host, '-p', $old->port, '-P', $new->port
+	]);
+chdir $back;
+ok($upgraded, 'pg_upgrade');
+
+my $calls = $service->stats->{journaled};
+$new->start;
+my $open = value_of($new, "SELECT count(*) FROM im_group_outbox WHERE status IN ('pending', 'sending')");
+cmp_ok($open, '>', 8, "$open rows are open");
+is(value_of($new, 'SELECT count(*) FROM im_group_outbox'), 122, 'no row is missing');
+stays_fenced($new, $service, open => $open, name => 'upgraded');
+my $status = status_of($new);
+is($status->{$_}, $settled{$_}, "upgraded: $status->{$_} $_") foreach qw(failed invalid in_doubt);
+is($service->stats->{journaled}, $calls, 'nothing was sent so far');
+
+# The old one goes on, as after a rehearsal: both send the same rows.
+$old->start;
+wait_settled($old);
+accounted($old, $service, others => strangers($old, $service), name => 'old: every row is accounted for');
+adopted_and_imported($new, $service, adopted => $open, created => 0, doubt => 2, name => 'upgraded');
+insert_groups($new, 5, 'later');
+wait_settled($new);
+is(status_of($new)->{imported}, 15 + 100 + 5, 'upgraded: goes on');
+accounted($new, $service, others => strangers($new, $service), name => 'upgraded: every row is accounted for');
+
+done_testing();

@@ -1,0 +1,165 @@
+#!/bin/sh
+# sim_mutants.sh
+#	Proves that the simulator can fail: each mutant below breaks one rule of the
+#	protocol in a copy of the sources, and must be caught within SEEDS seeds.
+#
+#	sim_mutants.sh [NAME...]		all mutants, or those named
+#
+# Fails if a mutant survives, if a change no longer applies, or if the unchanged
+# sources are not clean.  A change is a perl substitution over the whole file.
+
+here=$(cd "$(dirname "$0")" && pwd)
+seeds=${SEEDS:-100000}
+cc=${CC:-gcc}
+only="$*"
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+count=0
+
+# Fresh copies of everything that a simulator is made of.
+copy_sources()
+{
+	rm -rf "$tmp/work"
+	mkdir "$tmp/work"
+	cp "$here"/sim*.[ch] "$tmp/work"
+	for f in call.h protocol.h protocol.c limiter.h limiter.c breaker.h breaker.c \
+		errcodes.h errcodes.c; do
+		cp "$here/../../src/$f" "$tmp/work"
+	done
+}
+
+# Compiles the copies; a mutant may leave something unused.
+build()
+{
+	$cc -std=gnu99 -O1 -w -I"$tmp/work" -o "$tmp/work/sim" "$tmp"/work/*.c
+}
+
+# mutant NAME FILE CHANGE [FILE CHANGE...]
+mutant()
+{
+	name=$1
+	shift
+	if [ -n "$only" ]; then
+		case " $only " in *" $name "*) ;; *) return ;; esac
+	fi
+	count=$((count + 1))
+	copy_sources
+	while [ $# -ge 2 ]; do
+		cp "$tmp/work/$1" "$tmp/before"
+		perl -0pi -e "$2" "$tmp/work/$1"
+		if cmp -s "$tmp/before" "$tmp/work/$1"; then
+			echo "$name: the change of $1 no longer applies"
+			failed=1
+			return
+		fi
+		shift 2
+	done
+	if ! build; then
+		echo "$name: does not compile"
+		failed=1
+		return
+	fi
+	if timeout 300 "$tmp/work/sim" --seeds "$seeds" --stop >"$tmp/out" 2>&1; then
+		echo "$name: SURVIVED $seeds seeds"
+		failed=1
+		return
+	fi
+	if ! grep -q '^seed ' "$tmp/out"; then
+		echo "$name: ended without a violation: $(tail -n 1 "$tmp/out")"
+		failed=1
+		return
+	fi
+	echo "$name: caught by $(sed -n 's/^seed /seed /p' "$tmp/out" | head -n 1)"
+}
+
+copy_sources
+build || exit 1
+if ! "$tmp/work/sim" --seeds "$seeds" --stop >"$tmp/out" 2>&1; then
+	echo "the unchanged sources are not clean:"
+	grep '^seed \|^never \|^sim:' "$tmp/out"
+	exit 1
+fi
+
+# Identity and fence
+mutant new_id_per_claim sim_db.c \
+	's/return GROUP_GENERATED \+ row->key;/static int n; return GROUP_GENERATED + 20 * (++n % 40) + row->key;/'
+mutant no_origin_fence sim_db.c \
+	's/row->origin != copy->origin \|\|(\s+row->status != IM_PENDING)/$1/'
+mutant no_timeline_fence sim_db.c \
+	's/return copy->table.timeline_noted != copy->timeline;/return false;/'
+mutant timeline_noted_late sim_faults.c \
+	's/copy->timeline = copy->table.timeline_noted = 1;/copy->timeline = 1;/' \
+	sim_db.c \
+	's/return copy->table.timeline_noted != copy->timeline;/return copy->table.timeline_noted && copy->table.timeline_noted != copy->timeline;/' \
+	sim_drain.c \
+	's/drain->fenced = sim_fenced\(copy\);/drain->fenced = sim_fenced(copy); if (!copy->table.timeline_noted) copy->table.timeline_noted = copy->timeline;/'
+mutant adopted_as_never_sent sim_db.c \
+	's/row->maybe_sent_at = wall;\n(\s+row->due_at = 0;\n\s+row->answers_until)/row->maybe_sent_at = 0;\n$1/' \
+	protocol.c 's/doubt\(next, &row, "another copy/settle(next, \&row, IM_PENDING); if (0) doubt(next, \&row, "another copy/'
+mutant closed_rows_not_adopted sim_db.c \
+	's/row->maybe_sent_at = wall;(\s+row->stamped_at = world->now;)/$1/'
+
+# Claim, recovery, settle
+mutant send_before_commit sim_drain.c \
+	's/(\/\* Runs one transaction with all)/static int64_t pump(SimWorld *world, SimCopy *copy, int allowed);\n$1/;
+	 s/(transact\(world, copy, tx\);\n)/$1 launch_claimed(&copy->drain, &tx->calls); tx->calls.n = 0; (void) pump(world, copy, 99);\n/'
+mutant send_without_commit sim_drain.c \
+	's/if \(fate != 0\)\n/if (fate == 1) launch_claimed(&copy->drain, &tx->calls), tx->calls.n = 0;\n if (fate != 0)\n/'
+mutant no_recovery sim_drain.c \
+	's/drain->dirty = !copy->slot.clean;/drain->dirty = false;/'
+mutant rescue_by_age sim_db.c \
+	's/has_live_sender\(&copy->drain, row\)\)/sim_wall(world, copy) - row->maybe_sent_at < 2 * SEC)/' \
+	sim_drain.c \
+	's/if \(drain->dirty && world->now >= drain->recover_at\)/if (world->now >= drain->recover_at)/'
+mutant spared_by_id_alone sim_db.c \
+	's/call->id == row->id && call->claim == row->claim/call->id == row->id/'
+mutant settle_without_token sim_db.c \
+	's/row->claim != call->claim/row->claim == -1/'
+mutant locked_outcome_dropped sim_db.c \
+	's/COVER\(SETTLE_LOCKED\);/COVER(SETTLE_LOCKED); sim_list_add(written, n, false);/'
+mutant recovered_as_never_sent sim_db.c \
+	's/row->status = next.status;\n\s+row->maybe_sent_at = wall;\n\s+row->claim = 0;\n(\s+row->due_at = next.status == IM_PENDING)/row->status = IM_PENDING;\n row->maybe_sent_at = 0;\n row->claim = 0;\n$1/'
+
+# The judgement
+mutant failed_though_maybe_sent protocol.c \
+	's/(judge_refused.*?)if \(!row->maybe_sent\)/$1if (true)/s'
+mutant exists_is_trusted protocol.c \
+	's/look_up\(next, row, IM_WHY_EXISTS\);/settle(next, row, IM_IMPORTED);/'
+mutant other_is_failed protocol.c \
+	's/(judge_other.*?)if \(row->maybe_sent\)/$1if (false)/s'
+mutant assigned_sent_again protocol.c \
+	's/row->id_kind == IM_ID_ASSIGNED/false/g'
+mutant no_zombie_wait protocol.c \
+	's/return row->suspect_ms >= IM_ZOMBIE_MS;/return true;/'
+mutant doubt_not_dated_anew protocol.c \
+	's/(next->maybe_sent = true;\n)\s+next->suspect_now = true;\n(\s+if \(!counts)/$1$2/'
+mutant silence_is_not_sent protocol.c \
+	's/else if \(!exchange->sent\)/else if (true)/'
+mutant unknown_code_refuses protocol.c \
+	's/return IM_OUT_UNKNOWN;/return IM_OUT_REFUSED;/'
+mutant stop_is_always_definite protocol.c \
+	's/if \(verdict->ambiguous\)/if (false)/'
+mutant any_id_is_ours protocol.c \
+	's/strcmp\(reply->group_id, exchange->group_id\) != 0\)/false)/'
+mutant unreadable_is_refused protocol.c \
+	's/(else\s*\{\s*verdict->outcome = )IM_OUT_UNKNOWN(;\s+verdict->code = IM_CODE_UNREADABLE;\s*\}\s*\})/$1IM_OUT_REFUSED$2/'
+mutant absent_means_imported protocol.c \
+	's/settle\(next, row, row->why == IM_WHY_INVALID \? IM_INVALID : IM_FAILED\);/settle(next, row, IM_IMPORTED);/'
+mutant record_not_frozen sim_faults.c \
+	's/if \(row->maybe_sent_at != 0 \|\| row->status == IM_SENDING \|\|/if (row->status == IM_SENDING ||/'
+
+# Clocks and the rate
+mutant wall_clock_trusted protocol.c \
+	's/if \(age > mono - steady->since\)/if (false)/'
+mutant clock_back_not_dated_anew protocol.c \
+	's/next->suspect_now = row->suspect_ms < 0;/next->suspect_now = false;/'
+mutant due_not_capped sim_db.c \
+	's/COVER\(DUE_CAPPED\);\s+row->due_at = wall;/COVER(DUE_CAPPED);/'
+mutant limiter_starts_full limiter.c \
+	's/(im_limiter_init.*?limiter->next = \(double\) now) \+ interval\(limiter\);/$1;/s'
+mutant limiter_catches_up limiter.c \
+	's/if \(\(double\) now - limiter->next > lag\)/if (false)/'
+
+echo "sim_mutants: $count mutants, $([ $failed = 0 ] && echo all caught || echo NOT all caught)"
+exit $failed
