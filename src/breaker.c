@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define SEC					INT64_C(1000000)
+#define INFO_SHOWN			160 /* bytes of the service's text in a description */
 #define STOP_FIRST			(60 * SEC)
 #define STOP_MAX			(600 * SEC)
 #define QUOTA_PATIENCE		(60 * SEC)
@@ -229,7 +230,7 @@ im_breaker_describe(const ImBreaker *breaker, int64_t now, char *out, size_t siz
 	out[0] = '\0';
 	if (breaker->state == IM_BREAKER_CLOSED)
 		return;
-	snprintf(out, size, "%s: %d%s%s; next probe in %d s", what[breaker->state],
-			 (int) breaker->code, breaker->info[0] ? " " : "", breaker->info,
+	snprintf(out, size, "%s: %d%s%.*s; next probe in %d s", what[breaker->state],
+			 (int) breaker->code, breaker->info[0] ? " " : "", INFO_SHOWN, breaker->info,
 			 (int) ((im_breaker_wait(breaker, now) + SEC - 1) / SEC));
 }

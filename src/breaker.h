@@ -62,7 +62,10 @@ extern int64_t im_breaker_wait(const ImBreaker *breaker, int64_t now);
 extern void im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict,
 							const char *info, int64_t now);
 
-/* Why the breaker is not closed, in words; "" if it is. */
+/*
+ * Why the breaker is not closed, in words; "" if it is.  The service's text may
+ * be cut within a character: clean it before it is shown.
+ */
 extern void im_breaker_describe(const ImBreaker *breaker, int64_t now, char *out, size_t size);
 
 /*

@@ -836,10 +836,7 @@ describe(const ImDrain *drain, char *reason, size_t size)
 	}
 	if (breaker->state != IM_BREAKER_CLOSED)
 	{
-		char		text[IM_REASON_MAX * 2];
-
-		im_breaker_describe(breaker, im_now_us(), text, sizeof(text));
-		copy_text(reason, size, text);
+		im_breaker_reason(breaker, reason, size);
 		return im_state_of_breaker(breaker->state);
 	}
 	if (drain->control.paused && drain->slot->drain_budget == 0)

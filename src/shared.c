@@ -23,6 +23,8 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "errcodes.h"
+#include "reply.h"
 #include "shared.h"
 
 /* The whole of our shared memory. */
@@ -72,6 +74,20 @@ im_state_of_breaker(ImBreakerState state)
 			break;
 	}
 	return IM_STATE_RUNNING;
+}
+
+/* See shared.h. */
+void
+im_breaker_reason(const ImBreaker *breaker, char *out, size_t size)
+{
+	char		text[IM_REASON_MAX * 2];
+	size_t		used;
+
+	im_breaker_describe(breaker, im_now_us(), text, sizeof(text));
+	used = strlen(text);
+	if (used > 0)
+		snprintf(text + used, sizeof(text) - used, ". %s", im_error_find(breaker->code)->advice);
+	im_reply_clean(text, strlen(text), out, size);
 }
 
 /* See shared.h. */

@@ -191,6 +191,12 @@ extern int64 im_now_us(void);
 
 extern const char *im_state_name(ImState state);
 
+/*
+ * Why an open breaker is open, and the cure: clean UTF-8 text; "" if it is
+ * closed.
+ */
+extern void im_breaker_reason(const ImBreaker *breaker, char *out, size_t size);
+
 /* The state that an open breaker means. */
 extern ImState im_state_of_breaker(ImBreakerState state);
 

@@ -215,9 +215,9 @@ static const Statement statements[NSTATEMENTS] = {
 	2, {INT8OID, UUIDOID}},
 };
 
-/* Prepared for the schema that plans_schema says. */
+/* Prepared for the schema of this name: it can be renamed. */
 static SPIPlanPtr plans[NSTATEMENTS];
-static Oid	plans_schema = InvalidOid;
+static NameData plans_schema;
 
 /* Forgets the plans: the extension is new, or stands elsewhere. */
 static void
@@ -240,16 +240,16 @@ plan_of(Oid schema, ImStatement id)
 	SPIPlanPtr	plan;
 	char	   *sql;
 
-	if (schema != plans_schema)
-		forget();
-	plans_schema = schema;
-	if (plans[id] != NULL)
-		return plans[id];
 	name = get_namespace_name(schema);
 	if (name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
 				 errmsg("the schema of the extension im_import does not exist any more")));
+	if (strcmp(name, NameStr(plans_schema)) != 0)
+		forget();
+	namestrcpy(&plans_schema, name);
+	if (plans[id] != NULL)
+		return plans[id];
 	sql = psprintf(statement->sql, quote_identifier(name));
 	plan = SPI_prepare(sql, statement->nargs, (Oid *) statement->argtypes);
 	if (plan == NULL)

@@ -153,10 +153,7 @@ derive_state(ImView *view, const Findings *found)
 			"this server's timeline has changed (promotion, or a restored backup): see im_import_adopt()");
 	else if (found->have_slot && found->slot.breaker.state != IM_BREAKER_CLOSED)
 	{
-		char		text[IM_REASON_MAX * 2];
-
-		im_breaker_describe(&found->slot.breaker, im_now_us(), text, sizeof(text));
-		im_reply_clean(text, strlen(text), reason, sizeof(reason));
+		im_breaker_reason(&found->slot.breaker, reason, sizeof(reason));
 		view->changing = !found->fresh || found->slot.in_flight > 0 ||
 			im_breaker_wait(&found->slot.breaker, im_now_us()) == 0;
 		set(view, im_state_of_breaker(found->slot.breaker.state), reason);
