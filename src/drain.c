@@ -74,7 +74,6 @@ struct ImDrain
 	bool		configured;
 	ImControl	control;
 	char		trouble[IM_REASON_MAX]; /* why not configured */
-	uint32		changes;		/* of options, as last seen in the slot */
 	uint32		rings;			/* of the doorbell, as last looked after */
 	bool		just_paused;	/* what is queued was claimed before the pause */
 	int64		looked_at;
@@ -123,7 +122,11 @@ im_drain_create(MemoryContext ctx, ImSlot *slot)
 	drain->hungry = drain->rescan = true;
 	drain->dirty = !slot->clean;
 	drain->idle_since = im_now_us();
-	drain->changes = slot->changes;
+
+	/* Key or plan may have expired meanwhile: one call finds out, not many. */
+	im_slot_lock(slot);
+	slot->breaker.proven = false;
+	im_slot_unlock(slot);
 	return drain;
 }
 
@@ -963,10 +966,10 @@ answer_doorbell(ImDrain *drain)
 	slot->ring = false;
 	drain->rings = slot->rings;
 	slot->clean = false;
-	if (slot->changes != drain->changes)
+	if (slot->changes != slot->changes_seen)
 	{
 		/* Another key, another region: the old refusal means nothing. */
-		drain->changes = slot->changes;
+		slot->changes_seen = slot->changes;
 		im_breaker_reset(&slot->breaker, im_now_us());
 		im_sender_forget_signature(drain->sender);
 	}

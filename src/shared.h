@@ -100,7 +100,8 @@ typedef struct ImSlot
 	bool		ring;			/* there may be something new to do */
 	uint32		rings;			/* counts them ... */
 	uint32		rings_seen;		/* ... and how many the state below knows of */
-	uint32		changes;		/* options changed so many times */
+	uint32		changes;		/* options changed so many times ... */
+	uint32		changes_seen;	/* ... and a sender acted on so many */
 	int			worker;			/* process number, or -1 */
 	int			worker_pid;
 	int64		wake_at;		/* monotonic us; start a worker then, 0: never */
