@@ -5,6 +5,7 @@ OBJS = \
 	src/app.o \
 	src/appdata.o \
 	src/breaker.o \
+	src/doctor.o \
 	src/drain.o \
 	src/errcodes.o \
 	src/failpoint.o \
@@ -19,11 +20,13 @@ OBJS = \
 	src/protocol.o \
 	src/reply.o \
 	src/sender.o \
+	src/session.o \
 	src/shared.o \
 	src/statements.o \
 	src/steer.o \
 	src/tally.o \
 	src/usersig.o \
+	src/verify.o \
 	src/watch.o \
 	src/worker.o
 

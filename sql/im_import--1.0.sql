@@ -437,3 +437,321 @@ GRANT SELECT ON @extschema@.im_import_status, @extschema@.im_import_errors,
 	@extschema@.pg_stat_im_import TO pg_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.im_import_status_row(),
 	@extschema@.im_import_stats(), @extschema@.im_error_codes() TO pg_monitor;
+
+------------------------------------------------------------------------------
+-- Before: will it fit, and will it work?
+
+CREATE FUNCTION @extschema@.im_problem_kind(problem pg_catalog.text) RETURNS pg_catalog.text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
+		   problem,
+		   ': ".*"$', ''),
+		   ' is "(?!AVChatRoom").*", allowed', ' is none of those that are allowed; allowed'),
+		   ' (is|of) -?\d+( bytes)?( of UTF-8)?, the limit is (-?\d+)( for a Community)? \(\d+ over\)',
+		   ' \1 over \4\2\3\5'),
+		   ' is -?\d+, the least is (\d+)', ' is under \1'),
+		   ' is \d+ seconds in the future.*$', ' is in the future'),
+		   '( for key) ".*"', '\1 "..."')
+$$;
+REVOKE ALL ON FUNCTION @extschema@.im_problem_kind(pg_catalog.text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_problem_kind(pg_catalog.text) IS
+'a line of im_group_problems() without the value that it quotes, so that equal problems can be counted: SELECT im_problem_kind(p), count(*) FROM (SELECT ... AS type, ... AS name FROM legacy) t, unnest(im_group_problems(t, true)) p GROUP BY 1 ORDER BY 2 DESC';
+
+CREATE FUNCTION @extschema@.im_import_same_app() RETURNS pg_catalog.text[]
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'im_sql_same_app';
+REVOKE ALL ON FUNCTION @extschema@.im_import_same_app() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_same_app() IS
+'other databases of this cluster that have used the same sdkappid since the server''s start';
+
+CREATE FUNCTION @extschema@.im_import_plan(OUT item pg_catalog.text, OUT value pg_catalog.text, OUT warning pg_catalog.text)
+RETURNS SETOF record
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH app AS MATERIALIZED (
+		SELECT count(*) = 1 AS configured,
+			   coalesce(max(o.option_value) FILTER (WHERE o.option_name = 'rate_limit'), '200')::numeric AS rate,
+			   (max(o.option_value) FILTER (WHERE o.option_name = 'groups_per_day'))::numeric AS budget
+		FROM pg_foreign_data_wrapper w
+			 JOIN pg_foreign_server s ON s.srvfdw = w.oid
+			 LEFT JOIN LATERAL pg_options_to_table(s.srvoptions) o
+				  ON o.option_name IN ('rate_limit', 'groups_per_day')
+		WHERE w.fdwname = 'im_import'
+	), waiting AS MATERIALIZED (
+		SELECT b.id, lower(b.type) AS type, b.owner_account, b.create_time IS NULL AS timeless,
+			   b.app_defined_data IS NOT NULL AS custom, @extschema@.im_group_problems(b, true) AS problems
+		FROM @extschema@.im_group_outbox b
+		WHERE b.status IN ('pending', 'sending') AND b.origin = @extschema@.im_origin()
+	), flagged AS MATERIALIZED (
+		SELECT w.*, EXISTS (SELECT FROM unnest(w.problems) p WHERE p NOT LIKE 'warning: %') AS refused
+		FROM waiting w
+	), n AS MATERIALIZED (
+		SELECT count(*) AS rows,
+			   count(*) FILTER (WHERE refused) AS refused,
+			   count(*) FILTER (WHERE NOT refused) AS calls,
+			   count(*) FILTER (WHERE NOT refused AND type IN ('private', 'work')) AS private,
+			   count(*) FILTER (WHERE NOT refused AND type = 'community') AS community,
+			   count(*) FILTER (WHERE NOT refused AND owner_account IS NULL) AS ownerless,
+			   count(DISTINCT owner_account) FILTER (WHERE NOT refused) AS owners,
+			   count(*) FILTER (WHERE NOT refused AND custom) AS custom,
+			   count(*) FILTER (WHERE NOT refused AND timeless) AS timeless
+		FROM flagged
+	), elsewhere AS MATERIALIZED (
+		SELECT count(*) FILTER (WHERE b.status = 'imported') AS imported,
+			   count(*) FILTER (WHERE b.status IN ('pending', 'sending') AND b.origin <> @extschema@.im_origin()) AS foreign_open
+		FROM @extschema@.im_group_outbox b
+	), pace AS MATERIALIZED (
+		SELECT ceil(n.calls / app.rate) * interval '1 second' AS sending,
+			   CASE WHEN app.budget IS NOT NULL AND n.calls > app.budget
+					THEN (ceil(n.calls / app.budget) - 1) * interval '1 day' ELSE interval '0' END AS waiting
+		FROM n, app
+	), twice AS MATERIALIZED (
+		SELECT b.group_id, count(*) AS rows
+		FROM @extschema@.im_group_outbox b
+		WHERE b.group_id IS NOT NULL AND b.status <> 'invalid'
+		GROUP BY b.group_id
+		HAVING count(*) > 1 AND bool_or(b.status IN ('pending', 'sending'))
+	), alike AS MATERIALIZED (
+		SELECT min(b.group_id COLLATE "C") AS one, max(b.group_id COLLATE "C") AS other
+		FROM @extschema@.im_group_outbox b
+		WHERE b.group_id IS NOT NULL AND b.status <> 'invalid'
+		GROUP BY lower(b.group_id)
+		HAVING count(DISTINCT b.group_id) > 1 AND bool_or(b.status IN ('pending', 'sending'))
+	), lines (place, item, value, warning) AS (
+		SELECT 1, 'pending rows', to_char(n.rows, 'FM999,999,999,999,990'),
+			   CASE WHEN e.foreign_open > 0 THEN format('%s more came from another database and wait for im_import_adopt()', e.foreign_open) END
+		FROM n, elsewhere e
+		UNION ALL
+		SELECT 2, 'refused rows', to_char(n.refused, 'FM999,999,999,999,990'),
+			   'nothing is sent for them, they become invalid; the lines below that begin with "problem" say why'
+		FROM n WHERE n.refused > 0
+		UNION ALL
+		SELECT 3, 'calls', to_char(n.calls, 'FM999,999,999,999,990'),
+			   CASE WHEN NOT app.configured THEN 'no server of this extension is configured' END
+		FROM n, app
+		UNION ALL
+		SELECT 4, 'rate', app.rate || ' calls a second',
+			   CASE WHEN app.rate > 200 THEN 'the documented limit is 200' END
+		FROM app
+		UNION ALL
+		SELECT 5, 'time', (p.sending + p.waiting)::text,
+			   CASE WHEN p.waiting > interval '0' THEN 'option groups_per_day spreads the groups over days' END
+		FROM pace p
+		UNION ALL
+		SELECT 6, 'finished at', to_char(now() + p.sending + p.waiting, 'YYYY-MM-DD HH24:MI:SS TZ'), 'if it started now and nothing slowed it down'
+		FROM pace p
+		UNION ALL
+		SELECT 7, 'new groups', to_char(n.calls, 'FM999,999,999,999,990'),
+			   CASE WHEN n.calls > 10000
+					THEN format('plans allow 10,000 net new groups a day, the largest 50,000: %s or %s days unless that is lifted for you, after which the service answers 10006; a trial allows 100 in all',
+								ceil(n.calls / 10000.0), ceil(n.calls / 50000.0))
+					WHEN n.calls > 100 THEN 'a trial plan allows 100 groups in all' END
+		FROM n
+		UNION ALL
+		SELECT 8, 'groups in the app then', 'at least ' || to_char(n.calls + e.imported, 'FM999,999,999,999,990'),
+			   CASE WHEN n.calls + e.imported > 100000 THEN 'more than 100,000 groups at a month''s peak are billed' END
+		FROM n, elsewhere e
+		UNION ALL
+		SELECT 9, 'owners', to_char(n.owners, 'FM999,999,999,999,990'),
+			   'each must be a user of the app before, else its groups are refused with 10019'
+		FROM n WHERE n.owners > 0
+		UNION ALL
+		SELECT 10, 'groups without owner', to_char(n.ownerless, 'FM999,999,999,999,990'), 'owner_account is NULL'
+		FROM n WHERE n.ownerless > 0
+		UNION ALL
+		SELECT 11, 'Private groups', to_char(n.private, 'FM999,999,999,999,990'),
+			   'nobody but the owner sees them until a message has been sent in them'
+		FROM n WHERE n.private > 0
+		UNION ALL
+		SELECT 12, 'Community groups', to_char(n.community, 'FM999,999,999,999,990'),
+			   'the plan must include Communities, and they must be enabled in the console, else 11000 or 10059'
+		FROM n WHERE n.community > 0
+		UNION ALL
+		SELECT 13, 'groups with app_defined_data', to_char(n.custom, 'FM999,999,999,999,990'),
+			   'each key must be defined in the console before, else 10004'
+		FROM n WHERE n.custom > 0
+		UNION ALL
+		SELECT 14, 'groups without create_time', to_char(n.timeless, 'FM999,999,999,999,990'),
+			   'the time of the import becomes their time of creation'
+		FROM n WHERE n.timeless > 0
+		UNION ALL
+		SELECT 15, 'GroupIds of several rows', to_char(count(*), 'FM999,999,999,999,990'),
+			   format('the first row gets the group, the others fail: %s', min(t.group_id))
+		FROM twice t HAVING count(*) > 0
+		UNION ALL
+		SELECT 16, 'GroupIds that differ only by case', to_char(count(*), 'FM999,999,999,999,990'),
+			   format('whether the service tells them apart is not documented: %s and %s', min(a.one), min(a.other))
+		FROM alike a HAVING count(*) > 0
+		UNION ALL
+		SELECT 17, 'databases with the same sdkappid', array_to_string(d.names, ', '),
+			   'each has a rate limit of its own, and the app has one for all'
+		FROM (SELECT @extschema@.im_import_same_app() AS names) d WHERE cardinality(d.names) > 0
+		UNION ALL
+		SELECT CASE WHEN k.kind LIKE 'warning: %' THEN 19 ELSE 18 END,
+			   CASE WHEN k.kind LIKE 'warning: %' THEN 'unusual' ELSE 'problem' END,
+			   to_char(count(*), 'FM999,999,999,999,990'),
+			   format('%s; first in row %s', regexp_replace(k.kind, '^warning: ', ''), min(k.id))
+		FROM (SELECT f.id, @extschema@.im_problem_kind(p) AS kind FROM flagged f, unnest(f.problems) p) k
+		GROUP BY k.kind
+	)
+	SELECT l.item, l.value, l.warning FROM lines l ORDER BY l.place, l.value DESC, l.warning
+$$;
+REVOKE ALL ON FUNCTION @extschema@.im_import_plan() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_plan() IS
+'what importing the pending rows means: calls, time, and what the service''s published limits make of it. Calls nothing; reads every pending row';
+
+CREATE FUNCTION @extschema@.im_import_doctor(OUT item pg_catalog.text, OUT ok boolean, OUT detail pg_catalog.text, OUT cure pg_catalog.text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 30 AS 'MODULE_PATHNAME', 'im_sql_doctor';
+REVOKE ALL ON FUNCTION @extschema@.im_import_doctor() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_doctor() IS
+'everything that an import needs, looked at now, each line with its cure; ok is NULL for a warning and for what cannot be known. Asks the service once or twice for a group that does not exist, which changes nothing';
+
+------------------------------------------------------------------------------
+-- During: the last day, minute by minute
+
+CREATE FUNCTION @extschema@.im_import_history_rows(
+	OUT minute timestamptz, OUT calls bigint, OUT imported bigint, OUT failed bigint,
+	OUT throttled double precision, OUT p50 double precision, OUT p99 double precision)
+RETURNS SETOF record
+LANGUAGE c VOLATILE ROWS 1440 AS 'MODULE_PATHNAME', 'im_sql_history';
+REVOKE ALL ON FUNCTION @extschema@.im_import_history_rows() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_history_rows() IS 'internal: the rows of im_import_history';
+
+CREATE VIEW @extschema@.im_import_history AS
+	SELECT * FROM @extschema@.im_import_history_rows();
+COMMENT ON VIEW @extschema@.im_import_history IS
+'the last day in minutes, those in which something happened; times in milliseconds; gone at a restart of the server, not of the worker';
+COMMENT ON COLUMN @extschema@.im_import_history.calls IS 'exchanges with the service, lookups and those of sessions included';
+COMMENT ON COLUMN @extschema@.im_import_history.imported IS 'outbox rows that became imported';
+COMMENT ON COLUMN @extschema@.im_import_history.failed IS 'outbox rows that became failed, invalid or in_doubt';
+COMMENT ON COLUMN @extschema@.im_import_history.throttled IS 'milliseconds for which calls were ready and the rate limit held them';
+COMMENT ON COLUMN @extschema@.im_import_history.p50 IS 'latency that half of the minute''s calls did not exceed, in milliseconds';
+COMMENT ON COLUMN @extschema@.im_import_history.p99 IS 'latency that 99 % of the minute''s calls did not exceed, in milliseconds';
+REVOKE ALL ON @extschema@.im_import_history FROM PUBLIC;
+GRANT SELECT ON @extschema@.im_import_history TO pg_monitor;
+GRANT EXECUTE ON FUNCTION @extschema@.im_import_history_rows() TO pg_monitor;
+
+------------------------------------------------------------------------------
+-- After: is it all there?  Then: away with it
+
+CREATE TABLE @extschema@.im_import_verified (
+	id bigint PRIMARY KEY,
+	checked_at timestamptz NOT NULL,
+	result text NOT NULL,
+	fields text[],
+	CONSTRAINT im_import_verified_result
+		CHECK (result IN ('matched', 'differs', 'missing', 'unreadable'))
+);
+REVOKE ALL ON TABLE @extschema@.im_import_verified FROM PUBLIC;
+COMMENT ON TABLE @extschema@.im_import_verified IS
+'what im_import_verify() found for each imported row of the outbox; it can be found again, so it is not dumped';
+COMMENT ON COLUMN @extschema@.im_import_verified.result IS
+'matched; differs (see fields); missing (the app has no such group); unreadable (the app did not say, and will be asked again)';
+COMMENT ON COLUMN @extschema@.im_import_verified.fields IS
+'the outbox''s columns in which the group differs from the row';
+
+CREATE PROCEDURE @extschema@.im_import_verify(max_rows bigint DEFAULT NULL, again interval DEFAULT NULL, raise_on_difference boolean DEFAULT false)
+LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_verify';
+REVOKE ALL ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean) FROM PUBLIC;
+COMMENT ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean) IS
+'compares imported rows with the app''s groups, 50 a call, within the rate limit; changes neither. Rows that were not checked yet, or that the app said nothing of; with again also those checked longer ago. Results stay in im_import_verified, also when it is cancelled: call it again to go on';
+
+CREATE VIEW @extschema@.im_import_verify_summary AS
+	SELECT v.result, f.field, pg_catalog.count(*) AS rows, pg_catalog.min(v.id) AS sample_id,
+		   pg_catalog.min(v.checked_at) AS first_checked, pg_catalog.max(v.checked_at) AS last_checked
+	FROM @extschema@.im_import_verified v
+		 JOIN @extschema@.im_group_outbox o ON o.id OPERATOR(pg_catalog.=) v.id
+		 LEFT JOIN LATERAL pg_catalog.unnest(v.fields) AS f (field) ON true
+	GROUP BY v.result, f.field
+	UNION ALL
+	SELECT 'unchecked', NULL, pg_catalog.count(*), pg_catalog.min(o.id), NULL, NULL
+	FROM @extschema@.im_group_outbox o
+	WHERE o.status OPERATOR(pg_catalog.=) 'imported'
+		  AND NOT EXISTS (SELECT FROM @extschema@.im_import_verified v WHERE v.id OPERATOR(pg_catalog.=) o.id)
+	HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0;
+COMMENT ON VIEW @extschema@.im_import_verify_summary IS
+'results of im_import_verify(), with the field that differs; a row that differs in two fields counts in two lines; unchecked: imported rows that were not compared yet';
+REVOKE ALL ON @extschema@.im_import_verify_summary FROM PUBLIC;
+GRANT SELECT ON @extschema@.im_import_verify_summary TO pg_monitor;
+
+CREATE FUNCTION @extschema@.im_import_forget(before timestamptz) RETURNS bigint
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'im_sql_forget';
+REVOKE ALL ON FUNCTION @extschema@.im_import_forget(timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_forget(timestamptz) IS
+'deletes rows imported before a time from the outbox, with what im_import_verify() found of them, and returns how many; touches no row of another status. Their mapping from source_id to group_id goes with them: copy im_import_mapping first';
+
+------------------------------------------------------------------------------
+-- What the outbox was when it was made, so that im_import_doctor() can tell
+-- what was altered.  Must stay the last section: nothing above may change the
+-- outbox after it, and an upgrade script that does fills it anew.
+
+CREATE FUNCTION @extschema@.im_outbox_shape(OUT kind pg_catalog.text, OUT name pg_catalog.text, OUT definition pg_catalog.text)
+RETURNS SETOF record
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH t AS (SELECT c.* FROM pg_class c WHERE c.oid = '@extschema@.im_group_outbox'::regclass)
+	SELECT 'column', a.attname::text,
+		   concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'NOT NULL' END,
+					 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid),
+					 CASE WHEN a.attidentity <> '' THEN 'IDENTITY' END, CASE WHEN a.attgenerated <> '' THEN 'GENERATED' END)
+	FROM t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+		 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+	UNION ALL
+	SELECT 'constraint', c.conname::text, pg_get_constraintdef(c.oid)
+	FROM t JOIN pg_constraint c ON c.conrelid = t.oid AND c.contype <> 'n'
+	UNION ALL
+	SELECT 'index', i.indexrelid::regclass::text,
+		   concat_ws(' ', pg_get_indexdef(i.indexrelid), CASE WHEN NOT i.indisvalid THEN 'INVALID' END)
+	FROM t JOIN pg_index i ON i.indrelid = t.oid
+	UNION ALL
+	SELECT 'trigger', g.tgname::text,
+		   concat_ws(' ', pg_get_triggerdef(g.oid), CASE g.tgenabled WHEN 'D' THEN 'DISABLED' WHEN 'R' THEN 'ENABLED REPLICA' WHEN 'A' THEN 'ENABLED ALWAYS' END)
+	FROM t JOIN pg_trigger g ON g.tgrelid = t.oid AND NOT g.tgisinternal
+	UNION ALL
+	SELECT 'rule', r.rulename::text, pg_get_ruledef(r.oid) FROM t JOIN pg_rewrite r ON r.ev_class = t.oid
+	UNION ALL
+	SELECT 'policy', p.polname::text, 'FOR ' || p.polcmd::text FROM t JOIN pg_policy p ON p.polrelid = t.oid
+	UNION ALL
+	SELECT 'row security', t.relname::text, CASE WHEN t.relforcerowsecurity THEN 'FORCED' ELSE 'ENABLED' END
+	FROM t WHERE t.relrowsecurity OR t.relforcerowsecurity
+	UNION ALL
+	SELECT 'inheritance', h.inhrelid::regclass::text, 'INHERITS ' || h.inhparent::regclass::text
+	FROM t JOIN pg_inherits h ON t.oid IN (h.inhrelid, h.inhparent)
+	UNION ALL
+	SELECT 'option', o.option_name, o.option_value FROM t, pg_options_to_table(t.reloptions) o
+$$;
+REVOKE ALL ON FUNCTION @extschema@.im_outbox_shape() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_outbox_shape() IS 'internal: what the outbox is made of now';
+
+CREATE TABLE @extschema@.im_outbox_made (
+	kind text,
+	name text,
+	definition text NOT NULL,
+	PRIMARY KEY (kind, name)
+);
+REVOKE ALL ON TABLE @extschema@.im_outbox_made FROM PUBLIC;
+COMMENT ON TABLE @extschema@.im_outbox_made IS 'internal: what the outbox was made of when the extension made it';
+
+CREATE FUNCTION @extschema@.im_outbox_changes(OUT kind pg_catalog.text, OUT name pg_catalog.text, OUT change pg_catalog.text, OUT harmless boolean)
+RETURNS SETOF record
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(n.kind, m.kind), coalesce(n.name, m.name),
+		   CASE WHEN m.kind IS NULL THEN 'added: ' || n.definition
+				WHEN n.kind IS NULL THEN 'dropped, it was: ' || m.definition
+				ELSE 'altered, it is: ' || n.definition END,
+		   m.kind IS NULL AND (n.kind = 'option' OR (n.kind = 'index' AND n.definition LIKE 'CREATE INDEX %'))
+	FROM @extschema@.im_outbox_shape() n
+		 FULL JOIN @extschema@.im_outbox_made m ON m.kind = n.kind AND m.name = n.name
+	WHERE m.definition IS DISTINCT FROM n.definition
+$$;
+REVOKE ALL ON FUNCTION @extschema@.im_outbox_changes() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_outbox_changes() IS
+'what was altered in the outbox since the extension made it; pg_dump keeps none of it';
+
+INSERT INTO @extschema@.im_outbox_made SELECT * FROM @extschema@.im_outbox_shape();

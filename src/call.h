@@ -121,8 +121,38 @@ typedef struct ImVerdict
 typedef enum ImOp
 {
 	IM_OP_IMPORT_GROUP,
-	IM_OP_GET_GROUP_INFO
+	IM_OP_GET_GROUP_INFO,		/* of one group, after an unknown outcome */
+	IM_OP_CHECK_GROUPS			/* get_group_info of many, changing nothing */
 } ImOp;
+
+/* What is compared of a group; im_field_column() gives the column's name. */
+typedef enum ImCompared
+{
+	IM_FIELD_TYPE,
+	IM_FIELD_NAME,
+	IM_FIELD_OWNER,
+	IM_FIELD_CREATE_TIME,
+	IM_FIELD_INTRODUCTION,
+	IM_FIELD_NOTIFICATION,
+	IM_FIELD_FACE_URL,
+	IM_FIELD_MAX_MEMBERS,
+	IM_FIELD_JOIN_OPTION
+} ImCompared;
+
+#define IM_FIELDS			(IM_FIELD_JOIN_OPTION + 1)
+#define IM_CHECK_MAX		50	/* ids in one get_group_info, as documented */
+
+/* One group of an IM_OP_CHECK_GROUPS. */
+typedef struct ImCheck
+{
+	const char *group_id;		/* UTF-8 */
+	const char *sent;			/* body of import_group to compare with, or
+								 * NULL: only ask whether the group exists */
+	size_t		sent_len;
+	ImFound		found;			/* out */
+	uint32_t	differs;		/* out: of IM_FOUND_OTHER, a bit (1 << ImCompared)
+								 * for each field */
+} ImCheck;
 
 /* Who chose a row's GroupId: decides whether it may be sent twice. */
 typedef enum ImIdKind
@@ -193,10 +223,16 @@ typedef struct ImCall
 	size_t		body_len;
 	char	   *problems;		/* UTF-8 text if the row cannot be sent, or NULL */
 	int32_t		problem_code;
+	ImCheck    *checks;			/* of IM_OP_CHECK_GROUPS ... */
+	int			nchecks;		/* ... at most IM_CHECK_MAX */
 
 	/* What happened: filled by sender. */
 	ImReply		reply;			/* of the last exchange */
-	ImFound		found;			/* IM_OP_GET_GROUP_INFO only */
+	ImFound		found;			/* of a lookup; of many: anything but
+								 * unreadable if one could be read */
+	int64_t		elapsed_us;		/* of the last exchange */
+	int64_t		server_time;	/* UNIX seconds by the answer's Date header, 0:
+								 * none */
 	int32_t		refusal_code;	/* what led to a lookup, to be reported ... */
 	char		refusal_info[IM_INFO_MAX + 1];	/* ... if the group is absent */
 

@@ -43,6 +43,17 @@ im_my_proc_number(void)
 #endif
 }
 
+/* This session's current transaction, as one of its own. */
+static inline LocalTransactionId
+im_my_transaction(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProc->vxid.lxid;
+#else
+	return MyProc->lxid;
+#endif
+}
+
 /* The latch of the process at that place. */
 static inline Latch *
 im_latch_of(int proc_number)

@@ -24,6 +24,7 @@
 
 #include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/latch.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -52,6 +53,7 @@
 #define RECOVER_AGAIN		(5 * SEC)	/* when a dead row was locked */
 #define CLAIM_AHEAD			0.1 /* seconds of work claimed beyond the slots */
 #define CLAIM_AHEAD_MAX		200
+#define DUE_MAX				(600 * SEC)	/* no back-off is longer */
 #define SHUTDOWN_GRACE		(1 * SEC)
 #define COUNT_PATIENCE		10	/* looks without a chance to count */
 
@@ -106,6 +108,8 @@ typedef struct Transaction
 	bool		table_busy;
 	char		pause_reason[IM_REASON_MAX];	/* "" if not to be paused */
 } Transaction;
+
+static ImState describe(const ImDrain *drain, char *reason, size_t size);
 
 /* See drain.h. */
 ImDrain *
@@ -403,6 +407,7 @@ claim_rows(ImDrain *drain, ImClaim *claim)
 
 	claim->app = im_sender_app(drain->sender);
 	claim->ctx = drain->calls_ctx;
+	claim->steady = &drain->slot->steady;
 	claim->rescan = drain->rescan;
 	im_outbox_claim(im_outbox_get(), claim);
 	if (claim->want > 0 && claim->rescan)
@@ -424,7 +429,9 @@ note_next_due(ImDrain *drain)
 	if (due == 0)
 		return;
 	delay = Max((int64) (due - GetCurrentTimestamp()), 0);
-	drain->next_due = im_now_us() + Min(delay, 600 * SEC) + MS;
+	drain->next_due = im_now_us() + Min(delay, DUE_MAX) + MS;
+	if (delay > DUE_MAX)
+		drain->dirty = true;	/* the clock was set back: recovery caps it */
 }
 
 /* Exact counts for im_import_status; after many vain tries it insists. */
@@ -440,6 +447,31 @@ keep_count(ImDrain *drain)
 		drain->uncounted = 0;
 }
 
+/*
+ * Tells pg_stat_activity how far the import is, and why it waits.  Only with a
+ * look, once a second, because it reads the tally.
+ */
+static void
+show_activity(const ImDrain *drain)
+{
+	char		reason[IM_REASON_MAX];
+	char		line[IM_REASON_MAX + 128];
+	ImState		state = describe(drain, reason, sizeof(reason));
+	int64		foreign_open;
+	int64		total = 0;
+	int64		open;
+	ImTally		rows;
+
+	if (!im_tally_read(im_outbox_schema(im_outbox_get()), &rows, &foreign_open))
+		return;					/* being counted */
+	for (int i = 0; i < IM_STATUSES; i++)
+		total += rows.by_status[i];
+	open = rows.by_status[IM_PENDING] + rows.by_status[IM_SENDING];
+	snprintf(line, sizeof(line), "im_import: " INT64_FORMAT " of " INT64_FORMAT " rows, %s%s%s",
+			 total - open, total, im_state_name(state), reason[0] ? ": " : "", im_outbox_text(reason));
+	pgstat_report_activity(state == IM_STATE_RUNNING ? STATE_RUNNING : STATE_IDLE, line);
+}
+
 /* What im_outbox_run() runs. */
 static void
 transact(void *arg)
@@ -452,6 +484,7 @@ transact(void *arg)
 	{
 		look_around(drain);
 		keep_count(drain);
+		show_activity(drain);
 	}
 	if (tx->pause_reason[0] != '\0')
 		im_outbox_pause(outbox, true, "im_import", tx->pause_reason);
@@ -590,6 +623,24 @@ drop_written(ImDrain *drain, Transaction *tx)
 	MemoryContextSwitchTo(old);
 }
 
+/* Tells the history how the rows of a list of calls ended. */
+static void
+note_history(ImSlot *slot, const List *calls)
+{
+	int			imported = 0;
+	int			failed = 0;
+	ListCell   *lc;
+
+	foreach(lc, calls)
+	{
+		ImStatus	status = ((ImCall *) lfirst(lc))->next.status;
+
+		imported += status == IM_IMPORTED;
+		failed += status == IM_FAILED || status == IM_INVALID || status == IM_IN_DOUBT;
+	}
+	im_slot_settled(slot, imported, failed);
+}
+
 /* The transaction committed: everything it did is true now. */
 static void
 note_success(ImDrain *drain, Transaction *tx)
@@ -598,6 +649,8 @@ note_success(ImDrain *drain, Transaction *tx)
 
 	drain->retry_delay = 0;
 	drain->retry_at = 0;
+	note_history(drain->slot, tx->written);
+	note_history(drain->slot, tx->claim.settled);
 	drop_written(drain, tx);
 	foreach(lc, tx->written)
 	{
@@ -627,6 +680,7 @@ run_transaction(ImDrain *drain, Transaction *tx)
 	bool		ok;
 
 	tx->drain = drain;
+	im_steady_note(&drain->slot->steady, GetCurrentTimestamp(), im_now_us());
 	if (tx->look)
 		drain->looked_at = im_now_us();
 	ok = im_outbox_run(transact, tx, &error);
@@ -695,7 +749,10 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 	if (drain->retry_at > now && !rang)
 		return;
 	if (drain->next_due != 0 && now >= drain->next_due)
+	{
 		drain->hungry = true;
+		drain->next_due = 0;
+	}
 	if (drain->configured && !drain->control.fenced)
 	{
 		tx.claim.asked = asked_rows(drain);
@@ -722,6 +779,7 @@ keep_outcome(ImDrain *drain, ImCall *call)
 	if (drain->outcomes == NIL)
 		drain->outcomes_since = im_now_us();
 	call->judged_at = GetCurrentTimestamp();
+	im_steady_note(&drain->slot->steady, call->judged_at, im_now_us());
 	remove_live(drain, call);
 	drain->outcomes = lappend(drain->outcomes, call);
 	MemoryContextSwitchTo(old);
@@ -902,7 +960,7 @@ time_to_sleep(ImDrain *drain, int64 pump, int allowed)
 	if (drain->next_due != 0)
 		sleep = Min(sleep, Max(drain->next_due - now, 0));
 	if (drain->retry_at > now)
-		sleep = Min(Max(sleep, MS), drain->retry_at - now);
+		sleep = Max(Min(LOOK_EVERY, drain->retry_at - now), MS);
 	return sleep;
 }
 

@@ -925,3 +925,33 @@ im_group_lookup_body(StringInfo buf, const char *group_id)
 	appendStringInfoString(buf, "],\"ResponseFilter\":{\"GroupBaseInfoFilter\":"
 						   "[\"Type\",\"Name\",\"Owner_Account\",\"CreateTime\"]}}");
 }
+
+/* True if an earlier check asks for the same group. */
+static bool
+is_asked_for(const ImCheck *checks, int i)
+{
+	for (int j = 0; j < i; j++)
+		if (strcmp(checks[j].group_id, checks[i].group_id) == 0)
+			return true;
+	return false;
+}
+
+/* See group.h. */
+void
+im_group_check_body(StringInfo buf, const ImCheck *checks, int nchecks)
+{
+	const char *comma = "";
+
+	appendStringInfoString(buf, "{\"GroupIdList\":[");
+	for (int i = 0; i < nchecks; i++)
+	{
+		if (is_asked_for(checks, i))
+			continue;
+		appendStringInfoString(buf, comma);
+		escape_json(buf, checks[i].group_id);
+		comma = ",";
+	}
+	appendStringInfoString(buf, "],\"ResponseFilter\":{\"GroupBaseInfoFilter\":"
+						   "[\"Type\",\"Name\",\"Owner_Account\",\"CreateTime\",\"Introduction\","
+						   "\"Notification\",\"FaceUrl\",\"MaxMemberNum\",\"ApplyJoinOption\"]}}");
+}

@@ -98,4 +98,10 @@ extern char *im_group_to_utf8(Oid conversion, char *text, size_t len, size_t *ut
 /* Body of get_group_info for one group, appended to buf. */
 extern void im_group_lookup_body(StringInfo buf, const char *group_id);
 
+/*
+ * The same for many groups and all fields that ImCompared names; of several
+ * checks of one group, it is asked for once.
+ */
+extern void im_group_check_body(StringInfo buf, const ImCheck *checks, int nchecks);
+
 #endif							/* IM_GROUP_H */

@@ -21,6 +21,7 @@
 
 #include "group.h"
 #include "guard.h"
+#include "outbox.h"
 #include "protocol.h"
 
 PG_FUNCTION_INFO_V1(im_sql_outbox_guard);
@@ -110,6 +111,7 @@ check_internal(HeapTuple old, HeapTuple new, TupleDesc desc)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("column \"%s\" of the outbox cannot be changed", internal_columns[i]),
+					 errdetail("It is the extension's own, also in row %lld.", id_of(old, desc)),
 					 errhint("To import the group anew, insert another row.")));
 }
 
@@ -118,8 +120,14 @@ static void
 check_record(HeapTuple old, HeapTuple new, TupleDesc desc, ImStatus status)
 {
 	bool		never_sent;
+	bool		isnull;
 
 	(void) column(old, desc, "maybe_sent_at", &never_sent);
+
+	/* An open row of another database may have been sent there. */
+	if (status == IM_PENDING &&
+		DatumGetInt64(column(old, desc, "origin", &isnull)) != im_origin())
+		never_sent = false;
 	if (never_sent && status != IM_SENDING && status != IM_IMPORTED && status != IM_IN_DOUBT)
 		return;
 	for (int i = 0; i < (int) lengthof(record_columns); i++)

@@ -45,6 +45,7 @@
 
 #define CONNECT_TIMEOUT_MS	5000L
 #define HEADERS_MAX			(64 * 1024)
+#define DATE_MAX			40	/* a Date header's value has 29 characters */
 #define EVENTS_AT_ONCE		64
 #define UPLOAD_BUFFER		16384L	/* libcurl's least; its 64 kB cost a brk() each */
 #define DOWNLOAD_BUFFER		4096L
@@ -57,6 +58,7 @@ typedef struct Transfer
 	CURL	   *easy;
 	size_t		read_at;		/* next byte of the body to be read */
 	size_t		header_bytes;
+	char		date[DATE_MAX + 1]; /* the Date header's value, or "" */
 	size_t		reply_room;		/* allocated for call.reply */
 	bool		overflow;		/* answer over a cap */
 	bool		in_flight;
@@ -175,13 +177,26 @@ write_reply(char *data, size_t size, size_t nmemb, void *arg)
 	return n;
 }
 
+/* Keeps the value of a Date header, which comes without a terminator. */
+static void
+note_date(Transfer *transfer, const char *data, size_t len)
+{
+	static const char name[] = "date:";
+	size_t		skip = sizeof(name) - 1;
+
+	if (len <= skip || pg_strncasecmp(data, name, skip) != 0 || len - skip > DATE_MAX)
+		return;
+	memcpy(transfer->date, data + skip, len - skip);
+	transfer->date[len - skip] = '\0';
+}
+
 /* Callback: endless headers end here. */
 static size_t
 count_header(char *data, size_t size, size_t nmemb, void *arg)
 {
 	Transfer   *transfer = arg;
 
-	(void) data;
+	note_date(transfer, data, size * nmemb);
 	transfer->header_bytes += size * nmemb;
 	if (transfer->header_bytes <= HEADERS_MAX)
 		return size * nmemb;
@@ -487,6 +502,7 @@ im_http_start(ImHttp *http, ImHttpCall *call)
 	make_room(transfer);
 	transfer->read_at = 0;
 	transfer->header_bytes = 0;
+	transfer->date[0] = '\0';
 	transfer->overflow = false;
 	transfer->curl_error[0] = '\0';
 	transfer->started_us = now_us();
@@ -656,6 +672,8 @@ finish(ImHttp *http, Transfer *transfer, CURLcode result)
 
 	call->status = (int) status;
 	call->connected = connects > 0;
+	if (transfer->date[0] != '\0')
+		call->server_time = Max((int64) curl_getdate(transfer->date, NULL), 0);
 	call->elapsed_us = now_us() - transfer->started_us;
 	call->reply[call->reply_len] = '\0';
 	call->failure = failure_code(transfer, result);

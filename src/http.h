@@ -36,6 +36,7 @@ typedef struct ImHttpCall
 	size_t		reply_len;
 	int64		elapsed_us;		/* from im_http_start() */
 	bool		connected;		/* a new connection was made for it */
+	int64		server_time;	/* UNIX seconds of the Date header, 0: none */
 } ImHttpCall;
 
 /* What all calls of one ImHttp share. */

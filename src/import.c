@@ -31,14 +31,15 @@
 #include "group.h"
 #include "outbox.h"
 #include "sender.h"
+#include "session.h"
 #include "shared.h"
 
 PG_FUNCTION_INFO_V1(im_sql_import_group);
 
-#define MS					INT64_C(1000)
 #define SEC					INT64_C(1000000)
 #define POLL_MS				500
 #define WORKER_PATIENCE		(20 * SEC)	/* for a worker to take a request */
+#define MANY_CALLS			1000	/* in one transaction: say what is made for it */
 
 /* The service's reply, or what stands for one. */
 typedef struct Answer
@@ -100,50 +101,23 @@ answer_jsonb(const Answer *answer)
  * A plain record
  */
 
-/* This session's sender, kept with its connections for the next call. */
+/* This session's sender, or an ERROR. */
 static ImSender *
-session_sender(ImSlot *slot)
+require_sender(ImSlot *slot)
 {
-	static ImSender *sender = NULL;
 	ImProblem	problem = {0};
+	ImSender   *sender = im_session_sender(slot, &problem);
 
 	if (sender == NULL)
-		sender = im_sender_create(AllocSetContextCreate(TopMemoryContext, "im_import session",
-														ALLOCSET_DEFAULT_SIZES),
-								  slot, false);
-	im_sender_abandon(sender);
-	if (!im_sender_configure(sender, &problem))
 		im_app_raise(&problem);
 	return sender;
 }
 
-/* Sends one call and waits for its verdict, as interruptible as any query. */
+/* Sends one call and waits for its verdict. */
 static void
 exchange(ImSender *sender, ImCall *call)
 {
-	im_sender_add(sender, call, true);
-	for (;;)
-	{
-		int64		wait;
-
-		CHECK_FOR_INTERRUPTS();
-		wait = im_sender_pump(sender, 1);
-		im_sender_wait(sender, wait >= 0 ? (long) ((wait + MS - 1) / MS) : POLL_MS);
-		if (im_sender_next(sender) != NULL)
-			return;
-		ResetLatch(MyLatch);
-	}
-}
-
-/* What the limiter must learn from a verdict. */
-static void
-note_verdict(ImSlot *slot, const ImCall *call)
-{
-	if (call->verdict.outcome != IM_OUT_SLOW && call->verdict.outcome != IM_OUT_QUOTA)
-		return;
-	im_slot_lock(slot);
-	im_limiter_slow(&slot->limiter, im_now_us());
-	im_slot_unlock(slot);
+	im_session_exchange(sender, &call, 1);
 }
 
 /* Words for a call of which the service said nothing that could be read. */
@@ -182,13 +156,10 @@ answer_of_call(const ImCall *call)
 static Jsonb *
 import_record(ImSlot *slot, const ImRecord *record)
 {
-	static ImCall call;			/* outlives an ERROR, as libcurl's use of it may */
-	ImSender   *sender = session_sender(slot);
+	ImCall		call = {.request = -1, .op = IM_OP_IMPORT_GROUP};
+	ImSender   *sender = require_sender(slot);
 	ImGroup		group;
 
-	memset(&call, 0, sizeof(call));
-	call.request = -1;
-	call.op = IM_OP_IMPORT_GROUP;
 	im_group_encode(record->map, record->desc, record->values, record->nulls, NULL,
 					im_sender_app(sender)->text_limits, false, &group);
 	if (group.problems != NIL)
@@ -206,8 +177,8 @@ import_record(ImSlot *slot, const ImRecord *record)
 
 	/* An old signature, and an id of its own: safe to send once more. */
 	if (call.verdict.outcome == IM_OUT_RESIGN && call.row.id_kind == IM_ID_OWN)
-		exchange(session_sender(slot), &call);
-	note_verdict(slot, &call);
+		exchange(require_sender(slot), &call);
+	im_session_note(slot, &call);
 	return answer_of_call(&call);
 }
 
@@ -421,6 +392,28 @@ check_context(void)
 	im_shared_require();
 }
 
+/*
+ * Who imports by the thousand in one transaction waits for each, and has the
+ * groups but nothing noted of them if it fails: said once.
+ */
+static void
+count_call(void)
+{
+	static LocalTransactionId transaction = InvalidLocalTransactionId;
+	static int	calls = 0;
+
+	if (transaction != im_my_transaction())
+		calls = 0;
+	transaction = im_my_transaction();
+	if (++calls != MANY_CALLS)
+		return;
+	ereport(NOTICE,
+			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+			 errmsg("im_import_group() was called %d times in this transaction", calls),
+			 errdetail("Each call waits for the service's answer, and if the transaction fails, the groups stay and their answers are lost."),
+			 errhint("For many groups use INSERT INTO im_group_outbox: the worker sends them while nobody waits, keeps every outcome, and goes on after a crash.")));
+}
+
 /* im_import_group(record) returns jsonb */
 Datum
 im_sql_import_group(PG_FUNCTION_ARGS)
@@ -435,6 +428,7 @@ im_sql_import_group(PG_FUNCTION_ARGS)
 	slot = im_slot_mine();
 	if (slot == NULL)
 		im_shared_full();
+	count_call();
 	if (im_record_is_row(record, &id, &row_key))
 		PG_RETURN_JSONB_P(import_row(slot, id, row_key));
 	PG_RETURN_JSONB_P(import_record(slot, record));

@@ -29,6 +29,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "portability/instr_time.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -50,6 +51,7 @@
 #include "tally.h"
 
 #define TABLE_NAME			"im_group_outbox"
+#define GONE_SHOWN			10	/* deleted rows that a message names */
 #define KNOWN_VERSION		"1.0"
 #define ATTEMPTS_MAX		1000000 /* as in ST_MARK; no sum can overflow */
 
@@ -484,6 +486,13 @@ im_outbox_adopt(ImOutbox *outbox, bool foreign, const ImApp *app)
 	own = DatumGetInt64(im_statement_value(0, 1, &isnull)) != DatumGetInt64(args[1]);
 	n = adopt_kind(outbox, IM_ID_OWN, foreign, own, assigned);
 	n += adopt_kind(outbox, IM_ID_ASSIGNED, foreign, own, assigned);
+
+	/*
+	 * After a change of timeline a failed row may have been repaired and
+	 * imported in the part of history that was lost: a retry must find out.
+	 */
+	if (own)
+		execute(outbox, ST_DOUBT_CLOSED, args, NULL, 0);
 	execute(outbox, ST_CONTROL_TIMELINE, args, NULL, 0);
 	return n;
 }
@@ -523,15 +532,19 @@ recover_kind(ImOutbox *outbox, ImIdKind id_kind, Datum live)
 bool
 im_outbox_recover(ImOutbox *outbox, List *live)
 {
-	Datum	   *ids = palloc(sizeof(Datum) * (list_length(live) + 1));
+	Datum	   *claims = palloc(sizeof(Datum) * (list_length(live) + 1));
 	Datum		args[2];
 	int			n = 0;
 	ListCell   *lc;
 
+	/*
+	 * By claim, not by row: an old outcome of a row that was claimed again in
+	 * a transaction of unknown end must not shield it.
+	 */
 	foreach(lc, live)
-		ids[n++] = Int64GetDatum(((ImCall *) lfirst(lc))->id);
+		claims[n++] = Int64GetDatum(((ImCall *) lfirst(lc))->claim);
 	args[0] = Int64GetDatum(im_origin());
-	args[1] = int8_array(ids, n);
+	args[1] = int8_array(claims, n);
 
 	recover_kind(outbox, IM_ID_OWN, args[1]);
 	recover_kind(outbox, IM_ID_ASSIGNED, args[1]);
@@ -575,9 +588,20 @@ keep_group(ImCall *call, const ImGroup *group, MemoryContext ctx)
 	}
 }
 
+/* Monotonic time in microseconds. */
+static int64
+mono_us(void)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MICROSEC(now);
+}
+
 /* Fills a new call's row: what the protocol must know to decide. */
 static void
-keep_row(ImCall *call, const Datum *values, const bool *nulls, const ImApp *app)
+keep_row(ImCall *call, const Datum *values, const bool *nulls, const ImApp *app,
+		 ImSteady *steady)
 {
 	call->id = DatumGetInt64(values[COL_ID]);
 	call->request = -1;
@@ -588,7 +612,8 @@ keep_row(ImCall *call, const Datum *values, const bool *nulls, const ImApp *app)
 	if (call->row.maybe_sent)
 	{
 		call->suspect_at = DatumGetTimestampTz(values[COL_MAYBE_SENT_AT]);
-		call->row.suspect_ms = (GetCurrentTimestamp() - call->suspect_at) / 1000;
+		call->row.suspect_ms = im_steady_age_ms(steady, call->suspect_at, GetCurrentTimestamp(),
+												mono_us());
 	}
 	call->row.id_kind = nulls[COL_GROUP_ID] && app->assigned_ids ? IM_ID_ASSIGNED : IM_ID_OWN;
 }
@@ -607,7 +632,7 @@ make_call(ImOutbox *outbox, ImClaim *claim, HeapTuple tuple, TupleDesc desc)
 	bool		generate;
 
 	heap_deform_tuple(tuple, desc, values, nulls);
-	keep_row(call, values, nulls, claim->app);
+	keep_row(call, values, nulls, claim->app, claim->steady);
 	generate = nulls[COL_GROUP_ID] && call->row.id_kind == IM_ID_OWN;
 	if (generate)
 		im_group_generate_id(DatumGetUUIDP(values[COL_ROW_KEY])->data,
@@ -617,6 +642,24 @@ make_call(ImOutbox *outbox, ImClaim *claim, HeapTuple tuple, TupleDesc desc)
 	keep_group(call, &group, claim->ctx);
 	im_protocol_claim(&call->row, call->problems != NULL, &policy, &call->next);
 	return call;
+}
+
+/* See outbox.h. */
+List *
+im_outbox_unchecked(ImOutbox *outbox, const ImApp *app, int64 after,
+					TimestampTz checked_before, int want, MemoryContext ctx)
+{
+	ImClaim		claim = {.app = app, .ctx = ctx};
+	Datum		args[3] = {Int64GetDatum(after), TimestampTzGetDatum(checked_before),
+	Int64GetDatum(want)};
+	MemoryContext old = MemoryContextSwitchTo(ctx);
+	uint64		n = im_statement(outbox->schema, ST_CHECK_NEXT, args, NULL, 0);
+	List	   *rows = NIL;
+
+	for (uint64 i = 0; i < n; i++)
+		rows = lappend(rows, make_call(outbox, &claim, SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
+	MemoryContextSwitchTo(old);
+	return rows;
 }
 
 /* Sorts a fresh call: to be sent, to be looked up, or settled here and now. */
@@ -945,6 +988,29 @@ split(List *calls, const int64 *ids, int n, List **in, List **out)
 	}
 }
 
+/* Rows that nobody can write to any more: the log is all that is left of them. */
+static void
+report_gone(List *gone)
+{
+	StringInfoData which;
+
+	initStringInfo(&which);
+	for (int i = 0; i < list_length(gone) && i < GONE_SHOWN; i++)
+	{
+		const ImCall *call = list_nth(gone, i);
+		const char *group_id = call->group_id[0] ? call->group_id : call->reply.group_id;
+
+		appendStringInfo(&which, "%srow " INT64_FORMAT " with GroupId \"%s\"", i > 0 ? ", " : "",
+						 call->id, im_outbox_text(group_id));
+	}
+	ereport(LOG,
+			(errmsg("im_import: %d outbox rows were deleted while they were being sent",
+					list_length(gone)),
+			 errdetail("Their groups may exist in the app: %s%s.", which.data,
+					   list_length(gone) > GONE_SHOWN ? ", ..." : ""),
+			 errhint("To import such a group anew, insert a row with the same group_id and content.")));
+}
+
 /* See outbox.h. */
 void
 im_outbox_settle(ImOutbox *outbox, List **calls, List **done)
@@ -971,9 +1037,7 @@ im_outbox_settle(ImOutbox *outbox, List **calls, List **done)
 		split(missing, ids, n, &locked, &gone);
 	}
 	if (gone != NIL)
-		ereport(LOG,
-				(errmsg("im_import: %d outbox rows were deleted while they were being sent",
-						list_length(gone))));
+		report_gone(gone);
 	*calls = locked;
 	*done = list_concat(list_concat(*done, mine), gone);
 }

@@ -19,6 +19,7 @@
 
 #include "app.h"
 #include "call.h"
+#include "protocol.h"
 #include "tally.h"
 
 /* The extension as installed in this database. */
@@ -145,6 +146,7 @@ typedef struct ImClaim
 	const ImApp *app;
 	int			want;			/* rows of the outbox's own order */
 	List	   *asked;			/* of ImAsked */
+	ImSteady   *steady;			/* the database's, see protocol.h */
 	MemoryContext ctx;			/* of the calls */
 	List	   *calls;			/* out: to be sent or looked up */
 	List	   *settled;		/* out: ended at the claim */
@@ -165,6 +167,14 @@ extern void im_outbox_settle(ImOutbox *outbox, List **calls, List **done);
 
 /* When the next retry is due; 0 if none waits. */
 extern TimestampTz im_outbox_next_due(ImOutbox *outbox);
+
+/*
+ * Imported rows after an id, in order, that nobody has compared with the app
+ * since checked_before, or of which the app said nothing that could be read.
+ * ImCalls, with the body that was sent, in ctx.
+ */
+extern List *im_outbox_unchecked(ImOutbox *outbox, const ImApp *app, int64 after,
+								 TimestampTz checked_before, int want, MemoryContext ctx);
 
 /* True if there is a row to send now or later. */
 extern bool im_outbox_has_open(ImOutbox *outbox);

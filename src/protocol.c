@@ -452,7 +452,7 @@ judge_silence(const ImExchange *exchange, ImVerdict *verdict)
 {
 	verdict->answered = exchange->http_status != 0;
 	verdict->code = exchange->failure;
-	if (exchange->op == IM_OP_GET_GROUP_INFO)
+	if (exchange->op != IM_OP_IMPORT_GROUP)
 		verdict->outcome = IM_OUT_UNREADABLE;
 	else if (!exchange->sent)
 		verdict->outcome = IM_OUT_NOT_SENT;
@@ -472,7 +472,7 @@ im_judge(const ImExchange *exchange, ImVerdict *verdict)
 		return;
 	}
 	verdict->answered = true;
-	if (exchange->op == IM_OP_GET_GROUP_INFO)
+	if (exchange->op != IM_OP_IMPORT_GROUP)
 		judge_lookup(exchange, verdict);
 	else if (exchange->reply->readable)
 		judge_reply(exchange, verdict);

@@ -69,6 +69,12 @@ typedef enum Key
 	KEY_NAME,
 	KEY_OWNER,
 	KEY_CREATE_TIME,
+	KEY_INTRODUCTION,
+	KEY_NOTIFICATION,
+	KEY_FACE_URL,
+	KEY_MAX_MEMBERS_SENT,		/* the request's word ... */
+	KEY_MAX_MEMBERS,			/* ... and the answer's */
+	KEY_JOIN_OPTION,
 	KEY_COUNT
 } Key;
 
@@ -81,6 +87,40 @@ static const char *const key_names[KEY_COUNT] = {
 	[KEY_NAME] = "Name",
 	[KEY_OWNER] = "Owner_Account",
 	[KEY_CREATE_TIME] = "CreateTime",
+	[KEY_INTRODUCTION] = "Introduction",
+	[KEY_NOTIFICATION] = "Notification",
+	[KEY_FACE_URL] = "FaceUrl",
+	[KEY_MAX_MEMBERS_SENT] = "MaxMemberCount",
+	[KEY_MAX_MEMBERS] = "MaxMemberNum",
+	[KEY_JOIN_OPTION] = "ApplyJoinOption",
+};
+
+/* How a field of two groups is compared. */
+typedef enum How
+{
+	HOW_TYPE,					/* in either spelling */
+	HOW_TEXT,					/* one that is not there is empty */
+	HOW_WORD,					/* one that is not there is not known */
+	HOW_NUMBER
+} How;
+
+/* The fields that im_reply_check() compares, if the request has them. */
+static const struct
+{
+	const char *column;
+	How			how;
+	Key			sent;
+	Key			said;
+}			compared[IM_FIELDS] = {
+	[IM_FIELD_TYPE] = {"type", HOW_TYPE, KEY_TYPE, KEY_TYPE},
+	[IM_FIELD_NAME] = {"name", HOW_WORD, KEY_NAME, KEY_NAME},
+	[IM_FIELD_OWNER] = {"owner_account", HOW_TEXT, KEY_OWNER, KEY_OWNER},
+	[IM_FIELD_CREATE_TIME] = {"create_time", HOW_NUMBER, KEY_CREATE_TIME, KEY_CREATE_TIME},
+	[IM_FIELD_INTRODUCTION] = {"introduction", HOW_TEXT, KEY_INTRODUCTION, KEY_INTRODUCTION},
+	[IM_FIELD_NOTIFICATION] = {"notification", HOW_TEXT, KEY_NOTIFICATION, KEY_NOTIFICATION},
+	[IM_FIELD_FACE_URL] = {"face_url", HOW_TEXT, KEY_FACE_URL, KEY_FACE_URL},
+	[IM_FIELD_MAX_MEMBERS] = {"max_member_count", HOW_NUMBER, KEY_MAX_MEMBERS_SENT, KEY_MAX_MEMBERS},
+	[IM_FIELD_JOIN_OPTION] = {"apply_join_option", HOW_WORD, KEY_JOIN_OPTION, KEY_JOIN_OPTION},
 };
 
 /* What one object says. */
@@ -796,6 +836,146 @@ im_reply_compare(const char *body, size_t len, const char *group_id,
 	if (!read_body(sent, sent_len, &request) || !has_type_and_name(&request))
 		return IM_FOUND_UNREADABLE;
 	return judge_entry(&entry, &request);
+}
+
+/* See reply.h. */
+const char *
+im_field_column(ImCompared field)
+{
+	return compared[field].column;
+}
+
+/* Compares one field that the request has. */
+static ImFound
+compare_field(How how, const Value *said, const Value *sent)
+{
+	int64_t		a;
+	int64_t		b;
+	bool		same;
+
+	if (how == HOW_NUMBER)
+	{
+		if (!whole_number(sent, &a) || !whole_number(said, &b))
+			return IM_FOUND_UNREADABLE;
+		same = a == b;
+	}
+	else if (how == HOW_TEXT)
+		same = same_owner(said, sent);
+	else if (said->kind != KIND_STRING)
+		return IM_FOUND_UNREADABLE;
+	else
+		same = how == HOW_TYPE ? same_type(&said->text, &sent->text) :
+			same_text(said->text, sent->text);
+	return same ? IM_FOUND_SAME : IM_FOUND_OTHER;
+}
+
+/* Compares an entry with what was sent; notes which fields differ. */
+static ImFound
+compare_fields(const Value *said, const Value *sent, uint32_t *differs)
+{
+	ImFound		all = IM_FOUND_SAME;
+
+	for (int i = 0; i < IM_FIELDS; i++)
+	{
+		const Value *value = &sent[compared[i].sent];
+		ImFound		one;
+
+		if (value->kind == KIND_NONE)
+			continue;
+		one = compare_field(compared[i].how, &said[compared[i].said], value);
+		if (one == IM_FOUND_OTHER)
+			*differs |= UINT32_C(1) << i;
+		else if (one == IM_FOUND_UNREADABLE)
+			all = IM_FOUND_UNREADABLE;
+	}
+	return *differs != 0 ? IM_FOUND_OTHER : all;
+}
+
+/* Judges the first entry for a check. */
+static void
+check_entry(const Facts *entry, ImCheck *check)
+{
+	Facts		request;
+
+	if (entry->code_bad)
+		return;
+	if (entry->code == CODE_NO_GROUP || entry->code == CODE_BAD_GROUP_ID)
+		check->found = IM_FOUND_ABSENT;
+	else if (entry->code != 0)
+		return;
+	else if (check->sent == NULL)
+		check->found = IM_FOUND_SAME;
+	else if (read_body(check->sent, check->sent_len, &request) && has_type_and_name(&request))
+		check->found = compare_fields(entry->of, request.of, &check->differs);
+}
+
+/* Gives an entry to the checks that asked for it; a second one spoils them. */
+static void
+place_entry(const Facts *entry, ImCheck *checks, bool *seen, int nchecks)
+{
+	const Value *id = &entry->of[KEY_GROUP_ID];
+
+	for (int i = 0; id->kind == KIND_STRING && i < nchecks; i++)
+	{
+		if (!same_text(id->text, plain_text(checks[i].group_id, strlen(checks[i].group_id))))
+			continue;
+		if (seen[i])
+		{
+			checks[i].found = IM_FOUND_UNREADABLE;
+			checks[i].differs = 0;
+		}
+		else
+			check_entry(entry, &checks[i]);
+		seen[i] = true;
+	}
+}
+
+/* Reads the array GroupInfo; whatever else stands in it is stepped over. */
+static void
+read_entries(const Value *list, ImCheck *checks, int nchecks)
+{
+	Scan		scan = {list->text.p, list->text.end, 0, false, false};
+	bool		seen[IM_CHECK_MAX] = {false};
+	Facts		entry;
+	Value		value;
+
+	if (list->kind != KIND_ARRAY || !enter(&scan, '['))
+		return;
+	while (next_item(&scan, ']'))
+	{
+		if (peek(&scan) == '{')
+		{
+			read_object(&scan, &entry);
+			place_entry(&entry, checks, seen, nchecks);
+		}
+		else
+			scan_value(&scan, &value);
+	}
+}
+
+/* See reply.h. */
+ImFound
+im_reply_check(const char *body, size_t len, ImCheck *checks, int nchecks, ImReply *reply)
+{
+	ImFound		all = IM_FOUND_UNREADABLE;
+	Facts		answer;
+
+	clear_reply(reply);
+	for (int i = 0; i < nchecks; i++)
+	{
+		checks[i].found = IM_FOUND_UNREADABLE;
+		checks[i].differs = 0;
+	}
+	if (nchecks > IM_CHECK_MAX || !read_body(body, len, &answer))
+		return all;
+	fill_reply(&answer, reply);
+	read_entries(&answer.of[KEY_GROUP_INFO], checks, nchecks);
+	for (int i = 0; i < nchecks; i++)
+	{
+		if (checks[i].found != IM_FOUND_UNREADABLE)
+			all = IM_FOUND_SAME;
+	}
+	return all;
 }
 
 /* See reply.h. */

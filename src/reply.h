@@ -35,6 +35,20 @@ extern ImFound im_reply_compare(const char *body, size_t len, const char *group_
 								const char *sent, size_t sent_len, ImReply *reply);
 
 /*
+ * The same for an answer about many groups.  Of each check, found and differs
+ * are filled.  A text that the answer leaves out counts as empty; a number or
+ * join option that it leaves out makes its group unreadable, unless another
+ * field differs.  Two entries for one id are unreadable; two checks of one id
+ * share its entry.  Returns
+ * IM_FOUND_UNREADABLE if not one entry could be read, else IM_FOUND_SAME.
+ */
+extern ImFound im_reply_check(const char *body, size_t len, ImCheck *checks, int nchecks,
+							  ImReply *reply);
+
+/* The outbox column that an ImCompared is about. */
+extern const char *im_field_column(ImCompared field);
+
+/*
  * Copies at most size - 1 bytes of foreign UTF-8 text to out, with a
  * terminator.  A tab or line feed becomes a space, other control characters
  * are dropped, each byte that is not UTF-8 becomes '?'; cuts between

@@ -44,7 +44,8 @@ typedef struct Command
 
 static const Command commands[] = {
 	[IM_OP_IMPORT_GROUP] = {"group_open_http_svc/import_group", 64 * 1024},
-	[IM_OP_GET_GROUP_INFO] = {"group_open_http_svc/get_group_info", 1024 * 1024}
+	[IM_OP_GET_GROUP_INFO] = {"group_open_http_svc/get_group_info", 1024 * 1024},
+	[IM_OP_CHECK_GROUPS] = {"group_open_http_svc/get_group_info", 1024 * 1024}
 };
 
 /* A call on its way through the sender. */
@@ -230,7 +231,7 @@ reload(ImSender *sender, ImProblem *problem)
 	im_sender_forget_signature(sender);
 	if (new_http)
 		make_http(sender);
-	im_slot_set_rate(sender->slot, app->rate_limit);
+	im_slot_set_app(sender->slot, app->sdkappid, app->rate_limit);
 	sender->stale = false;		/* only now: the above may raise */
 	return true;
 }
@@ -442,6 +443,9 @@ read_reply(ImCall *call, const ImHttpCall *http_call)
 		call->found = im_reply_compare(http_call->reply, http_call->reply_len,
 									   call->group_id, call->body, call->body_len,
 									   &call->reply);
+	else if (call->op == IM_OP_CHECK_GROUPS)
+		call->found = im_reply_check(http_call->reply, http_call->reply_len,
+									 call->checks, call->nchecks, &call->reply);
 	else
 		im_reply_parse(http_call->reply, http_call->reply_len, &call->reply);
 	if (http_call->failure == 0 && !call->reply.readable && call->reply.info[0] == '\0')
@@ -480,6 +484,8 @@ judge(ImSender *sender, Flight *flight)
 		.resigned = sender->refused_serial != 0 && flight->sig_serial > sender->refused_serial
 	};
 
+	call->elapsed_us = http_call->elapsed_us;
+	call->server_time = http_call->server_time;
 	read_reply(call, http_call);
 	exchange.found = call->found;
 	exchange.class = im_error_find(call->reply.code)->class;

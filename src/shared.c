@@ -14,6 +14,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
@@ -36,11 +38,25 @@ typedef struct ImShared
 	ImSlot		slots[FLEXIBLE_ARRAY_MEMBER];
 } ImShared;
 
+/*
+ * The history of one slot, apart from it because of its size: the views copy
+ * slots.  Protected by the slot's lock.
+ */
+typedef struct ImHistory
+{
+	int32		minute;			/* that the histogram is of */
+	int64		latency[IM_LATENCY_BUCKETS];
+	ImMinute	minutes[IM_MINUTES];	/* by minute modulo IM_MINUTES */
+} ImHistory;
+
 static int	max_databases = 32;
 static ImShared *shared = NULL;
+static ImHistory *histories = NULL; /* as many as slots */
 
 static shmem_request_hook_type prev_request_hook = NULL;
 static shmem_startup_hook_type prev_startup_hook = NULL;
+
+#define RATE_SPAN			INT64_C(10000000)	/* us of calls_per_second */
 
 /* What this transaction will ring for at its commit. */
 static bool ring_pending = false;
@@ -107,13 +123,20 @@ shared_size(void)
 	return offsetof(ImShared, slots) + mul_size(max_databases, sizeof(ImSlot));
 }
 
+/* Bytes of them for histories. */
+static Size
+history_size(void)
+{
+	return mul_size(max_databases, sizeof(ImHistory));
+}
+
 /* Hook: asks for shared memory. */
 static void
 request_shared(void)
 {
 	if (prev_request_hook)
 		prev_request_hook();
-	RequestAddinShmemSpace(shared_size());
+	RequestAddinShmemSpace(add_size(shared_size(), history_size()));
 }
 
 /* Brings a slot to its first state; the caller holds the directory's lock. */
@@ -126,6 +149,7 @@ clear_slot(ImSlot *slot)
 	slot->worker = -1;
 	slot->stats.reset_at = GetCurrentTimestamp();
 	im_breaker_init(&slot->breaker);
+	memset(&histories[slot - shared->slots], 0, sizeof(ImHistory));
 }
 
 /* Hook: finds or makes our shared memory. */
@@ -139,6 +163,7 @@ startup_shared(void)
 		prev_startup_hook();
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	histories = ShmemInitStruct("im_import history", history_size(), &found);
 	shared = ShmemInitStruct("im_import", shared_size(), &found);
 	if (!found)
 	{
@@ -192,7 +217,7 @@ im_shared_init(void)
 
 	DefineCustomIntVariable("im_import.max_databases",
 							"Sets how many databases can import groups.",
-							"Each takes about 10 kB of shared memory.",
+							"Each takes about 55 kB of shared memory.",
 							&max_databases, 32, 1, 1024,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("im_import");
@@ -322,6 +347,13 @@ im_launcher_register(int proc_number)
 }
 
 /* See shared.h. */
+bool
+im_launcher_present(void)
+{
+	return shared != NULL && shared->launcher >= 0;
+}
+
+/* See shared.h. */
 void
 im_ring(ImSlot *slot)
 {
@@ -347,11 +379,12 @@ im_ring_at_commit(bool changed)
 
 /* See shared.h. */
 void
-im_slot_set_rate(ImSlot *slot, double rate)
+im_slot_set_app(ImSlot *slot, int64 sdkappid, double rate)
 {
 	int64		now = im_now_us();
 
 	im_slot_lock(slot);
+	slot->sdkappid = sdkappid;
 	if (!slot->limiter_ready)
 		im_limiter_init(&slot->limiter, rate, now);
 	else
@@ -373,6 +406,9 @@ count_second(ImSlot *slot, int64 now)
 		slot->calls_count[i] = 0;
 	}
 	slot->calls_count[i]++;
+	if (slot->first_call == 0 || now - slot->last_call > RATE_SPAN)
+		slot->first_call = now;
+	slot->last_call = now;
 }
 
 /* See shared.h. */
@@ -396,13 +432,20 @@ im_slot_take(ImSlot *slot, bool worker)
 double
 im_slot_calls_per_second(const ImSlot *slot)
 {
-	int64		second = im_now_us() / 1000000;
+	int64		now = im_now_us();
+	int64		second = now / 1000000;
+	bool		young = now - slot->first_call < RATE_SPAN;
 	int64		calls = 0;
 
+	if (slot->first_call == 0)
+		return 0;
+	/* Whole seconds; right after the start what there is of them. */
 	for (int i = 0; i < IM_SECONDS; i++)
-		if (slot->calls_second[i] < second && slot->calls_second[i] >= second - 10)
+		if (slot->calls_second[i] >= second - 10 && slot->calls_second[i] < second + young)
 			calls += slot->calls_count[i];
-	return (double) calls / 10.0;
+	if (!young)
+		return (double) calls / 10.0;
+	return (double) calls / Max((double) (now - slot->first_call) / 1e6, 1.0);
 }
 
 /* Which quarter octave a latency falls into. */
@@ -423,6 +466,122 @@ latency_bucket(int64 us)
 	return Min(octave * 4 + quarter, IM_LATENCY_BUCKETS - 1);
 }
 
+/* Upper edge of a latency bucket, in milliseconds. */
+static double
+bucket_ms(int bucket)
+{
+	return ldexp(5 + bucket % 4, bucket / 4) / 1000.0;
+}
+
+/* See shared.h. */
+double
+im_latency_percentile(const int64 *histogram, double share)
+{
+	int64		calls = 0;
+	int64		seen = 0;
+
+	for (int i = 0; i < IM_LATENCY_BUCKETS; i++)
+		calls += histogram[i];
+	for (int i = 0; i < IM_LATENCY_BUCKETS; i++)
+	{
+		seen += histogram[i];
+		if (seen > 0 && (double) seen >= share * (double) calls)
+			return bucket_ms(i);
+	}
+	return 0;
+}
+
+/* The minute of the wall clock that it is now, as ImMinute counts. */
+static int32
+this_minute(void)
+{
+	return (int32) (GetCurrentTimestamp() / USECS_PER_MINUTE);
+}
+
+/* The history of a slot. */
+static ImHistory *
+history_of(const ImSlot *slot)
+{
+	return &histories[slot - shared->slots];
+}
+
+/* A minute's place in a history. */
+static ImMinute *
+minute_at(ImHistory *history, int32 minute)
+{
+	return &history->minutes[(uint32) minute % IM_MINUTES];
+}
+
+/* Writes the percentiles of the histogram to its minute. */
+static void
+note_percentiles(ImHistory *history)
+{
+	ImMinute   *minute = minute_at(history, history->minute);
+
+	if (minute->minute != history->minute)
+		return;
+	minute->p50 = (float4) im_latency_percentile(history->latency, 0.50);
+	minute->p99 = (float4) im_latency_percentile(history->latency, 0.99);
+}
+
+/* The entry of this minute; the slot must be locked. */
+static ImMinute *
+current_minute(ImSlot *slot)
+{
+	ImHistory  *history = history_of(slot);
+	int32		now = this_minute();
+	ImMinute   *minute = minute_at(history, now);
+
+	if (history->minute != now)
+	{
+		note_percentiles(history);
+		history->minute = now;
+		memset(history->latency, 0, sizeof(history->latency));
+	}
+	if (minute->minute != now)
+	{
+		memset(minute, 0, sizeof(*minute));
+		minute->minute = now;
+	}
+	return minute;
+}
+
+/* See shared.h. */
+void
+im_slot_settled(ImSlot *slot, int imported, int failed)
+{
+	ImMinute   *minute;
+
+	if (imported + failed == 0)
+		return;
+	im_slot_lock(slot);
+	minute = current_minute(slot);
+	minute->imported += imported;
+	minute->failed += failed;
+	im_slot_unlock(slot);
+}
+
+/* See shared.h. */
+int
+im_slot_history(ImSlot *slot, ImMinute *minutes)
+{
+	ImHistory  *history = history_of(slot);
+	int32		now = this_minute();
+	int			n = 0;
+
+	im_slot_lock(slot);
+	note_percentiles(history);
+	for (int32 m = now - IM_MINUTES + 1; m <= now; m++)
+	{
+		const ImMinute *minute = minute_at(history, m);
+
+		if (minute->minute == m)
+			minutes[n++] = *minute;
+	}
+	im_slot_unlock(slot);
+	return n;
+}
+
 /* See shared.h. */
 void
 im_slot_count(ImSlot *slot, const ImCall *call, ImClass class, int64 elapsed_us,
@@ -432,7 +591,7 @@ im_slot_count(ImSlot *slot, const ImCall *call, ImClass class, int64 elapsed_us,
 
 	im_slot_lock(slot);
 	stats->calls++;
-	if (call->op == IM_OP_GET_GROUP_INFO)
+	if (call->op != IM_OP_IMPORT_GROUP)
 		stats->lookups++;
 	if (call->reply.readable)
 		stats->replies[class]++;
@@ -446,6 +605,8 @@ im_slot_count(ImSlot *slot, const ImCall *call, ImClass class, int64 elapsed_us,
 	stats->handshakes += connected && tls;
 	stats->latency_sum_us += elapsed_us;
 	stats->latency[latency_bucket(elapsed_us)]++;
+	current_minute(slot)->calls++;
+	history_of(slot)->latency[latency_bucket(elapsed_us)]++;
 	im_slot_unlock(slot);
 }
 
@@ -455,5 +616,6 @@ im_slot_throttled(ImSlot *slot, int64 us)
 {
 	im_slot_lock(slot);
 	slot->stats.throttled_us += us;
+	current_minute(slot)->throttled_ms += (uint32) ((us + 500) / 1000);
 	im_slot_unlock(slot);
 }

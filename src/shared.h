@@ -18,11 +18,13 @@
 #include "breaker.h"
 #include "call.h"
 #include "limiter.h"
+#include "protocol.h"
 
 #define IM_REQUESTS			16	/* sessions that can wait for a row at once */
 #define IM_LATENCY_BUCKETS	112 /* quarter octaves of a microsecond */
 #define IM_SECONDS			16	/* seconds of call counts that are kept */
 #define IM_REASON_MAX		512
+#define IM_MINUTES			1440	/* minutes of history that are kept: a day */
 #define IM_CLASSES			(IM_CLASS_RETRY + 1)
 
 /* What im_import_status.state says; im_state_name() gives the words. */
@@ -91,10 +93,26 @@ typedef struct ImStats
 	int64		latency[IM_LATENCY_BUCKETS];
 } ImStats;
 
+/*
+ * What happened in one minute of the wall clock; 28 bytes, because there are
+ * IM_MINUTES of them for each database.  Percentiles are those of the minute.
+ */
+typedef struct ImMinute
+{
+	int32		minute;			/* since 2000-01-01 00:00 UTC; 0: never used */
+	uint32		calls;
+	uint32		imported;		/* rows */
+	uint32		failed;			/* rows that ended failed, invalid or in doubt */
+	uint32		throttled_ms;
+	float4		p50;			/* milliseconds */
+	float4		p99;
+} ImMinute;
+
 typedef struct ImSlot
 {
 	LWLockPadded lock;
 	Oid			dboid;			/* InvalidOid: free */
+	int64		sdkappid;		/* that its sender last used, or 0 */
 
 	/* Doorbell. */
 	bool		ring;			/* there may be something new to do */
@@ -109,6 +127,7 @@ typedef struct ImSlot
 
 	/* The sender's own, kept here so that it outlives the process. */
 	bool		clean;			/* no row can be in status sending */
+	ImSteady	steady;			/* how far the wall clock can be trusted */
 	bool		limiter_ready;
 	ImLimiter	limiter;
 	ImBreaker	breaker;
@@ -120,6 +139,9 @@ typedef struct ImSlot
 	int			in_flight;
 	double		settle_rate;	/* rows a second, decaying */
 	int64		settle_rate_at;
+	int64		first_call;		/* monotonic us, after ten seconds without
+								 * calls; 0: none */
+	int64		last_call;
 	int64		calls_second[IM_SECONDS];	/* which second ... */
 	int32		calls_count[IM_SECONDS];	/* ... and how many calls */
 
@@ -166,6 +188,7 @@ extern void im_ring_at_commit(bool changed);
 
 /* The launcher tells where its latch is, and forgets it at exit (-1). */
 extern void im_launcher_register(int proc_number);
+extern bool im_launcher_present(void);
 
 /*
  * Waits for the limiter of this slot: 0 if the call may go now, else
@@ -173,8 +196,8 @@ extern void im_launcher_register(int proc_number);
  */
 extern int64 im_slot_take(ImSlot *slot, bool worker);
 
-/* Brings the configured rate to the limiter. */
-extern void im_slot_set_rate(ImSlot *slot, double rate);
+/* Tells which app is called, and brings the configured rate to the limiter. */
+extern void im_slot_set_app(ImSlot *slot, int64 sdkappid, double rate);
 
 /* Notes one exchange in the statistics. */
 extern void im_slot_count(ImSlot *slot, const ImCall *call, ImClass class,
@@ -184,7 +207,25 @@ extern void im_slot_count(ImSlot *slot, const ImCall *call, ImClass class,
 /* Notes time for which calls were ready and the limiter held them. */
 extern void im_slot_throttled(ImSlot *slot, int64 us);
 
-/* Calls a second over the last 10 seconds. The slot must be locked. */
+/* Notes for the history how so many rows ended. */
+extern void im_slot_settled(ImSlot *slot, int imported, int failed);
+
+/*
+ * Copies the history of the last day, oldest first, to minutes (IM_MINUTES);
+ * returns how many.  Minutes in which nothing happened are left out.
+ */
+extern int	im_slot_history(ImSlot *slot, ImMinute *minutes);
+
+/*
+ * The latency below which a share of the calls counted in a histogram stayed,
+ * in milliseconds; 0 if there are none.  Good to a quarter of an octave.
+ */
+extern double im_latency_percentile(const int64 *histogram, double share);
+
+/*
+ * Calls a second over the last 10 seconds, or since the first call if that is
+ * less; a copy of the slot will do, else it must be locked.
+ */
 extern double im_slot_calls_per_second(const ImSlot *slot);
 
 /* Monotonic clock, microseconds, the same in all processes. */

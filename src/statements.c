@@ -106,11 +106,11 @@ static const Statement statements[NSTATEMENTS] = {
 		" error_code = $4, error_info = $5"
 		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
 		" WHERE status = 'sending' AND origin = $1 AND (group_id IS NULL) = $2"
-		" AND NOT id = ANY ($6) FOR UPDATE SKIP LOCKED))",
+		" AND (claim IS NULL OR NOT claim = ANY ($6)) FOR UPDATE SKIP LOCKED))",
 	6, {INT8OID, BOOLOID, TEXTOID, INT4OID, TEXTOID, INT8ARRAYOID}},
 	[ST_ANY_DEAD] = {
 		"SELECT FROM " OUTBOX
-		" WHERE status = 'sending' AND origin = $1 AND NOT id = ANY ($2) LIMIT 1",
+		" WHERE status = 'sending' AND origin = $1 AND (claim IS NULL OR NOT claim = ANY ($2)) LIMIT 1",
 	2, {INT8OID, INT8ARRAYOID}},
 	[ST_CAP_DUE] = {
 		"UPDATE " OUTBOX " SET due_at = pg_catalog.now()"
@@ -136,6 +136,10 @@ static const Statement statements[NSTATEMENTS] = {
 		" AND ((origin <> $1 AND $2) OR (origin = $1 AND $3))"
 		" AND (group_id IS NULL AND ($8 OR status = 'sending')) = $4",
 	9, {INT8OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, TEXTOID}},
+	[ST_DOUBT_CLOSED] = {
+		"UPDATE " OUTBOX " SET maybe_sent_at = pg_catalog.now()"
+		" WHERE origin = $1 AND status IN ('failed', 'invalid', 'in_doubt')",
+	1, {INT8OID}},
 	[ST_TALLY_ADD] = {
 		"INSERT INTO " TALLY " (origin, pending, sending, imported, failed, invalid, in_doubt)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -213,6 +217,27 @@ static const Statement statements[NSTATEMENTS] = {
 		"SELECT status, group_id, error_code, error_info, xmin FROM " OUTBOX
 		" WHERE id = $1 AND row_key = $2",
 	2, {INT8OID, UUIDOID}},
+	[ST_CHECK_NEXT] = {
+		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
+		" WHERE id > $1 AND status = 'imported' AND group_id IS NOT NULL AND COALESCE("
+		"(SELECT v.result = 'unreadable' OR v.checked_at < $2 FROM %1$s.im_import_verified v"
+		" WHERE v.id = o.id), true) ORDER BY id LIMIT $3",
+	3, {INT8OID, TIMESTAMPTZOID, INT8OID}},
+	[ST_CHECK_WRITE] = {
+		"INSERT INTO %1$s.im_import_verified AS v (id, checked_at, result, fields)"
+		" SELECT n.id, pg_catalog.now(), n.result, n.fields::text[]"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+		" AS n (id, result, fields)"
+		" ON CONFLICT (id) DO UPDATE SET checked_at = EXCLUDED.checked_at,"
+		" result = EXCLUDED.result, fields = EXCLUDED.fields",
+	3, {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID}},
+	[ST_FORGET] = {
+		"WITH gone AS (DELETE FROM " OUTBOX " WHERE status = 'imported' AND id = ANY (ARRAY("
+		"SELECT id FROM " OUTBOX " WHERE id > $2 AND status = 'imported' AND settled_at < $1"
+		" ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING id),"
+		" checks AS (DELETE FROM %1$s.im_import_verified WHERE id IN (SELECT id FROM gone))"
+		" SELECT pg_catalog.count(*), pg_catalog.max(id) FROM gone",
+	3, {TIMESTAMPTZOID, INT8OID, INT8OID}},
 };
 
 /* Prepared for the schema of this name: it can be renamed. */

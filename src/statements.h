@@ -27,6 +27,7 @@ typedef enum ImStatement
 	ST_NEXT_DUE,
 	ST_HAS_OPEN,
 	ST_ADOPT,
+	ST_DOUBT_CLOSED,
 	ST_TALLY_ADD,
 	ST_TALLY_SUM,
 	ST_TALLY_CLEAR,
@@ -44,6 +45,9 @@ typedef enum ImStatement
 	ST_RETRY,
 	ST_RESOLVE,
 	ST_ROW,
+	ST_CHECK_NEXT,
+	ST_CHECK_WRITE,
+	ST_FORGET,
 	NSTATEMENTS
 } ImStatement;
 

@@ -26,6 +26,7 @@
 #include "outbox.h"
 #include "protocol.h"
 #include "shared.h"
+#include "steer.h"
 #include "watch.h"
 
 PG_FUNCTION_INFO_V1(im_sql_origin);
@@ -43,9 +44,9 @@ PG_FUNCTION_INFO_V1(im_sql_wait);
 #define NOTICE_EVERY		(5 * SEC)
 #define START_PATIENCE		(10 * SEC)	/* for what keeps us waiting to show */
 
-/* The outbox of this database, or an ERROR. */
-static ImOutbox *
-require_outbox(void)
+/* See steer.h. */
+ImOutbox *
+im_require_outbox(void)
 {
 	ImOutbox   *outbox = im_outbox_get();
 
@@ -57,9 +58,9 @@ require_outbox(void)
 	return outbox;
 }
 
-/* This database's slot, or an ERROR. */
-static ImSlot *
-require_slot(void)
+/* See steer.h. */
+ImSlot *
+im_require_slot(void)
 {
 	ImSlot	   *slot;
 
@@ -81,7 +82,7 @@ im_sql_origin(PG_FUNCTION_ARGS)
 static void
 set_pause(bool paused, const char *reason)
 {
-	ImOutbox   *outbox = require_outbox();
+	ImOutbox   *outbox = im_require_outbox();
 	char	   *who = GetUserNameFromId(GetUserId(), false);
 	ImRights	saved;
 
@@ -112,7 +113,7 @@ im_sql_resume(PG_FUNCTION_ARGS)
 Datum
 im_sql_adopt(PG_FUNCTION_ARGS)
 {
-	ImOutbox   *outbox = require_outbox();
+	ImOutbox   *outbox = im_require_outbox();
 	ImProblem	problem = {0};
 	ImApp	   *app = im_app_load(CurrentMemoryContext, &problem);
 	ImRights	saved;
@@ -141,7 +142,7 @@ im_sql_adopt(PG_FUNCTION_ARGS)
 Datum
 im_sql_retry(PG_FUNCTION_ARGS)
 {
-	ImOutbox   *outbox = require_outbox();
+	ImOutbox   *outbox = im_require_outbox();
 	int32		code = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
 	char	   *status = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	ImStatus	parsed;
@@ -182,7 +183,7 @@ check_group_id(const char *group_id)
 Datum
 im_sql_resolve(PG_FUNCTION_ARGS)
 {
-	ImOutbox   *outbox = require_outbox();
+	ImOutbox   *outbox = im_require_outbox();
 	char	   *group_id = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	bool		found = false;
 	ImRights	saved;
@@ -190,7 +191,8 @@ im_sql_resolve(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("id must not be null")));
+				 errmsg("id must not be null"),
+				 errhint("Give the id of a row in doubt; they stand in im_import_failures.")));
 	if (group_id != NULL)
 		check_group_id(group_id);
 	im_outbox_enter(&saved);
@@ -224,7 +226,7 @@ im_sql_set_rate(PG_FUNCTION_ARGS)
 	char	   *rate = DatumGetCString(DirectFunctionCall1(numeric_out, PG_GETARG_DATUM(0)));
 	char	   *sql;
 
-	(void) require_outbox();
+	(void) im_require_outbox();
 	app = im_app_load(CurrentMemoryContext, &problem);
 	if (app == NULL)
 		im_app_raise(&problem);
@@ -252,9 +254,9 @@ typedef struct Waiting
 	int64		deadline;		/* 0: none */
 } Waiting;
 
-/* Raises unless the procedure may commit. */
-static void
-require_nonatomic(FunctionCallInfo fcinfo, const char *name)
+/* See steer.h. */
+void
+im_require_nonatomic(FunctionCallInfo fcinfo, const char *name)
 {
 	CallContext *context = fcinfo->context && IsA(fcinfo->context, CallContext) ?
 		(CallContext *) fcinfo->context : NULL;
@@ -349,14 +351,15 @@ im_sql_drain(PG_FUNCTION_ARGS)
 {
 	int64		rows = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0);
 	Waiting		waiting = {.since = im_now_us(), .told_open = -1};
-	ImSlot	   *slot = require_slot();
+	ImSlot	   *slot = im_require_slot();
 	ImView		view;
 
-	require_nonatomic(fcinfo, "im_import_drain");
+	im_require_nonatomic(fcinfo, "im_import_drain");
 	if (rows <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_rows must be at least 1")));
+				 errmsg("max_rows must be at least 1"),
+				 errhint("Leave it out to send every pending row.")));
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	give_budget(slot, rows);
 	PG_TRY();
@@ -406,8 +409,8 @@ im_sql_wait(PG_FUNCTION_ARGS)
 	bool		raise = PG_ARGISNULL(1) || PG_GETARG_BOOL(1);
 	ImView		view;
 
-	(void) require_slot();
-	require_nonatomic(fcinfo, "im_import_wait");
+	(void) im_require_slot();
+	im_require_nonatomic(fcinfo, "im_import_wait");
 	if (!PG_ARGISNULL(0))
 	{
 		Interval   *timeout = PG_GETARG_INTERVAL_P(0);

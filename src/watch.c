@@ -27,6 +27,7 @@
 PG_FUNCTION_INFO_V1(im_sql_status);
 PG_FUNCTION_INFO_V1(im_sql_stats);
 PG_FUNCTION_INFO_V1(im_sql_stats_reset);
+PG_FUNCTION_INFO_V1(im_sql_history);
 
 #define SEC					INT64_C(1000000)
 #define STALE_RATE			(60 * SEC)	/* a rate this old says nothing */
@@ -109,7 +110,7 @@ explain_waiting(ImView *view, const Findings *found)
 	if (RecoveryInProgress())
 		set(view, IM_STATE_NO_WORKER, "this server is a standby; the primary sends");
 	else if (found->have_slot && found->slot.no_start)
-		set(view, IM_STATE_NO_WORKER, "no background worker could be started: raise max_worker_processes");
+		set(view, IM_STATE_NO_WORKER, "no background worker could be started: raise max_worker_processes and restart the server");
 	else if (found->have_slot && found->slot.wake_at > im_now_us())
 		set(view, found->slot.state == IM_STATE_QUOTA ? IM_STATE_QUOTA : IM_STATE_RUNNING,
 			found->slot.state == IM_STATE_QUOTA ? found->slot.reason : "waiting for the next retry");
@@ -137,7 +138,7 @@ derive_state(ImView *view, const Findings *found)
 	char		reason[IM_REASON_MAX];
 
 	if (!im_shared_available())
-		set(view, IM_STATE_NOT_PRELOADED, "add im_import to shared_preload_libraries and restart");
+		set(view, IM_STATE_NOT_PRELOADED, "add im_import to shared_preload_libraries and restart the server");
 	else if (found->app == NULL)
 	{
 		char	   *text = im_outbox_utf8(psprintf("%s. %s", found->problem.message,
@@ -286,32 +287,6 @@ im_sql_status(PG_FUNCTION_ARGS)
  * Statistics
  */
 
-/* Upper edge of a latency bucket, in milliseconds; see shared.c. */
-static double
-bucket_ms(int bucket)
-{
-	int			octave = bucket / 4;
-	int			quarter = bucket % 4;
-
-	return ldexp(5 + quarter, octave) / 1000.0;
-}
-
-/* The latency below which a share of the calls stayed, in milliseconds. */
-static double
-percentile(const ImStats *stats, double share)
-{
-	double		want = share * (double) stats->calls;
-	int64		seen = 0;
-
-	for (int i = 0; i < IM_LATENCY_BUCKETS; i++)
-	{
-		seen += stats->latency[i];
-		if (seen > 0 && (double) seen >= want)
-			return bucket_ms(i);
-	}
-	return 0;
-}
-
 /* im_import_stats(): see the view pg_stat_im_import. */
 Datum
 im_sql_stats(PG_FUNCTION_ARGS)
@@ -346,9 +321,9 @@ im_sql_stats(PG_FUNCTION_ARGS)
 	values[n++] = Int64GetDatum(stats.handshakes);
 	nulls[n] = nulls[n + 1] = nulls[n + 2] = nulls[n + 3] = stats.calls == 0;
 	values[n++] = Float8GetDatum(stats.calls ? stats.latency_sum_us / 1000.0 / stats.calls : 0);
-	values[n++] = Float8GetDatum(percentile(&stats, 0.50));
-	values[n++] = Float8GetDatum(percentile(&stats, 0.95));
-	values[n++] = Float8GetDatum(percentile(&stats, 0.99));
+	values[n++] = Float8GetDatum(im_latency_percentile(stats.latency, 0.50));
+	values[n++] = Float8GetDatum(im_latency_percentile(stats.latency, 0.95));
+	values[n++] = Float8GetDatum(im_latency_percentile(stats.latency, 0.99));
 	values[n++] = Int64GetDatum(stats.worker_starts);
 	Assert(n == lengthof(values));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
@@ -369,4 +344,33 @@ im_sql_stats_reset(PG_FUNCTION_ARGS)
 		im_slot_unlock(slot);
 	}
 	PG_RETURN_VOID();
+}
+
+/* im_import_history_rows(): see the view im_import_history. */
+Datum
+im_sql_history(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ImSlot	   *slot = im_slot_find(MyDatabaseId);
+	ImMinute   *minutes = palloc(sizeof(ImMinute) * IM_MINUTES);
+	int			n;
+
+	InitMaterializedSRF(fcinfo, 0);
+	n = slot ? im_slot_history(slot, minutes) : 0;
+	for (int i = 0; i < n; i++)
+	{
+		const ImMinute *minute = &minutes[i];
+		Datum		values[7];
+		bool		nulls[7] = {false, false, false, false, false, minute->calls == 0, minute->calls == 0};
+
+		values[0] = TimestampTzGetDatum((TimestampTz) minute->minute * USECS_PER_MINUTE);
+		values[1] = Int64GetDatum(minute->calls);
+		values[2] = Int64GetDatum(minute->imported);
+		values[3] = Int64GetDatum(minute->failed);
+		values[4] = Float8GetDatum(minute->throttled_ms);
+		values[5] = Float8GetDatum(minute->p50);
+		values[6] = Float8GetDatum(minute->p99);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
 }

@@ -408,6 +408,7 @@ im_launcher_main(Datum arg)
  * for the planner, see outbox.c.
  */
 static const char *const worker_settings[][2] = {
+	{"application_name", "im_import"},
 	{"role", "none"},
 	{"search_path", "pg_catalog, pg_temp"},
 	{"session_replication_role", "replica"},

@@ -12,7 +12,7 @@ use Test::More;
 use ImTest;
 
 our @EXPORT = qw(
-  content strangers visit_worker worker_gone stays_fenced adopted_and_imported
+  content strangers posted visit_worker worker_gone stays_fenced adopted_and_imported
   fill_every_status hold_in_flight
 );
 
@@ -34,6 +34,18 @@ sub strangers
 	  rows($node, 'SELECT group_id FROM im_group_outbox WHERE group_id IS NOT NULL', $db);
 
 	return [ grep { !$own{$_} } map { $_->{group_id} } $service->ledger ];
+}
+
+# How often each name was sent, of those that begin with a prefix.  Read from
+# the journal's file: through JSON it would take longer than the rest.
+sub posted
+{
+	my ($service, $prefix) = @_;
+	my $journal = PostgreSQL::Test::Utils::slurp_file("$service->{dir}/journal.jsonl");
+	my %posted;
+
+	$posted{$1}++ while $journal =~ /\\"Name\\":\\"(\Q$prefix\E[^"\\]*)\\"/g;
+	return \%posted;
 }
 
 # No worker is connected to the database.

@@ -40,7 +40,6 @@ sub start_cluster
 	$node->append_conf('postgresql.conf', <<CONF);
 max_worker_processes = 12
 autovacuum_naptime = 1
-log_min_messages = log
 CONF
 	$node->append_conf('postgresql.conf', $given{conf}) if defined $given{conf};
 	$node->start;

@@ -77,7 +77,8 @@ foreach my $name (@names)
 	is($calls{$name}, 1, "$name: one call was enough") if $harmless{$name};
 	is($row{$name}{attempts}, $calls{$name}, "$name: every call counts as an attempt");
 }
-is(scalar(grep { $_->{attempts} != 1 && $_->{name} =~ /^good/ } values %row), 0, 'the rows between them went at once');
+# One of these may have been put on a connection that just then died.
+is(scalar(grep { $_->{status} ne 'imported' && $_->{name} =~ /^good/ } values %row), 0, 'the rows between them went too');
 accounted($node, $service);
 
 # A session's own call has its outcome as an answer, and is never repeated.

@@ -44,6 +44,22 @@ is(value_of($node, 'SELECT max(attempts) FROM im_group_outbox'), 0, 'it counts f
 sql("ALTER USER MAPPING FOR CURRENT_USER SERVER im OPTIONS (SET secret_key_file '$service->{key_file}')");
 all_imported('right key');
 
+# The same once everything has gone well: to a worker that is there, and to
+# one that has left.
+foreach my $worker ('connected', 'gone')
+{
+	my $calls = $service->stats->{journaled};
+
+	poll_until { !defined status_of($node)->{worker_pid} } 'the idle worker to leave' if $worker eq 'gone';
+	sql("ALTER USER MAPPING FOR CURRENT_USER SERVER im OPTIONS (SET secret_key_file '$wrong_key')");
+	insert_groups($node, 50, $worker);
+	wait_state($node, 'stopped');
+	poll_until { status_of($node)->{sending} == 0 } 'calls in flight';
+	is($service->stats->{journaled}, $calls + 1, "wrong key, worker $worker: one call was refused");
+	sql("ALTER USER MAPPING FOR CURRENT_USER SERVER im OPTIONS (SET secret_key_file '$service->{key_file}')");
+	all_imported("right key, worker $worker");
+}
+
 # A new key in the same file needs no ALTER, only im_import_resume().
 $service->change_app(secret => 'e' x 64);
 insert_groups($node, 20, 'rotate');

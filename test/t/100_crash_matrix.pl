@@ -165,13 +165,14 @@ foreach my $name (sort grep { /$ENV{IM_KINDS}/ } keys %kinds)
 			try($name, $place, $death);
 		}
 	}
+
+	# The refused rows, before the service's kind of ids changes.
+	wait_settled($node);
+	resolve_doubts($node, read_books($books), 'true');
+	wait_settled($node);
 }
 
-# The refused rows, and all of the others once more: nothing came later.
-wait_settled($node);
-read_books($books);
-my $doubts = resolve_doubts($node, $books, 'true');
-wait_settled($node);
+# All of them once more: nothing came later.
 read_books($books);
 my @faults = count_faults($node);
 my @rows = rows_of('c');

@@ -26,7 +26,7 @@ $service->release;
 my $new = PostgreSQL::Test::Cluster->new('new');
 $new->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 $new->append_conf('postgresql.conf',
-	"shared_preload_libraries = 'im_import'\nlog_min_messages = log\nmax_worker_processes = 12");
+	"shared_preload_libraries = 'im_import'\nmax_worker_processes = 12");
 my $bin = $old->config_data('--bindir');
 my $back = Cwd::cwd();
 chdir PostgreSQL::Test::Utils::tempdir();

@@ -117,6 +117,23 @@ check_name(const char *text, size_t len)
 	CHECK(im_reply_compare(body, used + 1, "g1", sent, sent_len, &reply) == IM_FOUND_OTHER);
 }
 
+/* Several groups of one answer; a group that is not other differs in nothing. */
+static void
+check_many(const char *body, size_t len, const char *sent, size_t sent_len)
+{
+	ImCheck		checks[3] = {{"g1", sent, sent_len, IM_FOUND_OTHER, 99}, {"g2", sent, sent_len, IM_FOUND_OTHER, 99}, {"g1", NULL, 0, IM_FOUND_OTHER, 99}};
+	ImReply		reply;
+
+	im_reply_check(body, len, checks, 3, &reply);
+	check_reply(&reply);
+	for (int i = 0; i < 3; i++)
+	{
+		CHECK(checks[i].found >= IM_FOUND_UNREADABLE && checks[i].found <= IM_FOUND_ABSENT);
+		CHECK((checks[i].differs != 0) == (checks[i].found == IM_FOUND_OTHER));
+		CHECK(checks[i].differs < UINT32_C(1) << IM_FIELDS);
+	}
+}
+
 /* The first line is our request, the rest the answer to it. */
 static void
 check_compare(const char *text, size_t len)
@@ -130,6 +147,7 @@ check_compare(const char *text, size_t len)
 	found = im_reply_compare(text + sent_len, len - sent_len, "g1", text, sent_len, &reply);
 	CHECK(found >= IM_FOUND_UNREADABLE && found <= IM_FOUND_ABSENT);
 	check_reply(&reply);
+	check_many(text + sent_len, len - sent_len, text, sent_len);
 	im_reply_parse(text + sent_len, len - sent_len, &alone);
 	CHECK(alone.readable == reply.readable && alone.code == reply.code);
 }

@@ -22,6 +22,7 @@
  * Chance, clock, trace
  */
 
+/* The next random number of the seed (splitmix64). */
 uint64_t
 sim_random(SimWorld *world)
 {
@@ -32,12 +33,14 @@ sim_random(SimWorld *world)
 	return z ^ (z >> 31);
 }
 
+/* A random number from 0 to n - 1. */
 int
 sim_below(SimWorld *world, int n)
 {
 	return (int) (((sim_random(world) >> 32) * (uint64_t) n) >> 32);
 }
 
+/* A random number from low to high, both included. */
 int64_t
 sim_between(SimWorld *world, int64_t low, int64_t high)
 {
@@ -46,18 +49,21 @@ sim_between(SimWorld *world, int64_t low, int64_t high)
 	return low + (int64_t) (sim_random(world) % (uint64_t) (high - low + 1));
 }
 
+/* True in so many of a thousand cases. */
 bool
 sim_chance(SimWorld *world, int per_mille)
 {
 	return per_mille > 0 && sim_below(world, 1000) < per_mille;
 }
 
+/* What the clock of a copy's host shows. */
 int64_t
 sim_wall(const SimWorld *world, const SimCopy *copy)
 {
 	return world->now + copy->wall_offset;
 }
 
+/* Prints one line of what happens, with the time. */
 void
 sim_trace(SimWorld *world, const char *format,...)
 {
@@ -70,6 +76,7 @@ sim_trace(SimWorld *world, const char *format,...)
 	printf("\n");
 }
 
+/* The promise is broken: the first way in which it is stays. */
 void
 sim_violate(SimWorld *world, const char *what)
 {

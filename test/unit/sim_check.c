@@ -203,6 +203,7 @@ at_rest(const SimCopy *copy, const SimRow *row)
 	return row->status != IM_PENDING && row->status != IM_SENDING;
 }
 
+/* True if everything has come to rest, on the network too. */
 bool
 sim_quiet(SimWorld *world)
 {
@@ -222,6 +223,7 @@ sim_quiet(SimWorld *world)
 	return true;
 }
 
+/* Nothing moves any more: is every row where it may stay, and true? */
 void
 sim_check_end(SimWorld *world)
 {
@@ -270,6 +272,7 @@ possible(int from, int to)
 	return by_worker[from][to] || by_people[from][to];
 }
 
+/* What was never met in the whole run; NULL if nothing is missing. */
 const char *
 sim_zero_counter(void)
 {
@@ -292,6 +295,7 @@ sim_zero_counter(void)
 	return NULL;
 }
 
+/* Prints how often everything was met. */
 void
 sim_print_coverage(void)
 {

@@ -10,6 +10,7 @@
 
 #include "sim.h"
 
+/* The row of this id; NULL if there is none. */
 SimRow *
 sim_row(SimCopy *copy, int64_t id)
 {
@@ -19,18 +20,21 @@ sim_row(SimCopy *copy, int64_t id)
 	return NULL;
 }
 
+/* True if the transaction that inserted the row has committed. */
 bool
 sim_visible(const SimWorld *world, const SimRow *row)
 {
 	return row->exists && row->visible_at <= world->now;
 }
 
+/* True if a person holds the row. */
 bool
 sim_locked(const SimWorld *world, const SimRow *row)
 {
 	return row->locked_until > world->now;
 }
 
+/* True if the timeline is another than the one that was noted. */
 bool
 sim_fenced(const SimCopy *copy)
 {
@@ -87,6 +91,7 @@ recover_row(SimWorld *world, SimCopy *copy, SimRow *row)
 		  im_status_name(next.status));
 }
 
+/* Recovers rows of dead senders. False if some were locked. */
 bool
 sim_recover(SimWorld *world, SimCopy *copy)
 {
@@ -284,6 +289,7 @@ sim_claim(SimWorld *world, SimCopy *copy, int want, SimList *calls)
  * Settle
  */
 
+/* Writes outcomes back; locked ones are left out of written. */
 void
 sim_settle(SimWorld *world, SimCopy *copy, SimList *writing, SimList *written)
 {
@@ -346,6 +352,7 @@ adopt_row(SimWorld *world, SimCopy *copy, SimRow *row, bool own)
 	return true;
 }
 
+/* Takes over open rows; returns how many. */
 int
 sim_adopt(SimWorld *world, SimCopy *copy, bool foreign)
 {
@@ -365,6 +372,7 @@ sim_adopt(SimWorld *world, SimCopy *copy, bool foreign)
 	return n;
 }
 
+/* When the next retry is due, by the wall clock; 0 if none waits. */
 int64_t
 sim_next_due(SimCopy *copy)
 {

@@ -48,6 +48,7 @@ static jmp_buf grave;
  * Lists and calls
  */
 
+/* Puts a call at the beginning or the end of a list. */
 void
 sim_list_add(SimList *list, int call, bool first)
 {
@@ -57,6 +58,7 @@ sim_list_add(SimList *list, int call, bool first)
 	list->n++;
 }
 
+/* Takes a call out of a list; false if it is not there. */
 bool
 sim_list_remove(SimList *list, int call)
 {
@@ -71,6 +73,7 @@ sim_list_remove(SimList *list, int call)
 	return false;
 }
 
+/* A blank call; -1 if there is no room. */
 int
 sim_new_call(SimDrain *drain)
 {
@@ -745,6 +748,7 @@ turn(SimWorld *world, SimCopy *copy)
 		drain->wake_at += sim_between(world, 0, 3 * MS);
 }
 
+/* One turn of a worker that woke up: im_drain_turn(), or its shutdown. */
 void
 sim_turn(SimWorld *world, SimCopy *copy)
 {
@@ -765,6 +769,7 @@ sim_turn(SimWorld *world, SimCopy *copy)
 		drain->wake_at = world->now + 50 * MS;
 }
 
+/* Asks a worker to end in order: im_drain_shutdown() follows in its turns. */
 void
 sim_shut_down(SimWorld *world, SimCopy *copy)
 {

@@ -140,6 +140,7 @@ wipe(SimWorld *world)
 	memset(&world->standby, 0, sizeof(world->standby));
 }
 
+/* Makes a new world of the seed: one database, its rows, its badness. */
 void
 sim_init_world(SimWorld *world)
 {
@@ -565,6 +566,7 @@ befall(SimWorld *world, SimCopy *copy)
 	}
 }
 
+/* A person or fate acts, and it is drawn when the next one will. */
 void
 sim_tick(SimWorld *world)
 {
@@ -584,6 +586,7 @@ sim_tick(SimWorld *world)
 		befall(world, copy);
 }
 
+/* From here on nothing bad happens, so that all must come to rest. */
 void
 sim_calm(SimWorld *world)
 {

@@ -41,6 +41,7 @@ sim_group_text(int group_id, char *out)
 	return out;
 }
 
+/* The group of this id; NULL if there is none. */
 SimGroup *
 sim_group(SimWorld *world, int group_id)
 {
@@ -167,6 +168,7 @@ draw_conduct(SimWorld *world, const SimRequest *request)
 	return (SimConduct) (1 + sim_below(world, NCONDUCTS - 1));
 }
 
+/* A call leaves for the service; all that will become of it is drawn here. */
 void
 sim_send(SimWorld *world, SimCopy *copy, int n)
 {
@@ -446,6 +448,7 @@ arrive_again(SimWorld *world, SimRequest first)
 	COVER(DUPLICATED);
 }
 
+/* A request reaches the service and takes effect, heard or not. */
 void
 sim_arrive(SimWorld *world, SimRequest *request)
 {
@@ -475,6 +478,7 @@ sim_arrive(SimWorld *world, SimRequest *request)
  * Back at the client
  */
 
+/* The next request of the copy that is over for its sender; NULL if none. */
 SimRequest *
 sim_answer(SimWorld *world, SimCopy *copy)
 {

@@ -489,6 +489,86 @@ test_long_names(void)
 	is_int(compare(body, "g1", sent, &reply), IM_FOUND_OTHER, "long names, another last byte");
 }
 
+/* What is sent and what is said, for im_reply_check(). */
+#define FULL "{\"Type\":\"Public\",\"Name\":\"n\",\"Owner_Account\":\"o\",\"CreateTime\":5,\"Introduction\":\"i\"," \
+	"\"Notification\":\"\",\"FaceUrl\":\"f\",\"MaxMemberCount\":7,\"ApplyJoinOption\":\"FreeAccess\"}"
+#define SAID(type, name, owner, time, introduction, rest) \
+	"{\"GroupId\":\"a\",\"ErrorCode\":0,\"Type\":\"" type "\",\"Name\":\"" name "\",\"Owner_Account\":\"" owner \
+	"\",\"CreateTime\":" time ",\"Introduction\":\"" introduction "\"" rest "}"
+#define REST_OF_IT ",\"FaceUrl\":\"f\",\"MaxMemberNum\":7,\"ApplyJoinOption\":\"FreeAccess\""
+#define BIT(field) (UINT32_C(1) << (field))
+
+/* One entry for group "a", and what is found of it. */
+static const struct
+{
+	const char *name;
+	const char *entries;
+	const char *sent;
+	ImFound		found;
+	uint32_t	differs;
+}			checked[] = {
+	{"all fields", SAID("Public", "n", "o", "5", "i", REST_OF_IT), FULL, IM_FOUND_SAME, 0},
+	{"the newer name of a type", SAID("Work", "n", "", "5", "", ""), "{\"Type\":\"Private\",\"Name\":\"n\"}", IM_FOUND_SAME, 0},
+	{"only what was sent counts", SAID("Public", "n", "x", "9", "x", REST_OF_IT), "{\"Type\":\"Public\",\"Name\":\"n\"}", IM_FOUND_SAME, 0},
+	{"another type", SAID("ChatRoom", "n", "o", "5", "i", REST_OF_IT), FULL, IM_FOUND_OTHER, BIT(IM_FIELD_TYPE)},
+	{"two fields", SAID("Public", "m", "o", "6", "i", REST_OF_IT), FULL, IM_FOUND_OTHER, BIT(IM_FIELD_NAME) | BIT(IM_FIELD_CREATE_TIME)},
+	{"a text left out is empty", SAID("Public", "n", "o", "5", "i", ",\"MaxMemberNum\":7,\"ApplyJoinOption\":\"FreeAccess\""), FULL, IM_FOUND_OTHER, BIT(IM_FIELD_FACE_URL)},
+	{"a number left out is not known", SAID("Public", "n", "o", "5", "i", ",\"FaceUrl\":\"f\",\"ApplyJoinOption\":\"FreeAccess\""), FULL, IM_FOUND_UNREADABLE, 0},
+	{"what differs decides before what is not known", SAID("Public", "m", "o", "5", "i", ",\"FaceUrl\":\"f\""), FULL, IM_FOUND_OTHER, BIT(IM_FIELD_NAME)},
+	{"a number as text", SAID("Public", "n", "o", "\"5\"", "i", REST_OF_IT), FULL, IM_FOUND_UNREADABLE, 0},
+	{"absent", "{\"GroupId\":\"a\",\"ErrorCode\":10010}", FULL, IM_FOUND_ABSENT, 0},
+	{"absent, in other words", "{\"GroupId\":\"a\",\"ErrorCode\":10015}", FULL, IM_FOUND_ABSENT, 0},
+	{"absent, and nothing to compare", "{\"GroupId\":\"a\",\"ErrorCode\":10010}", NULL, IM_FOUND_ABSENT, 0},
+	{"there, and nothing to compare", "{\"GroupId\":\"a\",\"ErrorCode\":0}", NULL, IM_FOUND_SAME, 0},
+	{"another code", "{\"GroupId\":\"a\",\"ErrorCode\":10007}", FULL, IM_FOUND_UNREADABLE, 0},
+	{"two entries", "{\"GroupId\":\"a\",\"ErrorCode\":10010},{\"GroupId\":\"a\",\"ErrorCode\":10010}", FULL, IM_FOUND_UNREADABLE, 0},
+	{"another group's entry", "{\"GroupId\":\"A\",\"ErrorCode\":10010}", FULL, IM_FOUND_UNREADABLE, 0},
+	{"beside what is no entry", "1,[{}],\"a\",null,{},{\"GroupId\":\"a\",\"ErrorCode\":10010}", FULL, IM_FOUND_ABSENT, 0},
+};
+
+/* Each entry alone, and the answer cut off anywhere. */
+static void
+test_check(void)
+{
+	static char body[4096];
+	ImReply		reply;
+
+	for (size_t i = 0; i < COUNT(checked); i++)
+	{
+		ImCheck		check = {"a", checked[i].sent, checked[i].sent ? strlen(checked[i].sent) : 0, 0, 99};
+		int			len = sprintf(body, "{\"ErrorCode\":0,\"GroupInfo\":[%s]}", checked[i].entries);
+
+		is_int(im_reply_check(body, (size_t) len, &check, 1, &reply),
+			   checked[i].found == IM_FOUND_UNREADABLE ? IM_FOUND_UNREADABLE : IM_FOUND_SAME,
+			   "%s: of all", checked[i].name);
+		is_int(check.found, checked[i].found, "%s: found", checked[i].name);
+		is_int(check.differs, checked[i].differs, "%s: fields", checked[i].name);
+		while (--len >= 0)
+			if (im_reply_check(body, (size_t) len, &check, 1, &reply) != IM_FOUND_UNREADABLE)
+				break;
+		is_int(len, -1, "%s: cut off", checked[i].name);
+	}
+}
+
+/* Many groups in one answer; two that ask for the same; too many. */
+static void
+test_check_many(void)
+{
+	static const char body[] = "{\"GroupInfo\":[{\"GroupId\":\"c\",\"ErrorCode\":0},{\"GroupId\":\"a\",\"ErrorCode\":10010}]}";
+	ImCheck		checks[IM_CHECK_MAX + 1] = {{.group_id = "a"}, {.group_id = "b"}, {.group_id = "c"}, {.group_id = "a"}};
+	ImReply		reply;
+
+	is_int(im_reply_check(body, strlen(body), checks, 4, &reply), IM_FOUND_SAME, "many: some could be read");
+	is_int(checks[0].found, IM_FOUND_ABSENT, "many: the first");
+	is_int(checks[1].found, IM_FOUND_UNREADABLE, "many: without an entry");
+	is_int(checks[2].found, IM_FOUND_SAME, "many: in another order");
+	is_int(checks[3].found, IM_FOUND_ABSENT, "many: the first again");
+	ok(!reply.readable, "many: no code of its own");
+	for (int i = 0; i <= IM_CHECK_MAX; i++)
+		checks[i].group_id = "a";
+	is_int(im_reply_check(body, strlen(body), checks, IM_CHECK_MAX + 1, &reply), IM_FOUND_UNREADABLE, "too many");
+}
+
 int
 main(void)
 {
@@ -501,5 +581,7 @@ main(void)
 	test_compare();
 	test_compare_reply();
 	test_long_names();
+	test_check();
+	test_check_many();
 	return tap_done();
 }

@@ -1,0 +1,386 @@
+/*
+ * verify.c
+ *	  im_import_verify(): is what we imported really there, as we sent it?
+ *
+ * Asks get_group_info for fifty groups a call and a few calls at a time,
+ * within the database's rate limit, and keeps the results in
+ * im_import_verified.  A transaction writes the last results and reads the
+ * next rows; none is doing anything, and no snapshot is held, while the
+ * service is asked.  What is written stays, so whoever cancels goes on where
+ * it was.
+ *
+ * Nothing here changes a group or a row of the outbox, except
+ * im_import_forget(), which deletes what is done with.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "errcodes.h"
+#include "group.h"
+#include "reply.h"
+#include "session.h"
+#include "statements.h"
+#include "steer.h"
+
+PG_FUNCTION_INFO_V1(im_sql_verify);
+PG_FUNCTION_INFO_V1(im_sql_forget);
+
+#define SEC					INT64_C(1000000)
+#define CALLS_AT_ONCE		8
+#define TRIES				5	/* of a call without a usable answer */
+#define NOTICE_EVERY		(5 * SEC)
+#define FORGET_AT_ONCE		10000
+
+/* One im_import_verify(). */
+typedef struct Verify
+{
+	ImOutbox   *outbox;
+	ImSlot	   *slot;
+	ImSender   *sender;
+	MemoryContext ctx;			/* of rows and calls; reset for each chunk */
+	TimestampTz checked_before;
+	int64		left;			/* rows that may still be checked */
+	int64		last;			/* id of the last row that was read */
+	bool		proven;			/* the service took a call: more may fly */
+	List	   *rows;			/* of ImCall: being checked */
+	ImCheck    *checks;			/* one for each row */
+	ImCall	   *calls;
+	int			ncalls;
+	int64		counts[IM_FOUND_ABSENT + 1];
+	int64		told_at;
+} Verify;
+
+/* What im_import_verified.result says. */
+static const char *const results[] = {
+	[IM_FOUND_UNREADABLE] = "unreadable",
+	[IM_FOUND_SAME] = "matched",
+	[IM_FOUND_OTHER] = "differs",
+	[IM_FOUND_ABSENT] = "missing"
+};
+
+/* Rows checked so far. */
+static int64
+checked(const Verify *verify)
+{
+	int64		n = 0;
+
+	for (int i = 0; i <= IM_FOUND_ABSENT; i++)
+		n += verify->counts[i];
+	return n;
+}
+
+/* The columns that differ, as the text of an array; NULL if none do. */
+static Datum
+fields_text(const ImCheck *check, bool *isnull)
+{
+	StringInfoData buf;
+
+	*isnull = check->differs == 0;
+	if (*isnull)
+		return (Datum) 0;
+	initStringInfo(&buf);
+	for (int i = 0; i < IM_FIELDS; i++)
+		if (check->differs & (UINT32_C(1) << i))
+			appendStringInfo(&buf, "%s%s", buf.len > 0 ? "," : "{", im_field_column(i));
+	appendStringInfoChar(&buf, '}');
+	return CStringGetTextDatum(buf.data);
+}
+
+/* Writes the results of the rows at hand. */
+static void
+write_results(Verify *verify)
+{
+	int			n = list_length(verify->rows);
+	int			lower = 1;
+	Datum	   *ids = palloc(sizeof(Datum) * (n + 1));
+	Datum	   *words = palloc(sizeof(Datum) * (n + 1));
+	Datum	   *fields = palloc(sizeof(Datum) * (n + 1));
+	bool	   *nulls = palloc(sizeof(bool) * (n + 1));
+	Datum		args[3];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		const ImCheck *check = &verify->checks[i];
+
+		ids[i] = Int64GetDatum(((ImCall *) list_nth(verify->rows, i))->id);
+		words[i] = CStringGetTextDatum(results[check->found]);
+		fields[i] = fields_text(check, &nulls[i]);
+		verify->counts[check->found]++;
+	}
+	args[0] = PointerGetDatum(construct_array(ids, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	args[1] = PointerGetDatum(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT));
+	args[2] = PointerGetDatum(construct_md_array(fields, nulls, 1, &n, &lower, TEXTOID, -1, false,
+												 TYPALIGN_INT));
+	im_statement(im_outbox_schema(verify->outbox), ST_CHECK_WRITE, args, NULL, 0);
+}
+
+/* Makes room for the calls of the rows at hand. */
+static void
+make_calls(Verify *verify)
+{
+	int			n = list_length(verify->rows);
+
+	verify->checks = palloc0(sizeof(ImCheck) * (n + 1));
+	verify->calls = palloc0(sizeof(ImCall) * CALLS_AT_ONCE);
+	verify->ncalls = 0;
+	for (int i = 0; i < n; i++)
+	{
+		const ImCall *row = list_nth(verify->rows, i);
+		ImCheck    *check = &verify->checks[i];
+		ImCall	   *call = &verify->calls[i / IM_CHECK_MAX];
+
+		check->group_id = row->group_id;
+		check->sent = row->body;
+		check->sent_len = row->body_len;
+		if (i % IM_CHECK_MAX == 0)
+		{
+			call->op = IM_OP_CHECK_GROUPS;
+			call->request = -1;
+			call->checks = check;
+			verify->ncalls++;
+		}
+		call->nchecks++;
+	}
+}
+
+/* Composes the bodies, which stay the same for every try. */
+static void
+make_bodies(Verify *verify)
+{
+	for (int i = 0; i < verify->ncalls; i++)
+	{
+		ImCall	   *call = &verify->calls[i];
+		StringInfoData body;
+
+		initStringInfo(&body);
+		im_group_check_body(&body, call->checks, call->nchecks);
+		call->body = body.data;
+		call->body_len = body.len;
+	}
+}
+
+/*
+ * In one transaction: options, the last results, the next rows.  Works in
+ * verify->ctx, which is reset between the results and the rows.
+ */
+static void
+write_and_read(Verify *verify)
+{
+	int			want = verify->proven ? IM_CHECK_MAX * CALLS_AT_ONCE : IM_CHECK_MAX;
+	MemoryContext old = MemoryContextSwitchTo(verify->ctx);
+	ImProblem	problem = {0};
+	ImRights	saved;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	verify->outbox = im_require_outbox();
+	verify->sender = im_session_sender(verify->slot, &problem);
+	if (verify->sender == NULL)
+		im_app_raise(&problem);
+	im_outbox_enter(&saved);
+	write_results(verify);
+	MemoryContextReset(verify->ctx);
+	verify->rows = im_outbox_unchecked(verify->outbox, im_sender_app(verify->sender), verify->last,
+									   verify->checked_before, (int) Min(want, verify->left),
+									   verify->ctx);
+	im_outbox_leave(&saved);
+	PopActiveSnapshot();
+	if (verify->rows != NIL)
+		verify->last = ((ImCall *) llast(verify->rows))->id;
+	verify->left -= list_length(verify->rows);
+	make_calls(verify);
+	make_bodies(verify);
+	MemoryContextSwitchTo(old);
+}
+
+/* The service refuses, or does not answer: what is checked stays. */
+static void
+raise_unanswered(const ImCall *call)
+{
+	const ImErrorCode *entry = im_error_find(call->verdict.code);
+
+	ereport(ERROR,
+			(errcode(call->verdict.outcome == IM_OUT_STOP ? ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE :
+					 ERRCODE_CANNOT_CONNECT_NOW),
+			 errmsg("could not ask the service for groups: error code %d, %s",
+					(int) call->verdict.code, entry->meaning),
+			 call->reply.info[0] ?
+			 errdetail("The service or the connection says: %s", im_outbox_text(call->reply.info)) : 0,
+			 errhint("What was checked is kept: CALL im_import_verify() again, and it goes on from there. im_import_doctor() tries the connection.")));
+}
+
+/* Sleeps between two tries, longer each time. */
+static void
+nap(int tries)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 500L << tries, im_wait_event_network());
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Collects the calls that still want an answer; raises for a refusal of all. */
+static int
+unanswered(Verify *verify, ImCall **open)
+{
+	int			n = 0;
+
+	for (int i = 0; i < verify->ncalls; i++)
+	{
+		ImCall	   *call = &verify->calls[i];
+
+		if (call->found != IM_FOUND_UNREADABLE)
+			continue;
+		if (call->verdict.outcome == IM_OUT_STOP)
+			raise_unanswered(call);
+		open[n++] = call;
+	}
+	return n;
+}
+
+/* Asks the service, until each call has an answer. */
+static void
+ask(Verify *verify)
+{
+	ImCall	   *open[CALLS_AT_ONCE];
+	int			n;
+
+	for (int tries = 0; (n = unanswered(verify, open)) > 0; tries++)
+	{
+		if (tries == TRIES)
+			raise_unanswered(open[0]);
+		if (tries > 0)
+			nap(tries);
+		im_session_exchange(verify->sender, open, n);
+		for (int i = 0; i < n; i++)
+			im_session_note(verify->slot, open[i]);
+	}
+	verify->proven = true;
+}
+
+/* Tells how far it is, not too often. */
+static void
+tell(Verify *verify)
+{
+	int64		now = im_now_us();
+
+	if (now - verify->told_at < NOTICE_EVERY)
+		return;
+	verify->told_at = now;
+	ereport(NOTICE,
+			(errmsg("im_import: " INT64_FORMAT " rows checked, " INT64_FORMAT " differ, "
+					INT64_FORMAT " missing, " INT64_FORMAT " unreadable", checked(verify),
+					verify->counts[IM_FOUND_OTHER], verify->counts[IM_FOUND_ABSENT],
+					verify->counts[IM_FOUND_UNREADABLE])));
+}
+
+/* Says what came of it, as an ERROR if the caller wants that of a difference. */
+static void
+conclude(const Verify *verify, bool raise)
+{
+	bool		good = checked(verify) == verify->counts[IM_FOUND_SAME];
+
+	ereport(raise && !good ? ERROR : NOTICE,
+			(errcode(raise && !good ? ERRCODE_DATA_EXCEPTION : ERRCODE_SUCCESSFUL_COMPLETION),
+			 errmsg("im_import: " INT64_FORMAT " rows checked: " INT64_FORMAT " matched, "
+					INT64_FORMAT " differ, " INT64_FORMAT " missing, " INT64_FORMAT " unreadable",
+					checked(verify), verify->counts[IM_FOUND_SAME], verify->counts[IM_FOUND_OTHER],
+					verify->counts[IM_FOUND_ABSENT], verify->counts[IM_FOUND_UNREADABLE]),
+			 good ? 0 :
+			 errhint("See im_import_verify_summary, and im_import_verified for each row.")));
+}
+
+/* The arguments, as far as they concern which rows. */
+static void
+set_up(Verify *verify, FunctionCallInfo fcinfo)
+{
+	verify->slot = im_require_slot();
+	verify->left = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0);
+	if (verify->left <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_rows must be at least 1"),
+				 errhint("Leave it out to check every imported row.")));
+	verify->checked_before = DT_NOBEGIN;
+	if (!PG_ARGISNULL(1))
+		verify->checked_before =
+			DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
+													TimestampTzGetDatum(GetCurrentTimestamp()),
+													PG_GETARG_DATUM(1)));
+	verify->told_at = im_now_us();
+	verify->ctx = AllocSetContextCreate(PortalContext, "im_import verify", ALLOCSET_DEFAULT_SIZES);
+}
+
+/* im_import_verify(max_rows, again, raise_on_difference) */
+Datum
+im_sql_verify(PG_FUNCTION_ARGS)
+{
+	bool		raise = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	Verify		verify = {0};
+
+	PreventCommandDuringRecovery("im_import_verify()");
+	im_require_nonatomic(fcinfo, "im_import_verify");
+	set_up(&verify, fcinfo);
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	for (;;)
+	{
+		write_and_read(&verify);
+		SPI_commit();
+		CHECK_FOR_INTERRUPTS();
+		if (verify.rows == NIL)
+			break;
+		ask(&verify);
+		tell(&verify);
+	}
+	SPI_finish();
+	conclude(&verify, raise);
+	PG_RETURN_VOID();
+}
+
+/*
+ * im_import_forget(before): deletes imported rows settled before a time, some
+ * thousands at a time, because each statement's triggers keep what it deleted.
+ */
+Datum
+im_sql_forget(PG_FUNCTION_ARGS)
+{
+	ImOutbox   *outbox = im_require_outbox();
+	int64		last = PG_INT64_MIN;
+	int64		total = 0;
+	int64		n;
+	ImRights	saved;
+
+	PreventCommandDuringRecovery("im_import_forget()");
+	im_outbox_enter(&saved);
+	do
+	{
+		Datum		args[3] = {PG_GETARG_DATUM(0), Int64GetDatum(last), Int64GetDatum(FORGET_AT_ONCE)};
+		bool		isnull;
+		Datum		highest;
+
+		CHECK_FOR_INTERRUPTS();
+		im_statement(im_outbox_schema(outbox), ST_FORGET, args, NULL, 0);
+		n = DatumGetInt64(im_statement_value(0, 1, &isnull));
+		highest = im_statement_value(0, 2, &isnull);
+		if (!isnull)
+			last = DatumGetInt64(highest);
+		total += n;
+		SPI_freetuptable(SPI_tuptable);
+	} while (n > 0);
+	im_outbox_leave(&saved);
+	PG_RETURN_INT64(total);
+}

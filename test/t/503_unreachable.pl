@@ -1,0 +1,88 @@
+# Nobody answers: refused connections, silence, a name that does not resolve.
+# The rows wait, and the time does not count against them.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use Test::More;
+
+use ImTest;
+use ImFence;
+
+my ($node, $service) = set_up(options => { rate_limit => 1000, max_in_flight => 8, max_attempts => 3, request_timeout => '1s' });
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+sub attempts { return value_of($node, 'SELECT coalesce(sum(attempts), 0) FROM im_group_outbox WHERE status IN (\'pending\', \'sending\')') }
+
+# How many times nobody has answered.
+sub unanswered { return value_of($node, 'SELECT no_reply FROM pg_stat_im_import') }
+
+sub goes_on
+{
+	my ($what) = @_;
+
+	wait_settled($node);
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status <> 'imported'"), 0, "$what: every row is imported");
+	accounted($node, $service, name => "$what: every row is accounted for");
+}
+
+insert_groups($node, 5, 'first');
+wait_settled($node);
+
+# ---------------------------------------------------------------------------
+# Nobody listens
+
+$service->stop;
+insert_groups($node, 100, 'down');
+my $status = wait_state($node, 'unreachable');
+like($status->{reason}, qr/does not answer.*next probe/, 'down: the reason says so');
+# Longer than max_attempts calls of one row would last.
+my $since = unanswered();
+poll_until { unanswered() >= $since + 4 } 'some more probes';
+is(attempts(), 0, 'down: no attempt counts');
+is(status_of($node)->{pending}, 100, 'down: every row waits');
+like(error_of($node, "CALL im_import_wait('1s')"), qr/timeout/, 'im_import_wait() has patience with that, until its timeout');
+$node->restart;
+wait_state($node, 'unreachable');
+is(attempts(), 0, 'down, over a restart: no attempt counts');
+$service->start;
+goes_on('up again, by itself');
+
+# ---------------------------------------------------------------------------
+# Calls arrive, and nothing comes back
+
+foreach my $silence ('close_before', 'reset_before', 'hold')
+{
+	my $before = $service->stats->{journaled};
+
+	$service->fault({ do => $silence, apply => $silence eq 'hold' ? \0 : undef })
+	  if $silence eq 'hold';
+	$service->fault({ do => $silence }) if $silence ne 'hold';
+	insert_groups($node, 100, "$silence ");
+	$status = wait_state($node, 'unreachable');
+	like($status->{reason}, qr/does not answer/, "$silence: unreachable");
+	poll_until { $service->stats->{journaled} >= $before + 16 + 4 } 'some probes' if $silence ne 'hold';
+	cmp_ok(attempts(), '<=', 16 + 8, "$silence: only the calls before that was known count as attempts (@{[ attempts() ]})");
+	is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status IN ('failed', 'in_doubt')"), 0, "$silence: no row ended badly");
+	$service->clear;
+	$service->release;
+	sql('SELECT im_import_resume()');
+	goes_on($silence);
+}
+
+# ---------------------------------------------------------------------------
+# A name that does not resolve; mended by ALTER SERVER
+
+sql("ALTER SERVER im OPTIONS (SET endpoint 'https://im.invalid')");
+insert_groups($node, 20, 'name');
+$status = wait_state($node, 'unreachable');
+like($status->{reason}, qr/resolve/i, 'no such host: the reason says so');
+is(attempts(), 0, 'no such host: no attempt counts');
+sql("ALTER SERVER im OPTIONS (SET endpoint '@{[ $service->endpoint ]}')");
+goes_on('right host');
+
+done_testing();

@@ -1,0 +1,80 @@
+# Nine of ten rows refused for one reason: the drain pauses before all of them
+# are; a person mends, retries and resumes.  Fewer, or for different reasons,
+# is not that case.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use Test::More;
+
+use ImTest;
+use ImFence;
+
+my ($node, $service) = set_up(options => { rate_limit => 1000, max_in_flight => 16 });
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+# Different reasons, 50 % each; and one reason for 80 %.
+$service->fault(
+	{ do => 'code', code => 10019, match => { name => 'mixed*', command => 'import_group', every => 2 } },
+	{ do => 'code', code => 10007, match => { name => 'mixed*', command => 'import_group' } });
+insert_groups($node, 500, 'mixed');
+wait_settled($node);
+my $status = status_of($node);
+is("$status->{state} $status->{failed}", 'idle 500', 'two reasons, half and half: no pause');
+$service->clear;
+$service->fault(
+	{ do => 'delay', ms => 0, match => { name => 'most*', command => 'import_group', every => 5 } },
+	{ do => 'code', code => 10019, match => { name => 'most*', command => 'import_group' } });
+insert_groups($node, 500, 'most');
+wait_settled($node);
+$status = status_of($node);
+is("$status->{state} $status->{failed}", 'idle 900', 'four of five refused: no pause');
+$service->clear;
+
+# Nineteen of twenty.
+$service->fault(
+	{ do => 'delay', ms => 0, match => { name => 'nearly*', command => 'import_group', every => 20 } },
+	{ do => 'code', code => 10019, match => { name => 'nearly*', command => 'import_group' } });
+insert_groups($node, 1000, 'nearly');
+$status = wait_state($node, 'paused');
+poll_until { ($status = status_of($node))->{sending} == 0 } 'calls in flight';
+like($status->{reason}, qr/paused by im_import: .*10019.*im_import_resume/, 'nineteen of twenty: paused, with reason and cure');
+cmp_ok($status->{pending}, '>', 300, "nineteen of twenty: $status->{pending} rows were spared");
+like(error_of($node, 'CALL im_import_wait()'), qr/cannot go on: paused.*10019/s, 'im_import_wait() says so');
+worker_gone($node);
+my $calls = $service->stats->{journaled};
+$node->restart;
+is(status_of($node)->{state}, 'paused', 'the pause survives a restart');
+visit();
+is($service->stats->{journaled}, $calls, 'nothing is sent while paused');
+
+# A worker that comes because of a new row.
+sub visit
+{
+	my $starts = value_of($node, 'SELECT worker_starts FROM pg_stat_im_import');
+
+	insert_groups($node, 1, 'bell');
+	poll_until { value_of($node, 'SELECT worker_starts FROM pg_stat_im_import') > $starts } 'a worker';
+	worker_gone($node);
+}
+
+# Resumed without a cure: it pauses again, and not at the first row.
+my $failed = status_of($node)->{failed};
+sql('SELECT im_import_resume()');
+poll_until { $status = status_of($node); $status->{failed} > $failed && $status->{state} eq 'paused' } 'the next pause';
+poll_until { ($status = status_of($node))->{sending} == 0 } 'calls in flight';
+cmp_ok($status->{failed} - $failed, '>=', 180, 'resumed without a cure: another 200 rows, then paused again');
+
+$service->clear;
+my $failures = status_of($node)->{failed};
+is(sql('SELECT im_import_retry(10019)') + sql('SELECT im_import_retry()'), $failures, 'im_import_retry() takes them all');
+sql('SELECT im_import_resume()');
+wait_settled($node);
+is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status <> 'imported'"), 0, 'mended: every row is imported');
+accounted($node, $service);
+
+done_testing();
