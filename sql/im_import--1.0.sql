@@ -755,3 +755,7 @@ COMMENT ON FUNCTION @extschema@.im_outbox_changes() IS
 'what was altered in the outbox since the extension made it; pg_dump keeps none of it';
 
 INSERT INTO @extschema@.im_outbox_made SELECT * FROM @extschema@.im_outbox_shape();
+
+-- Row types, too: who may use one in a table of his own could block an upgrade.
+REVOKE ALL ON TYPE @extschema@.im_import_history, @extschema@.im_import_verified,
+	@extschema@.im_import_verify_summary, @extschema@.im_outbox_made FROM PUBLIC;

@@ -354,6 +354,13 @@ im_launcher_present(void)
 }
 
 /* See shared.h. */
+bool
+im_launcher_runs(void)
+{
+	return shared != NULL && shared->launcher >= 0;
+}
+
+/* See shared.h. */
 void
 im_ring(ImSlot *slot)
 {

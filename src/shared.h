@@ -188,6 +188,7 @@ extern void im_ring_at_commit(bool changed);
 
 /* The launcher tells where its latch is, and forgets it at exit (-1). */
 extern void im_launcher_register(int proc_number);
+extern bool im_launcher_runs(void);
 extern bool im_launcher_present(void);
 
 /*

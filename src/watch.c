@@ -109,6 +109,8 @@ explain_waiting(ImView *view, const Findings *found)
 
 	if (RecoveryInProgress())
 		set(view, IM_STATE_NO_WORKER, "this server is a standby; the primary sends");
+	else if (!im_launcher_runs())
+		set(view, IM_STATE_NO_WORKER, "the launcher does not run: raise max_worker_processes and restart");
 	else if (found->have_slot && found->slot.no_start)
 		set(view, IM_STATE_NO_WORKER, "no background worker could be started: raise max_worker_processes and restart the server");
 	else if (found->have_slot && found->slot.wake_at > im_now_us())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -71,6 +72,7 @@ def main() -> int:
     parser.add_argument("--bin", required=True, help="PostgreSQL's programs, with the extension installed")
     parser.add_argument("parts", nargs="*", choices=["full", [], *measures.PARTS])
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # and Stage ends what it started
     full = "full" in given.parts
     sizes = measures.FULL if full else measures.QUICK
     wanted = [name for name in measures.PARTS if name in given.parts] or list(measures.PARTS)

@@ -122,7 +122,7 @@ accounted($node, $service, name => 'after the lockout every row is accounted for
 
 foreach my $trouble (
 	[ 60020, sub { $service->change_app(disabled => 60020) }, sub { $service->change_app() } ],
-	[ 10058, sub { $service->set(plan_cap => $service->stats->{groups} + 30) }, sub { $service->set(plan_cap => 0) } ])
+	[ 10058, sub { $service->set(plan_cap => $service->stats->{groups} + 30) }, sub { $service->set(plan_cap => undef) } ])
 {
 	my ($code, $break, $mend) = @$trouble;
 	my $name = "flight$code-";

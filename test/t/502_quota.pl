@@ -49,7 +49,7 @@ sub visit_is_quiet
 	worker_gone($node);
 }
 
-$service->set(daily_quota => 0);
+$service->set(daily_quota => undef);
 sql("ALTER SERVER im OPTIONS (SET rate_limit '1000')");
 wait_settled($node);
 is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status = 'imported' AND attempts = 1"), 116,

@@ -34,7 +34,7 @@ is(scalar(grep { !$_->{tls} } $good->journal), 0, 'over TLS');
 # Each: the service, whom we trust, what the reason says.
 my %case = (
 	'another authority' => [ $impostor{server}, $good->ca_file, qr/certificate|issuer/i ],
-	'an authority that signed nothing' => [ $good, "$dir/other-ca.pem", qr/certificate|issuer/i ],
+	'no authority of ours' => [ $good, "$dir/other-ca.pem", qr/certificate|issuer/i ],
 	'another name' => [ $impostor{'wrong-name'}, "$dir/ca.pem", qr/certificate.*(?:name|match)|(?:name|match).*certificate/i ],
 	'expired' => [ $impostor{expired}, "$dir/ca.pem", qr/certificate.*expired|expired.*certificate/i ]);
 
