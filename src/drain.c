@@ -41,7 +41,7 @@
 #define MS					INT64_C(1000)
 #define SEC					INT64_C(1000000)
 
-#define FLUSH_COUNT			50	/* outcomes are written when so many wait ... */
+#define FLUSH_COUNT			100 /* outcomes are written when so many wait ... */
 #define FLUSH_AFTER			(50 * MS)	/* ... or the first waits so long */
 #define LOOK_EVERY			(1 * SEC)	/* at options and pause, doorbell or not */
 #define RESCAN_EVERY		(5 * SEC)	/* for ids that were committed late */
@@ -82,6 +82,7 @@ struct ImDrain
 
 	bool		hungry;			/* there may be rows to claim */
 	bool		rescan;			/* look for them from the true minimum */
+	bool		rescan_owed;	/* somebody rang since the last such look */
 	int64		rescanned_at;
 	int64		rescan_cost;
 	int64		next_due;		/* monotonic; 0: no retry waits */
@@ -415,6 +416,7 @@ claim_rows(ImDrain *drain, ImClaim *claim)
 		drain->rescanned_at = im_now_us();
 		drain->rescan_cost = drain->rescanned_at - start;
 		drain->rescan = false;
+		drain->rescan_owed = false;
 	}
 }
 
@@ -492,6 +494,8 @@ transact(void *arg)
 	if (tx->table_busy)
 		return;
 	im_outbox_settle(outbox, &tx->writing, &tx->written);
+	if (tx->look || drain->nlive == 0)
+		im_outbox_write_day(outbox);
 	if (!drain->configured || drain->control.fenced)
 		return;
 	if (drain->dirty && im_now_us() >= drain->recover_at)
@@ -959,6 +963,8 @@ time_to_sleep(ImDrain *drain, int64 pump, int allowed)
 		sleep = Min(sleep, Max(Max(drain->outcomes_since + FLUSH_AFTER, drain->flush_after) - now, 0));
 	if (drain->next_due != 0)
 		sleep = Min(sleep, Max(drain->next_due - now, 0));
+	if (drain->rescan_owed)
+		sleep = Min(sleep, Max(drain->rescanned_at + drain->rescan_cost * RESCAN_SHARE - now, MS));
 	if (drain->retry_at > now)
 		sleep = Max(Min(LOOK_EVERY, drain->retry_at - now), MS);
 	return sleep;
@@ -993,7 +999,7 @@ leave_or_stay(ImDrain *drain)
 
 	im_slot_lock(slot);
 	publish(drain);
-	quiet = open_calls(drain) == 0 && !slot->ring &&
+	quiet = open_calls(drain) == 0 && !slot->ring && !(drain->rescan_owed && may_send(drain)) &&
 		(slot->state != IM_STATE_RUNNING) && drain->retry_at <= now;
 	if (quiet && drain->next_due != 0 && drain->next_due - now < LINGER && may_send(drain) &&
 		!drain->control.paused)
@@ -1021,8 +1027,14 @@ answer_doorbell(ImDrain *drain)
 
 	im_slot_lock(slot);
 	rang = slot->ring;
-	slot->ring = false;
+	slot->ring = slot->urgent = false;
 	drain->rings = slot->rings;
+	if (slot->recover)
+	{
+		drain->dirty = true;
+		drain->recover_at = 0;
+	}
+	slot->recover = false;
 	slot->clean = false;
 	if (slot->changes != slot->changes_seen)
 	{
@@ -1044,9 +1056,11 @@ plan_rescan(ImDrain *drain, bool rang)
 	int64		now = im_now_us();
 	int64		rest = Max(drain->rescan_cost * RESCAN_SHARE, 0);
 
+	/* A repaired row may lie below the watermark: its ring must not be lost. */
+	drain->rescan_owed = drain->rescan_owed || rang;
 	if (now - drain->rescanned_at < rest)
 		return;
-	if (rang || now - drain->rescanned_at >= RESCAN_EVERY)
+	if (drain->rescan_owed || now - drain->rescanned_at >= RESCAN_EVERY)
 	{
 		drain->rescan = true;
 		drain->hungry = true;

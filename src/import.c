@@ -292,7 +292,7 @@ ask_sender(ImSlot *slot, int64 id, const unsigned char *row_key, ImRequest *answ
 		nap();
 	PG_ENSURE_ERROR_CLEANUP(withdraw, PointerGetDatum(&asking));
 	{
-		im_ring(slot);
+		im_ring(slot, true);
 		await_answer(&asking, answer);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(withdraw, PointerGetDatum(&asking));

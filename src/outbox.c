@@ -70,6 +70,7 @@ struct ImOutbox
 	int64		watermark;		/* no new row at or below it, as far as seen */
 	bool		is_sender;		/* this process is the worker */
 	ImTally		difference;		/* of the current transaction, worker only */
+	int64		created;		/* groups not yet in im_import_days */
 	ImGroupMap *map;			/* of CLAIM_COLUMNS */
 	MemoryContext map_ctx;
 };
@@ -921,21 +922,25 @@ write_rows(ImOutbox *outbox, List *calls, ImStatus from)
 static void
 count_created(ImOutbox *outbox, List *calls)
 {
-	Datum		args[2];
-	int64		created = 0;
 	ListCell   *lc;
 
 	foreach(lc, calls)
 	{
 		ImCall	   *call = lfirst(lc);
 
-		created += call->next.status == IM_IMPORTED && call->verdict.outcome == IM_OUT_DONE;
+		outbox->created += call->next.status == IM_IMPORTED && call->verdict.outcome == IM_OUT_DONE;
 	}
-	if (created == 0)
-		return;
-	args[0] = Int64GetDatum(im_origin());
-	args[1] = Int64GetDatum(created);
-	execute(outbox, ST_COUNT_DAY, args, NULL, 0);
+}
+
+/* See outbox.h. */
+void
+im_outbox_write_day(ImOutbox *outbox)
+{
+	Datum		args[2] = {Int64GetDatum(im_origin()), Int64GetDatum(outbox->created)};
+
+	if (outbox->created > 0)
+		execute(outbox, ST_COUNT_DAY, args, NULL, 0);
+	outbox->created = 0;
 }
 
 /* Compares ids for qsort and bsearch. */

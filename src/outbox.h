@@ -165,6 +165,14 @@ extern void im_outbox_claim(ImOutbox *outbox, ImClaim *claim);
  */
 extern void im_outbox_settle(ImOutbox *outbox, List **calls, List **done);
 
+/*
+ * Adds the groups created since the last time to the day's count.  Not with
+ * every settlement: the row would be updated many times a second, and its dead
+ * versions pile up under an old snapshot.  A crash forgets what was not yet
+ * written, about a second's worth.
+ */
+extern void im_outbox_write_day(ImOutbox *outbox);
+
 /* When the next retry is due; 0 if none waits. */
 extern TimestampTz im_outbox_next_due(ImOutbox *outbox);
 

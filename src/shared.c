@@ -61,6 +61,7 @@ static shmem_startup_hook_type prev_startup_hook = NULL;
 /* What this transaction will ring for at its commit. */
 static bool ring_pending = false;
 static bool change_pending = false;
+static bool recover_pending = false;
 
 static const char *const state_names[] = {
 	"idle", "running", "paused", "stopped", "quota", "unreachable", "fenced",
@@ -186,25 +187,24 @@ static void
 at_transaction_end(XactEvent event, void *arg)
 {
 	bool		changed = change_pending;
+	bool		recover = recover_pending;
 	ImSlot	   *slot;
 
 	if (!ring_pending)
 		return;
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
 		return;
-	ring_pending = change_pending = false;
+	ring_pending = change_pending = recover_pending = false;
 	if (event != XACT_EVENT_COMMIT)
 		return;
 	slot = im_slot_mine();
 	if (slot == NULL)
 		return;
-	if (changed)
-	{
-		im_slot_lock(slot);
-		slot->changes++;
-		im_slot_unlock(slot);
-	}
-	im_ring(slot);
+	im_slot_lock(slot);
+	slot->changes += changed;
+	slot->recover |= recover;
+	im_slot_unlock(slot);
+	im_ring(slot, changed);
 }
 
 /* See shared.h. */
@@ -362,17 +362,29 @@ im_launcher_runs(void)
 
 /* See shared.h. */
 void
-im_ring(ImSlot *slot)
+im_ring(ImSlot *slot, bool urgent)
 {
 	int			whom;
 
 	im_slot_lock(slot);
-	slot->ring = true;
-	slot->rings++;
 	whom = slot->worker >= 0 ? slot->worker : shared->launcher;
-	if (whom >= 0)
+	if (whom >= 0 && (!slot->ring || (urgent && !slot->urgent)))
 		SetLatch(im_latch_of(whom));
+	slot->ring = true;
+	if (urgent)
+	{
+		slot->urgent = true;
+		slot->rings++;
+	}
 	im_slot_unlock(slot);
+}
+
+/* See shared.h. */
+void
+im_recover_at_commit(void)
+{
+	ring_pending = true;
+	recover_pending = true;
 }
 
 /* See shared.h. */

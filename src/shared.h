@@ -115,8 +115,10 @@ typedef struct ImSlot
 	int64		sdkappid;		/* that its sender last used, or 0 */
 
 	/* Doorbell. */
-	bool		ring;			/* there may be something new to do */
-	uint32		rings;			/* counts them ... */
+	bool		ring;			/* there may be something new to do ... */
+	bool		recover;		/* rows in status sending that nobody sends */
+	bool		urgent;			/* ... that what holds the sender up may not hold */
+	uint32		rings;			/* counts the urgent ones ... */
 	uint32		rings_seen;		/* ... and how many the state below knows of */
 	uint32		changes;		/* options changed so many times ... */
 	uint32		changes_seen;	/* ... and a sender acted on so many */
@@ -180,8 +182,15 @@ extern void im_slot_unlock(ImSlot *slot);
 /* The i-th slot, or NULL past the last; for the launcher and the views. */
 extern ImSlot *im_slot_nth(int i);
 
-/* Wakes the sender of a database, or the launcher so that it starts one. */
-extern void im_ring(ImSlot *slot);
+/*
+ * Wakes the sender of a database, or the launcher so that it starts one.  New
+ * rows are not urgent: while paused or stopped no sender is started for them.
+ * What may end that (options, a person's order) is.
+ */
+extern void im_ring(ImSlot *slot, bool urgent);
+
+/* At commit of the current transaction: ring, and have rows recovered. */
+extern void im_recover_at_commit(void);
 
 /* At commit of the current transaction: ring; with changed, options too. */
 extern void im_ring_at_commit(bool changed);

@@ -342,7 +342,7 @@ give_budget(ImSlot *slot, int64 rows)
 	slot->drain_budget = rows;
 	slot->drain_serial++;
 	im_slot_unlock(slot);
-	im_ring(slot);
+	im_ring(slot, true);
 }
 
 /* im_import_drain(max_rows) */

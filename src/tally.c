@@ -267,6 +267,9 @@ im_sql_outbox_tally(PG_FUNCTION_ARGS)
 		add_rows(&diff, trigger->tg_oldtable, desc, -1);
 		if (diff.n > 0)
 			write_differences(trigger->tg_relation, &diff);
+		for (int i = 0; i < diff.n; i++)
+			if (diff.tallies[i].by_status[IM_SENDING] > 0)
+				im_recover_at_commit();	/* written by a person, sent by nobody */
 	}
 	if (diff.n > 0)
 		im_ring_at_commit(false);

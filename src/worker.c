@@ -261,11 +261,18 @@ worker_ended(Watched *one, int64 now)
 	return true;
 }
 
+/* True if a sender would find out only that it must wait. */
+static bool
+is_held_up(ImState state)
+{
+	return state != IM_STATE_IDLE && state != IM_STATE_RUNNING && state != IM_STATE_COUNTING;
+}
+
 /* True if the database's slot asks for a worker now. */
 static bool
 is_called_for(const Watched *one, const ImSlot *slot, int64 now)
 {
-	if (slot->ring)
+	if (slot->ring && (slot->urgent || !is_held_up(slot->state)))
 		return true;
 	if (slot->wake_at != 0 && now >= slot->wake_at)
 		return true;

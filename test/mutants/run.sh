@@ -23,8 +23,8 @@ says()
 	sed -n "s/^$2: //p" "$HERE/test/mutants/$1.patch" | head -n 1
 }
 
-# install: builds what has changed and installs it into the private server.
-install()
+# build: builds what has changed and installs it into the private server.
+build()
 {
 	make_extension with_llvm=no all && make_extension with_llvm=no DESTDIR="$ROOT" install
 }
@@ -57,7 +57,7 @@ seed()
 	[ -n "$test" ] && [ -f "$DIR/src/$test" ] || { echo "there is no test \"$test\""; return 1; }
 	as_postgres patch -s -p1 --no-backup-if-mismatch -d "$DIR/src" <"$patch" >"$log" 2>&1 ||
 		{ echo "the patch no longer applies"; return 1; }
-	install >>"$log" 2>&1 || { echo "it does not compile"; return 1; }
+	build >>"$log" 2>&1 || { echo "it does not compile"; return 1; }
 	run_test "$test" >>"$log" 2>&1
 	status=$?
 	# What a test says while it dies goes to its own log.
@@ -84,9 +84,48 @@ finish()
 	if [ "$1" = 0 ]; then
 		rm -rf "$DIR"
 	else
-		rm -rf "$DIR/pg" "$DIR/clean" "$DIR/tap"
+		rm -rf "$DIR"/lane* "$DIR/pg" "$DIR/tap"
 		echo "The logs are in $LOGS"
 	fi
+}
+
+# lane N NAME...: some of the bugs, one after the other, with a tree and a server
+# of its own; writes a line for each.
+lane()
+{
+	DIR=$DIR/lane$1
+	shift
+	mkdir "$DIR" && chown postgres: "$DIR" || exit 1
+	cp -a "$CLEAN_TREE" "$DIR/src"
+	copy_server pg
+	for name in "$@"; do
+		began=$(date +%s)
+		if words=$(seed "$name"); then
+			word=ok
+		else
+			word=FAIL
+		fi
+		printf '%-4s  %-28s %s  (%d s)\n' "$word" "$name" "$words" $(($(date +%s) - began))
+		end_leftovers
+		# The next one starts from the same built tree: one file is compiled anew.
+		rm -rf "$DIR/src"
+		cp -a "$CLEAN_TREE" "$DIR/src"
+	done
+}
+
+# Without a bug, each test must pass.
+check_clean()
+{
+	copy_server pg
+	build >"$LOGS/clean.log" 2>&1 || return 1
+	for test in $(for name in $names; do says "$name" Test; done | sort -u); do
+		if run_test "$test" >"$LOGS/clean.log" 2>&1; then
+			echo "ok    without a bug: $test"
+		else
+			echo "FAIL  without a bug: $test"
+			return 1
+		fi
+	done
 }
 
 need_root
@@ -102,44 +141,31 @@ trap 'finish 1' EXIT
 trap 'exit 130' INT TERM
 cd "$DIR" || exit 1
 copy_tree "$HERE"
-copy_server pg
-install >"$LOGS/build.log" 2>&1 || die "the tree does not compile: see $LOGS/build.log"
+make_extension with_llvm=no all >"$LOGS/build.log" 2>&1 || die "the tree does not compile: see $LOGS/build.log"
+CLEAN_TREE=$DIR/src
 
 names=$*
 [ -n "$names" ] || names=$(cd "$HERE/test/mutants" && ls -- *.patch | sed 's/\.patch$//')
-all=0
-caught=0
-broken=0
-
-if [ "${CLEAN:-0}" = 1 ]; then
-	for test in $(for name in $names; do says "$name" Test; done | sort -u); do
-		if run_test "$test" >"$LOGS/clean.log" 2>&1; then
-			echo "ok    without a bug: $test"
-		else
-			echo "FAIL  without a bug: $test"
-			broken=1
-		fi
-	done
-fi
-
-# Each starts from the same built tree, so that one file is compiled anew.
-cp -a "$DIR/src" "$DIR/clean"
 for name in $names; do
 	[ -f "$HERE/test/mutants/$name.patch" ] || die "there is no $name.patch"
-	all=$((all + 1))
-	began=$(date +%s)
-	if words=$(seed "$name"); then
-		caught=$((caught + 1))
-		word=ok
-	else
-		word=FAIL
-	fi
-	printf '%-4s  %-28s %s  (%d s)\n' "$word" "$name" "$words" $(($(date +%s) - began))
-	end_leftovers
-	rm -rf "$DIR/src"
-	cp -a "$DIR/clean" "$DIR/src"
 done
+if [ "${CLEAN:-0}" = 1 ]; then
+	check_clean || exit 1
+fi
 
-[ "$caught" = "$all" ] && [ "$broken" = 0 ] && finish 0 || finish 1
+# Dealt out to the lanes in turn.
+lanes=$(jobs_of_machine)
+n=0
+while [ $n -lt "$lanes" ]; do
+	mine=$(echo "$names" | tr -s ' \n' '\n' | awk -v n=$n -v lanes="$lanes" 'NR % lanes == n')
+	# shellcheck disable=SC2086
+	[ -z "$mine" ] || lane $n $mine >"$LOGS/lane$n.out" &
+	n=$((n + 1))
+done
+wait
+cat "$LOGS"/lane*.out
+all=$(echo "$names" | wc -w)
+caught=$(cat "$LOGS"/lane*.out | grep -c '^ok ')
+[ "$caught" = "$all" ] && finish 0 || finish 1
 echo "$caught of $all caught"
-[ "$caught" = "$all" ] && [ "$broken" = 0 ]
+[ "$caught" = "$all" ]

@@ -110,7 +110,7 @@ sub faults_of
 		my $was = $before->{ $row->{name} };
 		my $posts = scalar @{ $books->{posts}{ $row->{name} } // [] };
 
-		next if $row->{name} =~ /refused$/ && $row->{status} eq 'pending';
+		next if $row->{name} =~ /refused$/ && $row->{status} =~ /pending|sending/;
 		push @faults, row_faults($row, $books, $kind->{assigned});
 		push @faults, "$row->{name} was sent $posts times" if $kind->{assigned} && $posts > 1;
 		push @faults, "$row->{name} waited, and is in doubt"
