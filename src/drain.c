@@ -943,6 +943,13 @@ may_send(const ImDrain *drain)
 	return drain->installed == IM_INSTALLED && drain->configured && !drain->control.fenced;
 }
 
+/* True if all that is left to do is a look at the table that would be too soon. */
+static bool
+waits_to_rescan(const ImDrain *drain)
+{
+	return drain->rescan_owed && drain->slot->state == IM_STATE_IDLE;
+}
+
 /* How long to sleep at most, in microseconds; pump says when it can go on. */
 static int64
 time_to_sleep(ImDrain *drain, int64 pump, int allowed)
@@ -963,7 +970,7 @@ time_to_sleep(ImDrain *drain, int64 pump, int allowed)
 		sleep = Min(sleep, Max(Max(drain->outcomes_since + FLUSH_AFTER, drain->flush_after) - now, 0));
 	if (drain->next_due != 0)
 		sleep = Min(sleep, Max(drain->next_due - now, 0));
-	if (drain->rescan_owed)
+	if (waits_to_rescan(drain))
 		sleep = Min(sleep, Max(drain->rescanned_at + drain->rescan_cost * RESCAN_SHARE - now, MS));
 	if (drain->retry_at > now)
 		sleep = Max(Min(LOOK_EVERY, drain->retry_at - now), MS);
@@ -999,7 +1006,7 @@ leave_or_stay(ImDrain *drain)
 
 	im_slot_lock(slot);
 	publish(drain);
-	quiet = open_calls(drain) == 0 && !slot->ring && !(drain->rescan_owed && may_send(drain)) &&
+	quiet = open_calls(drain) == 0 && !slot->ring && !waits_to_rescan(drain) &&
 		(slot->state != IM_STATE_RUNNING) && drain->retry_at <= now;
 	if (quiet && drain->next_due != 0 && drain->next_due - now < LINGER && may_send(drain) &&
 		!drain->control.paused)
