@@ -191,16 +191,16 @@ REVOKE ALL ON FUNCTION @extschema@.im_outbox_tally() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_outbox_tally() IS
 'trigger: counts rows by status, and wakes the worker when the transaction commits';
 
-CREATE FUNCTION @extschema@.im_tally_foreign() RETURNS trigger
-LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_tally_foreign';
-REVOKE ALL ON FUNCTION @extschema@.im_tally_foreign() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_tally_foreign() IS
-'trigger: keeps another server''s differences out of the tally when all tables are replicated';
+CREATE FUNCTION @extschema@.im_internal_local() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_internal_local';
+REVOKE ALL ON FUNCTION @extschema@.im_internal_local() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_internal_local() IS
+'trigger: keeps another server''s rows out of an internal table when all tables are replicated';
 
-CREATE TRIGGER im_tally_foreign
+CREATE TRIGGER im_internal_local
 	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_tally
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_tally_foreign();
-ALTER TABLE @extschema@.im_import_tally ENABLE REPLICA TRIGGER im_tally_foreign;
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
+ALTER TABLE @extschema@.im_import_tally ENABLE REPLICA TRIGGER im_internal_local;
 
 CREATE FUNCTION @extschema@.im_outbox_unseen() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_outbox_unseen';
@@ -759,3 +759,21 @@ INSERT INTO @extschema@.im_outbox_made SELECT * FROM @extschema@.im_outbox_shape
 -- Row types, too: who may use one in a table of his own could block an upgrade.
 REVOKE ALL ON TYPE @extschema@.im_import_history, @extschema@.im_import_verified,
 	@extschema@.im_import_verify_summary, @extschema@.im_outbox_made FROM PUBLIC;
+
+-- Where all tables are replicated, what is about another server stays out.
+CREATE TRIGGER im_internal_local
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_control
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
+ALTER TABLE @extschema@.im_import_control ENABLE REPLICA TRIGGER im_internal_local;
+CREATE TRIGGER im_internal_local
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_days
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
+ALTER TABLE @extschema@.im_import_days ENABLE REPLICA TRIGGER im_internal_local;
+CREATE TRIGGER im_internal_local
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_verified
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
+ALTER TABLE @extschema@.im_import_verified ENABLE REPLICA TRIGGER im_internal_local;
+CREATE TRIGGER im_internal_local
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_outbox_made
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
+ALTER TABLE @extschema@.im_outbox_made ENABLE REPLICA TRIGGER im_internal_local;

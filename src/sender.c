@@ -32,6 +32,7 @@
 #include "usersig.h"
 
 #define SIG_LIFETIME		86400	/* seconds; the documented advice is a day */
+#define SIG_BEGINNING		16	/* characters that tell a UserSig */
 #define QUOTE_MAX			100 /* bytes of an unreadable answer */
 #define SIG_RENEW_AT		(SIG_LIFETIME * 8 / 10)
 
@@ -427,9 +428,27 @@ quote_unreadable(ImCall *call, const ImHttpCall *http_call)
 				   call->reply.info + used, sizeof(call->reply.info) - used);
 }
 
+/*
+ * An answer may echo the request, with the UserSig in it, which is as good as
+ * a password for a day.  All UserSigs begin alike, so one of before is found,
+ * too.
+ */
+static void
+hide_signature(ImReply *reply, const char *sig)
+{
+	char		beginning[SIG_BEGINNING + 1];
+	char	   *found = strstr(reply->info, "usersig");
+
+	strlcpy(beginning, sig, sizeof(beginning));
+	if (found == NULL && beginning[0] != '\0')
+		found = strstr(reply->info, beginning);
+	if (found != NULL)
+		strlcpy(found, "(hidden)", sizeof(reply->info) - (found - reply->info));
+}
+
 /* Reads the answer into the call, whatever it is. */
 static void
-read_reply(ImCall *call, const ImHttpCall *http_call)
+read_reply(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 {
 	call->found = IM_FOUND_UNREADABLE;
 	memset(&call->reply, 0, offsetof(ImReply, info));
@@ -450,6 +469,7 @@ read_reply(ImCall *call, const ImHttpCall *http_call)
 		im_reply_parse(http_call->reply, http_call->reply_len, &call->reply);
 	if (http_call->failure == 0 && !call->reply.readable && call->reply.info[0] == '\0')
 		quote_unreadable(call, http_call);
+	hide_signature(&call->reply, sender->sig);
 }
 
 /* Draws the conclusions for the signature from one verdict. */
@@ -486,7 +506,7 @@ judge(ImSender *sender, Flight *flight)
 
 	call->elapsed_us = http_call->elapsed_us;
 	call->server_time = http_call->server_time;
-	read_reply(call, http_call);
+	read_reply(sender, call, http_call);
 	exchange.found = call->found;
 	exchange.class = im_error_find(call->reply.code)->class;
 	exchange.documented = im_error_documented(call->reply.code);

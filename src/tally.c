@@ -35,7 +35,7 @@
 
 PG_FUNCTION_INFO_V1(im_sql_outbox_tally);
 PG_FUNCTION_INFO_V1(im_sql_outbox_unseen);
-PG_FUNCTION_INFO_V1(im_sql_tally_foreign);
+PG_FUNCTION_INFO_V1(im_sql_internal_local);
 
 /* Rows of differences are folded when there are more than so many. */
 #define FOLD_AT		500
@@ -315,18 +315,18 @@ im_sql_outbox_unseen(PG_FUNCTION_ARGS)
 }
 
 /*
- * BEFORE INSERT, UPDATE or DELETE on the tally, per row, where replication
- * writes: another server's differences say nothing about our rows.
+ * BEFORE INSERT, UPDATE or DELETE on an internal table, per row, where
+ * replication writes: what another server notes of itself is not about us.
  */
 Datum
-im_sql_tally_foreign(PG_FUNCTION_ARGS)
+im_sql_internal_local(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("im_tally_foreign() must be called as a trigger of im_import_tally")));
+				 errmsg("im_internal_local() must be called as a trigger before a change of a row")));
 	if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
 		!im_outbox_is_sender() && !marking)
 		PG_RETURN_POINTER(NULL);

@@ -68,6 +68,8 @@ insert_groups($node, 10, 'beside');
 wait_count('beside', 'imported', 10);
 ok(1, 'row locks: new rows are imported meanwhile');
 $session->query_safe('COMMIT');
+# Without a new row the safety poll would find them.
+insert_groups($node, 1, 'bell');
 imported_once('locked', 200);
 
 # A shared lock, as of a foreign key's check, and one by a prepared transaction.
