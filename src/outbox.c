@@ -835,6 +835,8 @@ describe(const ImCall *call, int32 *code, char **info)
 		*code = call->refusal_code;
 		said = call->refusal_info;
 	}
+	else if (call->verdict.outcome == IM_OUT_ABSENT)
+		said = "";
 	if (*code == 0 && next->reason == NULL)
 		return false;
 	if (said[0] == '\0' && next->reason == NULL)

@@ -84,7 +84,11 @@ static const Statement statements[NSTATEMENTS] = {
 		"UPDATE " OUTBOX " o SET status = v.status, attempts = v.attempts,"
 		" group_id = COALESCE(v.group_id, o.group_id),"
 		" error_code = CASE WHEN v.status = 'imported' THEN NULL ELSE COALESCE(v.code, o.error_code) END,"
-		" error_info = CASE WHEN v.status = 'imported' THEN NULL ELSE COALESCE(v.info, o.error_info) END,"
+		/* Words without a code explain what the code that stands there led to. */
+		" error_info = CASE WHEN v.status = 'imported' THEN NULL"
+		" WHEN v.code IS NOT NULL OR v.info IS NULL OR o.error_info IS NULL THEN COALESCE(v.info, o.error_info)"
+		" WHEN pg_catalog.strpos(o.error_info, v.info) > 0 THEN o.error_info"
+		" ELSE o.error_info || '; ' || v.info END,"
 		" due_at = v.due_at, maybe_sent_at = v.maybe_sent_at, claim = NULL,"
 		" settled_at = CASE WHEN v.status = 'pending' THEN NULL ELSE pg_catalog.now() END"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"

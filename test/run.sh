@@ -165,6 +165,18 @@ part_regress()
 	count "regression tests" "$good" $((all - good)) 0 "$log"
 }
 
+# The exporter of the monitoring test, unpacked only: installed, the package
+# would start a service.  Without it the test is skipped.
+get_exporter()
+{
+	POSTGRES_EXPORTER=/usr/bin/prometheus-postgres-exporter
+	[ ! -x "$POSTGRES_EXPORTER" ] || return 0
+	mkdir -p "$DIR/exporter"
+	(cd "$DIR/exporter" && apt-get -qq -o APT::Sandbox::User=root download prometheus-postgres-exporter &&
+		dpkg-deb -x prometheus-postgres-exporter_*.deb .) >"$LOGS/exporter.log" 2>&1
+	POSTGRES_EXPORTER=$DIR/exporter$POSTGRES_EXPORTER
+}
+
 # tap NAME FILE...: TAP files against the server in BIN.
 tap()
 {
@@ -174,7 +186,7 @@ tap()
 	mkdir -p "$DIR/tap_$name"
 	chown postgres: "$DIR/tap_$name"
 	in_tree timeout --kill-after=60 "$TAP_LIMIT" env TESTDIR="$DIR/tap_$name" TESTDATADIR="$DIR/tap_$name/tmp_check" \
-		TESTLOGDIR="$DIR/tap_$name/tmp_check/log" PGPORT=65432 \
+		TESTLOGDIR="$DIR/tap_$name/tmp_check/log" PGPORT=65432 POSTGRES_EXPORTER="${POSTGRES_EXPORTER-}" \
 		PG_REGRESS="$BIN/../lib/pgxs/src/test/regress/pg_regress" \
 		prove --nocolor --timer -j2 -I "$BIN/../lib/pgxs/src/test/perl" -I test/perl "$@" >"$log" 2>&1
 	good=$(lines '\.pl \.+ ok' "$log")
@@ -201,6 +213,7 @@ part_tap()
 		fi
 	done
 	cd "$DIR" || return
+	case $plain in *monitoring*) get_exporter ;; esac
 	# shellcheck disable=SC2086
 	[ -z "$plain" ] || tap usual $plain
 	[ -n "$crash" ] || return

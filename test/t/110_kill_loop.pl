@@ -127,6 +127,7 @@ my @twice = grep { 1 < grep { ($_->{code} // 0) != 60007 } @{ $books->{posts}{$_
 SELECT name FROM im_group_outbox
 WHERE status = 'in_doubt' OR (group_id LIKE '\@TGS#%' AND group_id NOT LIKE '\@TGS#\\_im-%')
 SQL
+$node->safe_psql('postgres', "ALTER SERVER im OPTIONS (SET group_ids 'assigned')");
 my $doubts = resolve_doubts($node, $books, 'true');
 wait_settled($node);
 read_books($books);

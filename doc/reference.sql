@@ -1,0 +1,220 @@
+-- The parts of reference.md and codes.md that the catalog knows, for
+-- make_reference.sh: each begins with a line "@@ name".  Words that the
+-- catalog does not have stand in the lists below; a word that is missing shows
+-- as "???", one that is not needed any more as a part of its own, "stale".
+\set QUIET on
+\pset tuples_only on
+\pset format unaligned
+\pset pager off
+SET client_encoding = 'UTF8';
+SET client_min_messages = warning;
+
+CREATE TEMPORARY TABLE words (object text, name text, text text);
+INSERT INTO words VALUES
+('im_group_outbox', 'id', 'the row''s number, in the order of INSERT'),
+('im_group_outbox', 'introduction', '240 bytes (option `text_limits`)'),
+('im_group_outbox', 'notification', '300 bytes (option `text_limits`)'),
+('im_group_outbox', 'face_url', '100 bytes (option `text_limits`)'),
+('im_group_outbox', 'max_member_count', '1 to 6,000; Community to 100,000'),
+('im_group_outbox', 'apply_join_option', '`FreeAccess`, `NeedPermission` or `DisableApply`; not for Community'),
+('im_group_outbox', 'app_defined_data', 'the API''s array of Key and Value, or an object; json, not jsonb. The keys must be defined in the app''s console'),
+('im_group_outbox', 'create_time', 'not in the future'),
+('im_group_outbox', 'support_topic', 'Community only'),
+('im_group_outbox', 'error_info', 'what is wrong, in words'),
+('im_group_outbox', 'enqueued_at', 'time of the INSERT'),
+('im_group_outbox', 'sent_at', 'time of the last request'),
+('im_group_outbox', 'settled_at', 'time at which the row got its final status'),
+('im_import_status', 'state', 'see [States](#states)'),
+('im_import_status', 'reason', 'of a state that is not as it should be, with the cure'),
+('im_import_status', 'pending', 'rows, of whatever origin'),
+('im_import_status', 'sending', 'rows'),
+('im_import_status', 'imported', 'rows'),
+('im_import_status', 'failed', 'rows'),
+('im_import_status', 'invalid', 'rows'),
+('im_import_status', 'in_doubt', 'rows'),
+('im_import_status', 'total', 'sum of the six, exact in every snapshot'),
+('im_import_status', 'percent_done', 'rows that are neither pending nor sending'),
+('im_import_status', 'calls_per_second', 'over the last ten seconds'),
+('im_import_status', 'rate_limit', 'the server''s option'),
+('im_import_status', 'eta', 'time left; none before 1 % or 100 rows are done, or while nothing moves'),
+('im_import_status', 'finish_at', 'now and `eta`'),
+('im_import_status', 'oldest_pending', '`enqueued_at` of the oldest pending row'),
+('im_import_status', 'last_error', 'the last refusal or failure'),
+('im_import_status', 'worker_pid', 'process id of the worker, if it is connected'),
+('im_import_errors', 'error_code', 'the service''s, or a negative one of the extension''s'),
+('im_import_errors', 'class', 'see [Classes of codes](#classes-of-codes)'),
+('im_import_errors', 'meaning', 'of the code'),
+('im_import_errors', 'advice', 'what to do'),
+('im_import_errors', 'rows', 'how many'),
+('im_import_errors', 'failed', 'of them'),
+('im_import_errors', 'invalid', 'of them'),
+('im_import_errors', 'in_doubt', 'of them'),
+('im_import_errors', 'sample_id', '`id` of the first one'),
+('im_import_errors', 'sample_text', 'its `error_info`'),
+('im_import_failures', 'id', 'as in the outbox'),
+('im_import_failures', 'source_id', 'as in the outbox'),
+('im_import_failures', 'group_id', 'as in the outbox'),
+('im_import_failures', 'type', 'as in the outbox'),
+('im_import_failures', 'name', 'as in the outbox'),
+('im_import_failures', 'status', '`failed`, `invalid` or `in_doubt`'),
+('im_import_failures', 'attempts', 'as in the outbox'),
+('im_import_failures', 'error_code', 'as in the outbox'),
+('im_import_failures', 'error_info', 'as in the outbox'),
+('im_import_failures', 'meaning', 'of the code'),
+('im_import_failures', 'advice', 'what to do with this row'),
+('im_import_failures', 'settled_at', 'as in the outbox'),
+('im_import_mapping', 'source_id', 'your key'),
+('im_import_mapping', 'group_id', 'the GroupId in the app'),
+('im_import_mapping', 'id', 'of the outbox row'),
+('im_import_mapping', 'settled_at', 'when it was imported'),
+('pg_stat_im_import', 'stats_reset', 'since when is counted; NULL: since the server''s start'),
+('pg_stat_im_import', 'calls', 'calls that were answered or given up'),
+('pg_stat_im_import', 'lookups', 'of them questions only: for a group whose id is taken, of `im_import_verify()` and `im_import_doctor()`'),
+('pg_stat_im_import', 'replies_done', 'answers of class `done`'),
+('pg_stat_im_import', 'replies_exists', 'of class `exists`'),
+('pg_stat_im_import', 'replies_row', 'of class `row`'),
+('pg_stat_im_import', 'replies_slow', 'of class `slow`'),
+('pg_stat_im_import', 'replies_quota', 'of class `quota`'),
+('pg_stat_im_import', 'replies_resign', 'of class `resign`'),
+('pg_stat_im_import', 'replies_stop', 'of class `stop`'),
+('pg_stat_im_import', 'replies_retry', 'of class `retry`'),
+('pg_stat_im_import', 'no_reply', 'calls without an answer that could be read'),
+('pg_stat_im_import', 'retries', 'calls for a row after its first attempt'),
+('pg_stat_im_import', 'throttled_time', 'for which calls were ready and the rate held them'),
+('pg_stat_im_import', 'bytes_sent', 'of HTTP'),
+('pg_stat_im_import', 'bytes_received', 'of HTTP'),
+('pg_stat_im_import', 'connections', 'opened'),
+('pg_stat_im_import', 'tls_handshakes', 'made'),
+('pg_stat_im_import', 'latency_mean', 'of a call'),
+('pg_stat_im_import', 'latency_p50', 'not exceeded by half of the calls'),
+('pg_stat_im_import', 'latency_p95', 'not exceeded by 95 %'),
+('pg_stat_im_import', 'latency_p99', 'not exceeded by 99 %'),
+('pg_stat_im_import', 'worker_starts', 'how often a worker came to this database'),
+('im_import_history', 'minute', 'its beginning'),
+('im_import_verified', 'id', 'of the outbox row'),
+('im_import_verified', 'checked_at', 'when the app was asked'),
+('im_import_verify_summary', 'result', 'as in `im_import_verified`, or `unchecked`'),
+('im_import_verify_summary', 'field', 'the column that differs'),
+('im_import_verify_summary', 'rows', 'how many'),
+('im_import_verify_summary', 'sample_id', '`id` of the first one'),
+('im_import_verify_summary', 'first_checked', 'time of the oldest of these results'),
+('im_import_verify_summary', 'last_checked', 'and of the newest'),
+-- defaults of options
+('option', 'sdkappid', 'required'),
+('option', 'region', 'required without `endpoint`'),
+('option', 'endpoint', '–'),
+('option', 'rate_limit', '200'),
+('option', 'groups_per_day', 'none'),
+('option', 'max_in_flight', '128'),
+('option', 'request_timeout', '15s'),
+('option', 'max_attempts', '12'),
+('option', 'group_ids', '`generated`'),
+('option', 'text_limits', '`page`'),
+('option', 'after_promotion', '`hold`'),
+('option', 'ca_file', 'the system''s'),
+('option', 'identifier', 'required'),
+('option', 'secret_key_file', 'required without `secret_key`'),
+('option', 'secret_key', '–');
+
+CREATE TEMPORARY TABLE used AS SELECT object, name FROM words WHERE false;
+
+-- What of the extension is described, and what is internal.
+CREATE TEMPORARY VIEW members AS
+SELECT d.classid, d.objid, obj_description(d.objid, d.classid::regclass::name) AS comment,
+	coalesce(obj_description(d.objid, d.classid::regclass::name) ~ '^(internal|trigger):', false) AS internal
+FROM pg_depend d
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'im_import');
+
+CREATE TEMPORARY VIEW routines AS
+SELECT m.comment, m.internal, p.prokind, p.proname,
+	format('%s(%s)%s', p.proname,
+		regexp_replace(regexp_replace(pg_get_function_arguments(p.oid), ',? ?OUT .*$', ''), '::[a-z ]+|\mIN ', '', 'g'),
+		CASE WHEN p.prokind = 'p' THEN ''
+			 WHEN pg_get_function_arguments(p.oid) ~ 'OUT ' THEN ' → ' || CASE WHEN p.proretset THEN 'setof ' ELSE '' END
+				|| '(' || replace(substring(pg_get_function_arguments(p.oid) FROM 'OUT .*$'), 'OUT ', '') || ')'
+			 ELSE ' → ' || pg_get_function_result(p.oid) END) AS signature
+FROM members m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid;
+
+CREATE TEMPORARY VIEW relations AS
+SELECT m.comment, m.internal, c.oid, c.relname, c.relkind
+FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
+WHERE c.relkind IN ('r', 'v');
+
+-- A text in a cell of a table.
+CREATE FUNCTION pg_temp.cell(given text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+	SELECT regexp_replace(replace(coalesce(given, '???'), '|', '\|'), '\s+', ' ', 'g');
+$$;
+
+-- What a statement says to an option that is wrong.
+CREATE FUNCTION pg_temp.hint(option text, kind regclass) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE answer text;
+BEGIN
+	PERFORM im_import_validator(ARRAY[option], kind);
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS answer = PG_EXCEPTION_HINT;
+	RETURN answer;
+END $$;
+
+\echo @@ functions
+SELECT '| | |' UNION ALL SELECT '|---|---|';
+SELECT format('| `%s` | %s |', CASE WHEN prokind = 'p' THEN 'CALL ' ELSE '' END || signature, pg_temp.cell(comment))
+FROM routines WHERE NOT internal ORDER BY proname, signature;
+
+\echo @@ relations
+SELECT format(E'### %s\n\n%s: %s.\n\n| column | type | |\n|---|---|---|\n%s\n', r.relname,
+	CASE r.relkind WHEN 'r' THEN 'Table' ELSE 'View' END, pg_temp.cell(r.comment),
+	string_agg(format('| `%s` | %s | %s |', a.attname, format_type(a.atttypid, a.atttypmod),
+		pg_temp.cell(coalesce(col_description(r.oid, a.attnum), w.text))), E'\n' ORDER BY a.attnum))
+FROM relations r
+	JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+	LEFT JOIN words w ON w.object = r.relname AND w.name = a.attname
+WHERE NOT r.internal
+GROUP BY r.relname, r.relkind, r.comment
+ORDER BY r.relkind, r.relname = 'pg_stat_im_import', r.relname;
+INSERT INTO used SELECT r.relname, a.attname FROM relations r
+	JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE NOT r.internal AND col_description(r.oid, a.attnum) IS NULL;
+
+\echo @@ options
+SELECT '| option | of | default | |' UNION ALL SELECT '|---|---|---|---|';
+CREATE TEMPORARY TABLE options AS
+SELECT kind, of, place, name
+FROM (VALUES ('pg_foreign_server'::regclass, 'SERVER'), ('pg_user_mapping'::regclass, 'USER MAPPING')) AS kinds(kind, of),
+	regexp_split_to_table(substring(pg_temp.hint('no_option_has_this_name=1', kind) FROM 'are: (.*)\.$'), ', ') WITH ORDINALITY AS names(name, place);
+SELECT format('| `%s` | %s | %s | %s |', o.name, o.of, pg_temp.cell(w.text), pg_temp.cell(pg_temp.hint(o.name || E'=\x01', o.kind)))
+FROM options o LEFT JOIN words w ON w.object = 'option' AND w.name = o.name
+ORDER BY o.of, o.place;
+INSERT INTO used SELECT 'option', name FROM options;
+
+\echo @@ internal
+SELECT '| | |' UNION ALL SELECT '|---|---|';
+SELECT format('| `%s` | %s |', what, pg_temp.cell(comment))
+FROM (SELECT signature AS what, comment FROM routines WHERE internal
+	  UNION ALL
+	  SELECT format('%s(%s)', r.relname, string_agg(a.attname, ', ' ORDER BY a.attnum)), r.comment
+	  FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+	  WHERE r.internal GROUP BY r.relname, r.comment
+	  UNION ALL
+	  SELECT w.fdwname || ' (foreign-data wrapper)', m.comment
+	  FROM members m JOIN pg_foreign_data_wrapper w ON m.classid = 'pg_foreign_data_wrapper'::regclass AND m.objid = w.oid) AS all_of_it
+ORDER BY what;
+
+\echo @@ codes
+SELECT '| code | class | meaning | what to do |' UNION ALL SELECT '|---|---|---|---|';
+SELECT format('| %s | %s | %s | %s |', code, class, pg_temp.cell(meaning), pg_temp.cell(advice))
+FROM im_error_codes() ORDER BY code < 0, abs(code);
+
+-- Members that none of the parts above shows, and words that nobody asks for.
+\echo @@ stale
+SELECT 'not described: ' || pg_describe_object(m.classid, m.objid, 0)
+FROM members m
+WHERE m.classid NOT IN ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_foreign_data_wrapper'::regclass)
+	AND NOT (m.classid = 'pg_class'::regclass AND m.objid IN (SELECT oid FROM pg_class WHERE relkind IN ('r', 'v', 'i', 'S', 't', 'c')))
+UNION ALL
+SELECT format('stale: %s.%s', object, name) FROM (SELECT object, name FROM words EXCEPT SELECT object, name FROM used) AS rest
+UNION ALL
+SELECT format('no comment: %s', coalesce(signature, '')) FROM routines WHERE comment IS NULL
+UNION ALL
+SELECT format('no comment: %s', relname) FROM relations WHERE comment IS NULL;

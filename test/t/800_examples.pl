@@ -1,0 +1,152 @@
+# The worked migrations of doc/examples, each in a database with tables like
+# the real ones and rows that hurt: they run as they stand, and every room
+# ends where the example says.
+
+use strict;
+use warnings;
+use utf8;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use Encode qw(encode_utf8);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use ImTest;
+
+my $service = ImService->new;
+my $node = start_cluster();
+my $root = "$FindBin::RealBin/../..";
+my %others;    # groups of the databases before
+
+# Runs an example; what it prints is returned.
+sub migrate
+{
+	my ($name) = @_;
+	my ($out, $err);
+
+	$node->safe_psql('postgres', "CREATE DATABASE $name");
+	connect_app($node, $service, db => $name, options => { rate_limit => 1000 });
+	$node->safe_psql($name, slurp_file("$root/test/examples/$name.sql"));
+	my $worked = IPC::Run::run(
+		[ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-f', "$root/doc/examples/$name.sql", '-d', $node->connstr($name) ],
+		'<', \undef, '>', \$out, '2>', \$err);
+	ok($worked, "$name: the script runs to its end") or diag($err);
+	accounted($node, $service, db => $name, others => [ keys %others ], name => "$name: rows and ledger agree");
+	return $out;
+}
+
+# The groups that were made since the last call, by the name of their room's key.
+sub new_groups
+{
+	my ($name) = @_;
+	my %groups;
+	my %key = map { ($_->{group_id} => $_->{source_id}) }
+	  rows($node, 'SELECT source_id, group_id FROM im_import_mapping', $name);
+
+	foreach my $group ($service->ledger)
+	{
+		next if $others{ $group->{group_id} }++;
+		$groups{ $key{ $group->{group_id} } // "no row: $group->{group_id}" } = $group->{body};
+	}
+	return \%groups;
+}
+
+# What every example must do: nothing is open or failed, every group in the
+# ledger has the fields that its view gives, keys that fit are GroupIds.
+sub as_the_view_says
+{
+	my ($name, $groups, $imported) = @_;
+	my $status = status_of($node, $name);
+	my %view = map { ($_->{source_id} => $_) }
+	  rows($node, 'SELECT *, extract(epoch FROM create_time)::bigint AS t FROM migration.groups', $name);
+
+	is_deeply([ @$status{qw(pending sending imported failed invalid in_doubt)} ], [ 0, 0, $imported, 0, 0, 0 ],
+		"$name: $imported groups, and nothing else is left");
+	is_deeply([ sort keys %$groups ], [ sort keys %view ], "$name: every room of the view has its group, once");
+	my @wrong;
+	foreach my $key (sort keys %view)
+	{
+		my ($row, $body) = ($view{$key}, $groups->{$key} // {});
+		my %wanted = (Type => $row->{type}, Name => $row->{name}, Introduction => $row->{introduction},
+			Notification => $row->{notification}, ApplyJoinOption => $row->{apply_join_option},
+			GroupId => $row->{group_id}, CreateTime => $row->{t});
+
+		delete $wanted{GroupId} unless defined $wanted{GroupId};
+		foreach my $field (sort keys %wanted)
+		{
+			push @wrong, "$key: $field is " . ($body->{$field} // 'absent') . ', not ' . ($wanted{$field} // 'absent')
+			  if ($body->{$field} // '') ne ($wanted{$field} // '');
+		}
+		push @wrong, "$key: the name has " . length(encode_utf8($body->{Name})) . ' bytes'
+		  if length(encode_utf8($body->{Name} // '')) > 30;
+	}
+	is_deeply(\@wrong, [], "$name: with the fields that the view gives");
+}
+
+# ---------------------------------------------------------------------------
+
+my $out = migrate('ejabberd');
+my $groups = new_groups('ejabberd');
+
+as_the_view_says('ejabberd', $groups, 11);
+like($out, qr/^\s*owner_account is over 32 bytes.*\|\s+1 \| service\@rooms\.example\.com/m, 'ejabberd: the check names the long owner');
+my $at = '@rooms.example.com';
+is($groups->{"lobby$at"}{GroupId}, "lobby$at", 'an address is the GroupId');
+is($groups->{"lobby$at"}{Owner_Account}, 'alice', 'the owner is found');
+is($groups->{"board$at"}{Owner_Account}, 'carol', 'also behind an admin, and as an atom');
+is($groups->{"board$at"}{Type}, 'Private', 'members only: Private');
+is($groups->{"kitchen$at"}{Name}, 'kitchen', 'no title: the name');
+ok(!exists $groups->{"kitchen$at"}{CreateTime}, '1970-01-02: no creation time');
+is($groups->{"cn$at"}{Name}, '中文聊天室欢迎大家进', 'a title printed as bytes, cut between characters');
+is($groups->{"party$at"}{Name}, "Party \x{1F389}", 'an emoji printed as bytes');
+is($groups->{"party$at"}{Introduction}, 'cake, and {title,<<"no title">>}', 'a description that looks like a term');
+is($groups->{"party$at"}{ApplyJoinOption}, 'NeedPermission', 'a password: NeedPermission');
+is($groups->{"quotes$at"}{Name}, 'C:\\new "dir"', 'quotes and backslashes');
+is($groups->{"quotes$at"}{Introduction}, "one\ntwo", 'a line feed');
+like($groups->{"café$at"}{GroupId}, qr/^im-/, 'an address beyond ASCII: a generated GroupId');
+ok(!exists $groups->{"guests$at"}{Owner_Account}, 'an owner of another domain is nobody here');
+is($groups->{"service$at"}{Owner_Account}, 'customer-service-department-acco', 'the repaired owner');
+is(value_of($node, 'SELECT count(*) FROM migration.group_of_room', 'ejabberd'), 11, 'the mapping is complete');
+
+# ---------------------------------------------------------------------------
+
+$service->fault({ do => 'code', code => 10019, match => { command => 'import_group', owner => 'gone*' } });
+$out = migrate('mattermost');
+$service->clear;
+$groups = new_groups('mattermost');
+as_the_view_says('mattermost', $groups, 10);
+like($out, qr/^\s*1 \| direct message/m, 'mattermost: direct messages are counted as left out');
+like($out, qr/^\s*2 \| archived/m, 'and archived channels');
+like($out, qr/^\s*10019 \|\s+1 \|/m, 'the missing creator is shown');
+is_deeply([ grep { $groups->{$_}{GroupId} ne $_ } keys %$groups ], [], 'every channel id is the GroupId');
+is($groups->{'7pnw4bh1tpyfxkwzw3j7q5dm6c'}{CreateTime}, 1546300800, 'milliseconds become seconds');
+ok(!exists $groups->{'7pnw4bh1tpyfxkwzw3j7q5dm6c'}{Owner_Account}, 'no creator, no owner');
+is($groups->{'q9rw2ebn4tdu8yfk5hxm7jgc1a'}{Name}, "\x{1F389}" x 7, 'emoji are cut between characters');
+is($groups->{'y8ju3fbp6teu9xhr5mzn2kgd4c'}{Name}, 'blank', 'a blank name is replaced');
+is($groups->{'a3mx7hdr9vgy5zku1pcb6njf8e'}{Name}, 'alice, bob, carol, dave, eve', 'a group message keeps whole names');
+ok(!exists $groups->{'z1kv5gcq7ufw3yjs8nan4mhe6o'}{Owner_Account}, 'repaired: imported without an owner');
+is(value_of($node, 'SELECT count(*), count(team) FROM migration.group_of_channel', 'mattermost'), '10|9', 'the mapping is complete');
+
+# ---------------------------------------------------------------------------
+
+$out = migrate('synapse');
+$groups = new_groups('synapse');
+as_the_view_says('synapse', $groups, 11);
+like($out, qr/^\s*\Q$_\E\s+\|\s+1$/m, "synapse: left out: $_") foreach 'space', 'nobody in it', 'direct message';
+like($out, qr/^\s*owner_account is over 32 bytes.*\|\s+1 \| !longu/m, 'the check names the long owner');
+like($out, qr/not_imported\s+-+\s+0\s/, 'nothing is missing');
+is($groups->{'!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM'}{GroupId}, '!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM',
+	'a room id of version 12 is the GroupId');
+like($groups->{'!lAbCdEfGhIjKlMnOp:a-home-server-with-a-rather-long-name.example.org'}{GroupId}, qr/^im-/,
+	'a long room id: a generated GroupId');
+is($groups->{'!aliasAbCdEfGhIjKl:example.org'}{Name}, 'only-an-alias', 'no name: the alias');
+is($groups->{'!nonamAbCdEfGhIjKl:example.org'}{Name}, 'Room', 'neither: Room');
+is($groups->{'!knockAbCdEfGhIjKl:example.org'}{ApplyJoinOption}, 'NeedPermission', 'knock: NeedPermission');
+is($groups->{'!staffAbCdEfGhIjKl:example.org'}{Type}, 'Private', 'invite: Private');
+ok(!exists $groups->{'!remotAbCdEfGhIjKl:elsewhere.net'}{Owner_Account}, 'a creator of another server is nobody here');
+is($groups->{'!lobbyAbCdEfGhIjKl:example.org'}{Owner_Account}, 'alice', 'one of this server is');
+ok(!exists $groups->{'!oldieAbCdEfGhIjKl:example.org'}{CreateTime}, 'no event of creation, no time');
+
+done_testing();

@@ -1,0 +1,100 @@
+# doc/rehearsal.md as it stands: a copy of the prepared database goes through
+# the whole import against a stand-in with quotas; the original sends nothing,
+# and nothing changes in it.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use Test::More;
+
+use ImTest;
+use ImDocs;
+use ImFence;
+
+my $real = ImService->new(name => 'real');
+my $stand_in = ImService->new(name => 'rehearsal',
+	secret => '2' x 64,
+	options => [ '--rate', 200, '--daily-quota', 250 ]);
+my $node = start_cluster();
+my @replace = (
+	'https://localhost:8443' => $stand_in->https_endpoint,
+	'/var/lib/postgresql/rehearsal/ca.pem' => $stand_in->ca_file,
+	'/var/lib/postgresql/rehearsal.key' => $stand_in->{key_file},
+	'ADD endpoint' => 'SET endpoint');    # the test's original has one
+
+my @blocks = sql_blocks('doc/rehearsal.md');
+
+# Runs the next block, which must be of this title.
+sub next_block
+{
+	my ($title) = @_;
+	my $block = shift @blocks // {};
+
+	is($block->{title}, $title, "next is: $title") or BAIL_OUT('the document and the test differ');
+	return run_block($node, $block, @replace);
+}
+
+$node->safe_psql('postgres', 'CREATE DATABASE chat');
+connect_app($node, $real, db => 'chat');
+$node->safe_psql('chat', <<'SQL');
+CREATE SCHEMA legacy;
+CREATE TABLE legacy.rooms (id integer, title text, topic text, owner text, created timestamptz);
+INSERT INTO legacy.rooms
+SELECT i, CASE WHEN i % 50 = 0 THEN repeat('room ', 7) ELSE 'room ' || i END, repeat('topic ', i), 'user' || i,
+	timestamptz '2020-01-01 00:00Z' + make_interval(days => i)
+FROM generate_series(1, 400) i;
+SQL
+
+my $out = next_block('in chat');
+like($out, qr/paused\s+\| paused by .*prepared.*\|\s+400$/m, 'the original is paused');
+my $before = content($node, 'chat');
+
+worker_gone($node, 'chat');
+next_block('in postgres');
+$out = next_block('in rehearsal');
+like($out, qr/fenced/, 'the copy is fenced');
+is($stand_in->stats->{journaled}, 0, 'and has called nobody');
+
+$out = next_block('in rehearsal');
+like($out, qr/rows_taken_over\s+-+\s+400\s/, 'adopted');
+
+my $status = wait_state($node, 'quota', 'rehearsal');
+$out = next_block('in rehearsal');
+like($out, qr/quota/, 'the day\'s groups are used up, and the status says so');
+is($stand_in->stats->{created}, 250, 'as many groups as the quota allows');
+cmp_ok($stand_in->stats->{widest_second}, '<=', 200, 'never more than 200 calls in a second');
+
+$stand_in->set(daily_quota => 1000000);
+next_block('in rehearsal, once the quota is lifted');
+$status = status_of($node, 'rehearsal');
+is_deeply([ @$status{qw(pending imported invalid total)} ], [ 0, 392, 8, 400 ], 'all were sent, 8 are invalid');
+
+is_deeply([ rows($node, "SELECT id, group_id, attempts, error_code, maybe_sent_at FROM im_group_outbox WHERE status = 'invalid' AND error_info IS NULL", 'rehearsal') ],
+	[], 'every invalid row says why');
+$out = next_block('in rehearsal, at the end');
+like($out, qr/name is 35 bytes/, 'the errors show what is wrong');
+like($out, qr/matched\s+\|[^|]*\|\s+392 /, 'all groups match');
+next_block('in rehearsal, the repair');
+is($stand_in->stats->{groups}, 400, 'the stand-in has every group');
+accounted($node, $stand_in, db => 'rehearsal');
+cmp_ok($stand_in->stats->{widest_second}, '<=', 200, 'never more than 200 calls in a second');
+
+is(content($node, 'chat'), $before, 'nothing has changed in the original');
+is($real->stats->{journaled}, 0, 'which has called nobody');
+
+worker_gone($node, 'rehearsal');
+next_block('in postgres, at the end');
+$out = next_block('in chat, at the end');
+like($out, qr/paused\s+\|.*\|\s+400 \|\s+0 \|\s+0$/m, 'the original is still paused, and nothing was sent');
+is(scalar @blocks, 0, 'that is all of the document');
+
+# And it can go on: the real import.
+$node->safe_psql('chat', 'SELECT im_import_resume()');
+wait_settled($node, 'chat');
+is(status_of($node, 'chat')->{imported}, 400, 'then the original imports all of it');
+accounted($node, $real, db => 'chat');
+
+done_testing();

@@ -1,0 +1,66 @@
+# Every SQL statement of doc/runbook.md, in its order, on a migration with bad
+# names and missing owners, to its end: everything imported and verified.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use Test::More;
+
+use ImTest;
+use ImDocs;
+
+my $service = ImService->new;
+my $node = start_cluster();
+my @replace = ('/etc/postgresql/im.key' => $service->{key_file});
+
+$node->safe_psql('postgres', 'CREATE DATABASE chat');
+connect_app($node, $service, db => 'chat');
+$node->safe_psql('chat', <<'SQL');
+CREATE SCHEMA legacy;
+CREATE TABLE legacy.rooms (id integer, title text, topic text, owner text, created timestamptz);
+INSERT INTO legacy.rooms
+SELECT i, CASE WHEN i % 50 = 0 THEN repeat('room ', 7) ELSE 'room ' || i END, repeat('topic ', i),
+	CASE WHEN i % 40 = 0 THEN 'ghost' ELSE 'user' || i END, timestamptz '2020-01-01 00:00Z' + make_interval(days => i)
+FROM generate_series(1, 300) i;
+SQL
+$service->fault({ do => 'code', code => 10019, match => { command => 'import_group', owner => 'ghost' } });
+
+# What is done before a block, and what its output must be.
+my %before = (
+	'in chat, what failed' => sub { wait_settled($node, 'chat') },
+	'in chat, the repair' => sub { $service->clear },
+	'in chat, adopt' => sub { wait_state($node, 'idle', 'chat') });
+my %output = (
+	'in chat, problems of all rooms' => qr/name is over 30 bytes/,
+	'in chat, the outbox is filled while paused' => qr/^\s*refused rows\s+\| 6 /m,
+	'in chat, the first hundred' => qr/^\s*imported\s+\|\s+96 /m,
+	'in chat, steering' => qr/paused by .* the app is busy/,
+	'in chat, what failed' => qr/^\s*10019 \|\s+6 \|/m,
+	'in chat, the repair' => qr/sent_again\s+-+\s+\d+\s/,
+	'in chat, compare' => qr/matched\s+\|[^|]*\|\s+300 .*rooms_without_group\s+-+\s+0\s/s,
+	'in chat, hand over' => qr/^\s*300 \|\s+300$/m,
+	'in chat, clear up' => qr/rows_forgotten\s+-+\s+300\s.*total\s+-+\s+0\s/s,
+	'in chat, workers' => qr/im_import launcher/,
+	'in chat, stop' => qr/paused/);
+my $blocks = 0;
+
+foreach my $block (sql_blocks('doc/runbook.md'))
+{
+	my $title = $block->{title};
+
+	(delete $before{$title} // sub { })->();
+	my $out = run_block($node, $block, @replace);
+	my $wanted = delete $output{$title};
+	like($out, $wanted, "$title: prints what it should") if $wanted;
+	$blocks++;
+	next unless $title eq 'in chat, compare';
+	is(status_of($node, 'chat')->{imported}, 300, 'every room is imported');
+	accounted($node, $service, db => 'chat');
+}
+cmp_ok($blocks, '>=', 15, 'the blocks are found');
+is_deeply([ sort(keys %before, keys %output) ], [], 'every block that is expected was there');
+
+done_testing();

@@ -1,0 +1,80 @@
+# doc/reference.md and doc/codes.md say what the extension has: no more, no
+# less.  REWRITE=1 renews the parts that come from the catalog.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use ImTest;
+
+my $root = "$FindBin::RealBin/../..";
+my $node = start_cluster();
+
+$node->safe_psql('postgres', 'CREATE EXTENSION im_import');
+
+my @command = ('sh', "$root/doc/make_reference.sh", $ENV{REWRITE} ? () : '--check', '-d', $node->connstr('postgres'));
+my ($out, $err);
+ok(IPC::Run::run(\@command, '<', \undef, '>', \$out, '2>', \$err), 'the parts from the catalog are as the catalog has them')
+  or diag("REWRITE=1 prove test/t/820_reference.pl renews them\n$out$err");
+
+my $reference = slurp_file("$root/doc/reference.md");
+my $readme = slurp_file("$root/README.md");
+
+# The words in the first column of the table under a heading.
+sub first_column
+{
+	my ($text, $heading) = @_;
+	my ($section) = $text =~ /^## \Q$heading\E\n(.*?)(?=^## |\z)/ms;
+	my @words;
+
+	foreach my $line (split /\n/, $section // '')
+	{
+		my ($cell) = $line =~ /^\| ([^|]*`[^|]*) \|/ or next;
+		push @words, $cell =~ /`([^`]+)`/g;
+	}
+	return [ sort @words ];
+}
+
+# An array of words in a source file.
+sub words_in
+{
+	my ($file, $name) = @_;
+	my ($list) = slurp_file("$root/$file") =~ /\b\Q$name\E\[\] = \{(.*?)\};/s;
+
+	return [ sort(($list // '') =~ /"([^"]+)"/g) ];
+}
+
+my ($check) = value_of($node, "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'im_group_outbox_status'");
+my $statuses = [ sort $check =~ /'([a-z_]+)'/g ];
+is(scalar @$statuses, 6, 'there are six statuses');
+is_deeply(first_column($reference, 'Statuses'), $statuses, 'all of them in reference.md');
+is_deeply(first_column($readme, 'What a status means'), $statuses, 'and in the README');
+
+my $states = words_in('src/shared.c', 'state_names');
+cmp_ok(scalar @$states, '>', 8, 'states are found');
+is_deeply(first_column($reference, 'States'), $states, 'all of them in reference.md');
+is_deeply(first_column($readme, 'Why does it wait?'), $states, 'and in the README');
+is_deeply(first_column(slurp_file("$root/doc/runbook.md"), 'Every state'), $states, 'and in the runbook');
+
+my @classes = split /\n/, value_of($node, 'SELECT DISTINCT class FROM im_error_codes() ORDER BY 1');
+is_deeply(first_column($reference, 'Classes of codes'), \@classes, 'all classes in reference.md');
+
+# The README's table of options names every option of the server, with the
+# same default.
+my %default = map { /^\| `(\w+)` \| SERVER \| (.*?) \|/ ? ($1 => $2) : () } split /\n/, $reference;
+cmp_ok(scalar keys %default, '>', 10, 'options are found');
+my %readme = map { /^\| `(\w+)` \| (.*?) \|/ && exists $default{$1} ? ($1 => $2) : () }
+  split /\n/, ($readme =~ /^(\| server option.*?)\n\n/ms)[0];
+is_deeply(\%readme, \%default, 'the README has the same options and defaults');
+
+# Defaults as the import has them.
+$node->safe_psql('postgres', "CREATE SERVER im FOREIGN DATA WRAPPER im_import OPTIONS (sdkappid '1', region 'tokyo');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER im OPTIONS (identifier 'a', secret_key 'b')");
+is(status_of($node)->{rate_limit}, $default{rate_limit}, 'rate_limit is what it says');
+
+done_testing();
