@@ -578,7 +578,7 @@ AS $$
 		FROM n WHERE n.timeless > 0
 		UNION ALL
 		SELECT 15, 'GroupIds of several rows', to_char(count(*), 'FM999,999,999,999,990'),
-			   format('the first row gets the group, the others fail: %s', min(t.group_id))
+			   format('the first row gets the group; the others fail, or count as imported if type, name, owner and time are the same: %s', min(t.group_id))
 		FROM twice t HAVING count(*) > 0
 		UNION ALL
 		SELECT 16, 'GroupIds that differ only by case', to_char(count(*), 'FM999,999,999,999,990'),

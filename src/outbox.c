@@ -650,7 +650,8 @@ List *
 im_outbox_unchecked(ImOutbox *outbox, const ImApp *app, int64 after,
 					TimestampTz checked_before, int want, MemoryContext ctx)
 {
-	ImClaim		claim = {.app = app, .ctx = ctx};
+	ImSteady	steady = {0};	/* these rows are imported: no doubt is judged */
+	ImClaim		claim = {.app = app, .ctx = ctx, .steady = &steady};
 	Datum		args[3] = {Int64GetDatum(after), TimestampTzGetDatum(checked_before),
 	Int64GetDatum(want)};
 	MemoryContext old = MemoryContextSwitchTo(ctx);
@@ -822,7 +823,8 @@ describe(const ImCall *call, int32 *code, char **info)
 	const char *said = call->reply.info;
 
 	*code = call->verdict.code;
-	if (call->problems != NULL && call->row.why == IM_WHY_NONE)
+	if (call->problems != NULL &&
+		(call->row.why == IM_WHY_NONE || next->status == IM_INVALID))
 	{
 		*code = call->problem_code;
 		*info = im_outbox_text(call->problems);

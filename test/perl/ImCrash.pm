@@ -19,7 +19,7 @@ use ImTest;
 our @EXPORT = qw(
   need_failpoints arm let_hit hold_place
   worker_pid is_gone die_of @DEATHS
-  new_books read_books row_faults count_faults resolve_doubts
+  new_books read_books read_zombies row_faults count_faults resolve_doubts
 );
 
 our @DEATHS = ('kill -9 of the worker', 'immediate stop', 'kill -9 of the postmaster', 'pg_terminate_backend');
@@ -173,6 +173,7 @@ sub new_books
 		at => {},
 		dir => $service->{dir},
 		groups => {},     # name => list of ledger entries
+		zombies => {},    # name of what is done late => 1
 		posts => {}       # name => list of body and code of import_group calls
 	};
 }
@@ -212,8 +213,22 @@ sub read_books
 		next unless /"command": ?"import_group"/;
 		my $call = $json->decode($_);
 		my ($name) = $call->{body} =~ /"Name":"([^"]*)"/;
+		$books->{zombies}{$name} = 1 if defined $name && ($call->{fault} // '') eq 'delay_apply';
 		push @{ $books->{posts}{$name} }, { body => $call->{body}, code => $call->{code} } if defined $name;
 	}
+	return $books;
+}
+
+# The same, once every call that the service does late has been done: before
+# that nobody can say which groups there are.
+sub read_zombies
+{
+	my ($books) = @_;
+
+	poll_until {
+		read_books($books);
+		!grep { !$books->{groups}{$_} } keys %{ $books->{zombies} };
+	} 'late calls to be done';
 	return $books;
 }
 

@@ -119,7 +119,7 @@ waitpid $inserter, 0;
 
 $service->clear;
 wait_settled($node);
-read_books($books);
+read_zombies($books);
 
 # A row whose id the service chose went out once, but for plain refusals.
 my @twice = grep { 1 < grep { ($_->{code} // 0) != 60007 } @{ $books->{posts}{$_} // [] } }

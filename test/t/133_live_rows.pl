@@ -46,7 +46,7 @@ my $claims = value_of($node, "SELECT string_agg(claim::text, ',' ORDER BY id) FR
 # Longer than any sweep by age would wait.
 poll_until {
 	pass_some();
-	value_of($node, "SELECT min(clock_timestamp() - sent_at) > interval '8 s' FROM im_group_outbox WHERE status = 'sending'") ne 'f';
+	value_of($node, "SELECT min(clock_timestamp() - sent_at) > interval '12 s' FROM im_group_outbox WHERE status = 'sending'") ne 'f';
 } 'the calls to grow old';
 is(value_of($node, "SELECT string_agg(claim::text, ',' ORDER BY id) FROM im_group_outbox WHERE status = 'sending'"),
 	$claims, 'a call that takes long keeps its row');
