@@ -2,7 +2,7 @@
 # All tests.  As root, on Debian 12:
 #
 #   sh test/run.sh             everything, after installing packages that are missing
-#   sh test/run.sh PART...     of: build unit fuzz service regress tap demo
+#   sh test/run.sh PART...     of: build unit fuzz service regress tap mutants demo
 #
 # TESTS='test/t/00*.pl' chooses TAP tests, FUZZ_SECONDS=60 is the time of each
 # fuzzer, SEEDS=1000000 the number of simulated lives of a row.  What is counted
@@ -14,7 +14,7 @@ set -u
 HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 . "$HERE/test/lib.sh"
 
-ALL_PARTS="build unit fuzz service regress tap demo"
+ALL_PARTS="build unit fuzz service regress tap mutants demo"
 TESTS=${TESTS:-test/t/*.pl}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 SEEDS=${SEEDS:-1000000}
@@ -123,7 +123,14 @@ part_unit()
 	count "unit tests" $((good - bad)) "$bad" 0 "$log"
 	if grep -qE '^sim *:' "$DIR/src/test/unit/Makefile"; then
 		step "simulated lives: $SEEDS" in_tree make -C test/unit sim "SEEDS=$SEEDS"
+		step "seeded bugs, simulator" in_tree make -C test/unit mutants
 	fi
+}
+
+# Seeded bugs, each caught by the test that it names; see test/mutants/run.sh.
+part_mutants()
+{
+	step "seeded bugs, server" sh "$HERE/test/mutants/run.sh"
 }
 
 part_fuzz()
