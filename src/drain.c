@@ -489,7 +489,13 @@ transact(void *arg)
 		show_activity(drain);
 	}
 	if (tx->pause_reason[0] != '\0')
+	{
+		/* From here on, not from the next look on. */
 		im_outbox_pause(outbox, true, "im_import", tx->pause_reason);
+		(void) im_outbox_read_control(outbox, &drain->control);
+		drain->just_paused = true;
+		tx->claim.want = 0;
+	}
 	tx->table_busy = !im_outbox_try_lock(outbox);
 	if (tx->table_busy)
 		return;

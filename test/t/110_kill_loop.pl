@@ -31,7 +31,6 @@ my $books = new_books($service);
 
 # What the network and the service do to some of the calls.
 my @faults = (
-	{ do => 'code', code => 10019, info => 'no owner', match => { command => 'import_group', name => '*refused' } },
 	{ do => 'close_after', match => { command => 'import_group', every => 37 } },
 	{ do => 'close_before', match => { command => 'import_group', every => 41 } },
 	{ do => 'http', status => 502, match => { command => 'import_group', every => 43 } },
@@ -43,6 +42,9 @@ my @faults = (
 	{ do => 'delay', ms => 60, match => { every => 2 } });
 $service->fault(@faults);
 
+# A row with another key is refused, now and always.
+$service->set(custom_keys => ['k']);
+
 # ---------------------------------------------------------------------------
 # Somebody inserts all the time, and writes down which commits were confirmed
 
@@ -53,13 +55,15 @@ my $ack_file = "$service->{dir}/acknowledged";
 sub batch_sql
 {
 	my ($batch, $refused) = @_;
+	$refused ||= '';
 	my $rows = 5 + $batch % 11;
 	my $last = $refused ? "CASE WHEN i = $rows THEN n || '-refused' ELSE n END" : 'n';
 
 	return <<SQL;
-INSERT INTO im_group_outbox (source_id, group_id, type, name, introduction)
+INSERT INTO im_group_outbox (source_id, group_id, type, name, introduction, app_defined_data)
 SELECT '$batch', CASE WHEN i % 3 = 0 THEN 'u-' || n END, CASE WHEN i % 7 = 0 THEN 'Community' ELSE 'Public' END,
-	CASE WHEN i % 13 = 0 THEN repeat(n, 10) ELSE $last END, 'of batch $batch'
+	CASE WHEN i % 13 = 0 THEN repeat(n, 10) ELSE $last END, 'of batch $batch',
+	json_build_object(CASE WHEN '$refused' <> '' AND i = $rows THEN 'not k' ELSE 'k' END, i)
 FROM (SELECT i, 'b$batch-' || i AS n FROM generate_series(1, $rows) i) r
 SQL
 }
