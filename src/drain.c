@@ -983,6 +983,13 @@ time_to_sleep(ImDrain *drain, int64 pump, int allowed)
 	return sleep;
 }
 
+/* Microseconds until the day of groups_per_day ends, at midnight UTC. */
+static int64
+time_to_midnight(void)
+{
+	return USECS_PER_DAY - GetCurrentTimestamp() % USECS_PER_DAY;
+}
+
 /* Notes when a worker should be started again, for the launcher. */
 static void
 set_alarm(ImDrain *drain)
@@ -996,6 +1003,8 @@ set_alarm(ImDrain *drain)
 		return;
 	if (slot->breaker.state != IM_BREAKER_CLOSED)
 		slot->wake_at = now + Max(probe, 1);
+	else if (slot->state == IM_STATE_QUOTA)
+		slot->wake_at = now + time_to_midnight();
 	else if (!drain->control.paused)
 		slot->wake_at = drain->next_due;
 }

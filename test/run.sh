@@ -18,7 +18,7 @@ ALL_PARTS="build unit fuzz service regress tap mutants demo"
 TESTS=${TESTS:-test/t/*.pl}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 SEEDS=${SEEDS:-1000000}
-TAP_LIMIT=2400		# seconds
+TAP_LIMIT=${TAP_LIMIT:-2400}		# seconds
 
 passed=0
 failed=0

@@ -11,6 +11,7 @@ use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
 use File::Temp ();
+use POSIX ();
 use Test::More;
 
 # Only once, and before anything of the test's frame has begun.
@@ -25,7 +26,11 @@ BEGIN
 		if (system("unshare --user --map-root-user --mount sh -c \"$try true\" >/dev/null 2>&1") == 0)
 		{
 			$ENV{IM_TMPFS} = $dir;
-			exec 'unshare', '--user', '--map-root-user', '--mount', '--pid', '--fork', '--kill-child', 'sh', '-c', "$try \"\$@\"", 'sh', $^X, (map { "-I$_" } @INC), $0;
+			my $status = system('unshare', '--user', '--map-root-user', '--mount', '--pid', '--fork', '--kill-child',
+				'sh', '-c', "$try \"\$@\"", 'sh', $^X, (map { "-I$_" } @INC), $0);
+
+			rmdir $dir;
+			POSIX::_exit($status & 127 ? 255 : $status >> 8);
 		}
 		rmdir $dir;
 		plan skip_all => 'cannot mount a tmpfs here';
@@ -34,8 +39,6 @@ BEGIN
 
 use ImTest;
 use ImFence;
-
-END { rmdir $ENV{IM_TMPFS} if defined $ENV{IM_TMPFS} }
 
 my $service = ImService->new;
 my $node = start_cluster();
