@@ -422,14 +422,19 @@ claim_rows(ImDrain *drain, ImClaim *claim)
 
 /* Finds out when the next retry is due, once there is nothing else. */
 static void
-note_next_due(ImDrain *drain)
+note_next_due(ImDrain *drain, bool claimed)
 {
 	TimestampTz due = im_outbox_next_due(im_outbox_get());
 	int64		delay;
 
 	drain->next_due = 0;
 	if (due == 0)
+	{
+		/* Rows that somebody locks were passed over: look again soon. */
+		if (drain->nlive == 0 && !claimed && im_outbox_has_open(im_outbox_get()))
+			drain->next_due = im_now_us() + RESCAN_EVERY;
 		return;
+	}
 	delay = Max((int64) (due - GetCurrentTimestamp()), 0);
 	drain->next_due = im_now_us() + Min(delay, DUE_MAX) + MS;
 	if (delay > DUE_MAX)
@@ -509,7 +514,7 @@ transact(void *arg)
 	if (tx->claim.want > 0 || tx->claim.asked != NIL)
 		claim_rows(drain, &tx->claim);
 	if (tx->claim.short_scan)
-		note_next_due(drain);
+		note_next_due(drain, tx->claim.calls != NIL);
 	if (tx->claim.calls != NIL)
 		IM_FAILPOINT("claim_before_commit");
 	if (tx->written != NIL)
@@ -760,7 +765,7 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 		return;
 	if (drain->next_due != 0 && now >= drain->next_due)
 	{
-		drain->hungry = true;
+		drain->hungry = drain->rescan = true;
 		drain->next_due = 0;
 	}
 	if (drain->configured && !drain->control.fenced)
