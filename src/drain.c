@@ -765,7 +765,7 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 		return;
 	if (drain->next_due != 0 && now >= drain->next_due)
 	{
-		drain->hungry = drain->rescan = true;
+		drain->hungry = drain->rescan_owed = true;
 		drain->next_due = 0;
 	}
 	if (drain->configured && !drain->control.fenced)
