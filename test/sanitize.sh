@@ -1,0 +1,227 @@
+#!/bin/sh
+# The tests against a PostgreSQL with assertions and sanitizers.  As root, on Debian 12:
+#
+#   sh test/sanitize.sh              build it (about ten minutes on two cores), then all tests
+#   sh test/sanitize.sh FILE...      only these TAP files
+#
+# SANITIZERS=address,undefined is the default; empty: assertions only.
+# SANITIZE_DIR=/var/tmp/sanitize keeps what was built there for the next time; the
+# default is a new folder that is removed if all is well.  FRESH=1: a new build in it.
+#
+# The server is built from the pristine tarball of Debian's source package (the
+# patched tree has paths of its own), for which this script asks the archive itself,
+# without a change to the system's list of sources.  If the archive no longer has the
+# version that is installed, the newest that it has of the same major version is taken.
+# The last line is "N passed, N failed"; every report of a sanitizer counts as a failure
+# and is shown, and so does every failed assertion in a server log.
+
+set -u
+HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+. "$HERE/test/lib.sh"
+
+SANITIZERS=${SANITIZERS-address,undefined}
+LIMIT=7200		# seconds for all tests
+RATE_OF_SLOW=300	# PG_TEST_TIMEOUT_DEFAULT, seconds
+
+need_root
+# shellcheck disable=SC2086
+need_packages $BUILD_PACKAGES libipc-run-perl perl bzip2 dpkg-dev
+
+keep=1
+if [ -n "${SANITIZE_DIR-}" ]; then
+	DIR=$SANITIZE_DIR
+	[ -z "${FRESH-}" ] || rm -rf "$DIR"
+	[ -d "$DIR" ] || claim_folder "$DIR"
+else
+	DIR=$(mktemp -d /tmp/im_sanitize.XXXXXX) || exit 1
+	chmod 755 "$DIR"
+	chown postgres: "$DIR"
+	keep=0
+fi
+SERVER=$DIR/server
+REPORTS=$DIR/reports
+LOGS=$DIR/log
+
+CFLAGS="-Og -g -fno-omit-frame-pointer"
+if [ -n "$SANITIZERS" ]; then
+	CFLAGS="$CFLAGS -fsanitize=$SANITIZERS -fno-sanitize-recover=all"
+fi
+
+# The options of PostgreSQL's own tests with sanitizers.  What a server process has not
+# freed at its end is no leak.
+ASAN_OPTIONS="print_stacktrace=1:abort_on_error=1:detect_leaks=0:detect_stack_use_after_return=0:log_path=$REPORTS/address"
+UBSAN_OPTIONS="print_stacktrace=1:abort_on_error=1:log_path=$REPORTS/undefined"
+
+as_sanitized()
+{
+	as_postgres env ASAN_OPTIONS="$ASAN_OPTIONS" UBSAN_OPTIONS="$UBSAN_OPTIONS" \
+		PG_TEST_TIMEOUT_DEFAULT="$RATE_OF_SLOW" IM_TEST_SANITIZED=1 "$@"
+}
+
+# ---- the server
+
+# apt with lists of its own, so that the system's stay as they are.
+apt_private()
+{
+	program=$1
+	shift
+	"$program" -o Dir::Etc::sourcelist="$DIR/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+		-o Dir::State::lists="$DIR/apt/lists" -o Dir::Cache="$DIR/apt/cache" "$@"
+}
+
+# The pristine tarball into $DIR/tarball.
+get_source()
+{
+	mkdir -p "$DIR/apt/lists/partial" "$DIR/apt/cache/archives/partial"
+	key=/usr/share/keyrings/debian-archive-keyring.gpg
+	. /etc/os-release
+	for suite in "debian $VERSION_CODENAME" "debian $VERSION_CODENAME-updates" "debian-security $VERSION_CODENAME-security"; do
+		echo "deb-src [signed-by=$key] http://deb.debian.org/${suite% *} ${suite#* } main"
+	done >"$DIR/apt/sources.list"
+	apt_private apt-get -qq update || return
+	installed=$(dpkg-query -W -f='${Version}' "postgresql-$PG_MAJOR")
+	for version in $installed $(apt_private apt-cache showsrc "postgresql-$PG_MAJOR" | sed -n 's/^Version: //p' | sort -rV); do
+		(cd "$DIR/apt" && apt_private apt-get -qq source --download-only "postgresql-$PG_MAJOR=$version") && break
+		echo "the archive has no $version"
+	done
+	tarball=$(ls "$DIR"/apt/*.orig.tar.bz2) || return
+	mkdir -p "$DIR/postgresql"
+	tar -C "$DIR/postgresql" --strip-components=1 --no-same-owner -xjf "$tarball" || return
+	chown -R postgres: "$DIR/postgresql"
+}
+
+build_server()
+{
+	(
+		cd "$DIR/postgresql" &&
+			as_sanitized ./configure -q --prefix="$SERVER" --enable-cassert --enable-debug --enable-tap-tests \
+				--with-openssl --without-readline CFLAGS="$CFLAGS" &&
+			as_sanitized make -s -j "$(jobs_of_machine)" &&
+			as_sanitized make -s install &&
+			as_sanitized make -s -C src/test/regress install &&
+			as_sanitized make -s -C src/test/isolation install &&
+			as_sanitized make -s -C contrib/pg_stat_statements install
+	) </dev/null
+}
+
+# ---- the extension
+
+build_extension()
+{
+	rm -rf "$DIR/src"
+	copy_tree "$HERE"
+	(
+		cd "$DIR/src" &&
+			as_sanitized make -s -j "$(jobs_of_machine)" PG_CONFIG="$SERVER/bin/pg_config" with_llvm=no install
+	) </dev/null
+}
+
+# A path below the folder where the server has its own tests' programs.
+of_tests()
+{
+	pgxs=$(as_sanitized "$SERVER/bin/pg_config" --pgxs)
+	echo "${pgxs%/makefiles/*}/test/$1"
+}
+
+run_regress()
+{
+	cd "$DIR/src" || return
+	scripts=$(sed -n 's/^REGRESS *= *//p' Makefile)
+	echo "shared_preload_libraries = 'im_import'" >"$DIR/regress.conf"
+	# shellcheck disable=SC2086
+	as_sanitized "$(of_tests regress/pg_regress)" --bindir="$SERVER/bin" --temp-instance="$DIR/regress/server" \
+		--temp-config="$DIR/regress.conf" --inputdir=test --outputdir="$DIR/regress" --encoding=UTF8 --no-locale \
+		--dbname=contrib_regression --load-extension=im_import $scripts </dev/null
+}
+
+run_tap()
+{
+	cd "$DIR/src" || return
+	as_sanitized timeout --kill-after=60 "$LIMIT" env PATH="$SERVER/bin:$PATH" PG_REGRESS="$(of_tests regress/pg_regress)" PGPORT=65432 \
+		TESTDIR="$DIR/tap" TESTDATADIR="$DIR/tap/tmp_check" TESTLOGDIR="$DIR/tap/tmp_check/log" \
+		prove --nocolor --timer -j2 -I "$(of_tests perl)" -I test/perl "$@" </dev/null
+}
+
+# ---- the run
+
+passed=0
+failed=0
+
+# step NAME COMMAND...
+step()
+{
+	name=$1
+	shift
+	log=$LOGS/$(echo "$name" | tr ' ' _).log
+	if "$@" >"$log" 2>&1; then
+		echo "ok    $name"
+		passed=$((passed + 1))
+	else
+		echo "FAIL  $name; the end of $log:"
+		tail -n 40 "$log" | sed 's/^/      /'
+		failed=$((failed + 1))
+		return 1
+	fi
+}
+
+# Reports of sanitizers, and assertions that failed in any server.
+count_reports()
+{
+	for report in "$REPORTS"/*; do
+		[ -s "$report" ] || continue
+		echo "FAIL  $report:"
+		head -n 40 "$report" | sed 's/^/      /'
+		failed=$((failed + 1))
+	done
+	traps=$(grep -rlE '^TRAP: ' "$DIR/tap" "$DIR/regress" 2>/dev/null)
+	for file in $traps; do
+		echo "FAIL  an assertion, in $file:"
+		grep -hE '^TRAP: ' "$file" | sort | uniq -c | sed 's/^/      /'
+		failed=$((failed + 1))
+	done
+}
+
+finish()
+{
+	trap - EXIT INT TERM
+	cd /
+	for process in /proc/[0-9]*; do
+		end_process QUIT "${process#/proc/}" "$SERVER/bin/postgres" 2>/dev/null
+	done
+	if [ "$1" = 0 ] && [ "$failed" = 0 ] && [ $keep = 0 ]; then
+		rm -rf "$DIR"
+	else
+		echo "The logs are in $LOGS and $DIR/tap"
+	fi
+}
+
+trap 'finish 1' EXIT
+trap 'exit 130' INT TERM
+rm -rf "$REPORTS" "$LOGS" "$DIR/tap" "$DIR/regress"
+for folder in "$REPORTS" "$LOGS" "$DIR/tap" "$DIR/regress"; do
+	mkdir -p "$folder"
+	chown postgres: "$folder"
+done
+
+if [ ! -x "$SERVER/bin/postgres" ]; then
+	step "get the source" get_source && step "build the server" build_server || exit 1
+fi
+step "build the extension" build_extension || exit 1
+if [ -z "${BUILD_ONLY-}" ]; then
+	if [ $# = 0 ]; then
+		step "regression tests" run_regress
+		set --
+		for file in "$HERE"/test/t/*.pl; do
+			case $file in
+				*crash*) ;;		# they need a build that stops where it is told to
+				*) set -- "$@" "test/t/$(basename "$file")" ;;
+			esac
+		done
+	fi
+	step "TAP tests" run_tap "$@"
+	grep -E '\.pl \.+ (ok|skipped)|^Files=' "$LOGS/TAP_tests.log"
+	count_reports
+fi
+finish 0
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
