@@ -21,7 +21,7 @@ use ImService;
 
 our @EXPORT = qw(
   start_cluster connect_app add_mapping set_up
-  rows row value_of error_of status_of reply_of json
+  rows row value_of error_of as_role status_of reply_of json
   poll_until wait_settled wait_state
   insert_groups accounted
 );
@@ -133,6 +133,17 @@ sub error_of
 	my ($status, $out, $err) = $node->psql($db // 'postgres', $sql, on_error_stop => 1);
 
 	return $status == 0 ? '' : $err;
+}
+
+# What a role gets for its statements: their output, or what psql said, which
+# then begins with "psql:" or "ERROR:".
+sub as_role
+{
+	my ($node, $role, $sql, $db) = @_;
+	my ($status, $out, $err) =
+	  $node->psql($db // 'postgres', $sql, extra_params => [ '-U', $role ], on_error_stop => 1);
+
+	return $status == 0 ? $out : $err || "ERROR: psql ended with $status";
 }
 
 # The row of im_import_status.
