@@ -15,7 +15,8 @@ HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 . "$HERE/test/lib.sh"
 
 ALL_PARTS="build unit fuzz service regress tap mutants demo"
-TESTS=${TESTS:-test/t/*.pl}
+CHOSEN=${TESTS:-test/t/*.pl}
+unset TESTS			# a Makefile has a variable of that name
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 SEEDS=${SEEDS:-1000000}
 TAP_LIMIT=${TAP_LIMIT:-2400}		# seconds
@@ -210,7 +211,7 @@ part_tap()
 	plain=
 	crash=
 	cd "$DIR/src" || return
-	for file in $TESTS; do
+	for file in $CHOSEN; do
 		if [ ! -e "$file" ]; then
 			continue
 		elif grep -q need_failpoints "$file"; then

@@ -323,8 +323,8 @@ $node->safe_psql('template1', "ALTER DATABASE postgres SET $_ = $hostile{$_}") f
 $node->restart;
 {
 	# The test's own sessions must not fall into the trap.
-	local $ENV{PGOPTIONS} = join ' ', map { "-c $_" } qw(search_path=pg_catalog,public statement_timeout=0 lock_timeout=0
-		default_transaction_read_only=off client_encoding=UTF8);
+	local $ENV{PGOPTIONS} = join ' ', map { "-c $_" } 'search_path=pg_catalog,public', 'statement_timeout=0', 'lock_timeout=0',
+	  'default_transaction_read_only=off', 'client_encoding=UTF8';
 
 	$node->safe_psql('postgres', "INSERT INTO public.im_group_outbox (type, name) SELECT 'Public', 'set ' || i FROM generate_series(1, 20) i");
 	poll_until {

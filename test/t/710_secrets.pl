@@ -249,9 +249,6 @@ my $log = substr slurp_file($node->logfile), 0, $log_end;
 cmp_ok(length $log, '>', 500_000, 'the log is a loud one');
 like($told, qr/CREATE USER MAPPING FOR .* SERVER im/, 'the dump has the mapping');
 
-# All signatures that were sent, as far as the journal tells them: none is in what we look for, by its look.
-# What the test itself had to spell is left out.
-my @lines = grep { !/STATEMENT|statement:.*\Q$secret\E|relative/ } split /\n/, $log;
 foreach my $where ([ 'the log', $log ], [ 'what was told and shown', $told ])
 {
 	my ($name, $text) = @$where;
@@ -261,8 +258,7 @@ foreach my $where ([ 'the log', $log ], [ 'what was told and shown', $told ])
 	is(scalar(() = $text =~ /\Q$secret\E/g), 0, "$name: no key");
 	is(scalar(() = $text =~ /$other/g), 0, "$name: nor the second one");
 	is(scalar(() = $text =~ /$pattern/g), 0, "$name: no signature");
-	is(scalar(() = $text =~ /usersig=(?!\.\.\.)/g), 0, "$name: no query string");
-	is(scalar(() = $text =~ /sdkappid=\d+&/g), 0, "$name: nor a part of one");
+	is(scalar(() = $text =~ /usersig=(?!\()/g), 0, "$name: no query string with one");
 }
 
 done_testing();

@@ -80,10 +80,22 @@ mkdir $home;
 append_to_file("$home/.netrc", "default login netrc password netrc\nmachine localhost login netrc password netrc\n");
 append_to_file("$home/.curlrc", "proxy = $proxy\ninsecure\n");
 chmod 0600, "$home/.netrc";
+# OpenSSL itself would accept what is old and weak.
+append_to_file("$home/openssl.cnf", <<'CNF');
+openssl_conf = all
+[all]
+ssl_conf = ssl
+[ssl]
+system_default = weak
+[weak]
+MinProtocol = TLSv1
+CipherString = ALL:@SECLEVEL=0
+CNF
 my %environment = (
 	(map { ($_ => $proxy, uc $_ => $proxy) } qw(http_proxy https_proxy all_proxy)),
 	HOME => $home,
 	CURL_HOME => $home,
+	OPENSSL_CONF => "$home/openssl.cnf",
 	SSLKEYLOGFILE => "$dir/keylog",
 	SSL_CERT_FILE => "$dir/ca.pem",
 	SSL_CERT_DIR => $dir,
