@@ -441,8 +441,11 @@ note_next_due(ImDrain *drain, bool claimed)
 		drain->dirty = true;	/* the clock was set back: recovery caps it */
 }
 
-/* Exact counts for im_import_status; after many vain tries it insists. */
-static void
+/*
+ * Exact counts for im_import_status; after many vain tries it insists.  False
+ * if the tally cannot be had without waiting, or is not right now.
+ */
+static bool
 keep_count(ImDrain *drain)
 {
 	bool		insist = drain->uncounted >= COUNT_PATIENCE && drain->nlive == 0;
@@ -450,8 +453,10 @@ keep_count(ImDrain *drain)
 	if (drain->uncounted > 2 * COUNT_PATIENCE)
 		drain->uncounted = 0;	/* an insisting one has failed: be patient again */
 	drain->uncounted++;
-	if (im_outbox_keep_count(im_outbox_get(), insist))
-		drain->uncounted = 0;
+	if (!im_outbox_keep_count(im_outbox_get(), insist))
+		return false;
+	drain->uncounted = 0;
+	return true;
 }
 
 /*
@@ -488,11 +493,7 @@ transact(void *arg)
 	ImOutbox   *outbox = im_outbox_get();
 
 	if (tx->look)
-	{
 		look_around(drain);
-		keep_count(drain);
-		show_activity(drain);
-	}
 	if (tx->pause_reason[0] != '\0')
 	{
 		/* From here on, not from the next look on. */
@@ -504,6 +505,8 @@ transact(void *arg)
 	tx->table_busy = !im_outbox_try_lock(outbox);
 	if (tx->table_busy)
 		return;
+	if (tx->look && keep_count(drain))
+		show_activity(drain);
 	im_outbox_settle(outbox, &tx->writing, &tx->written);
 	if (tx->look || drain->nlive == 0)
 		im_outbox_write_day(outbox);

@@ -423,7 +423,7 @@ static const char *const worker_settings[][2] = {
 	{"default_transaction_isolation", "read committed"},
 	{"default_transaction_deferrable", "off"},
 	{"statement_timeout", "0"},
-	{"lock_timeout", "800ms"},	/* below deadlock_timeout: nobody else shall die */
+	{"lock_timeout", "300ms"},	/* below deadlock_timeout: nobody else shall die */
 	{"idle_in_transaction_session_timeout", "0"},
 	{"row_security", "off"},
 	{"client_min_messages", "error"},

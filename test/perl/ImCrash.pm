@@ -220,14 +220,14 @@ sub read_books
 }
 
 # The same, once every call that the service does late has been done: before
-# that nobody can say which groups there are.
+# that nobody can say which groups there are.  What it refuses it refuses late, too.
 sub read_zombies
 {
 	my ($books) = @_;
 
 	poll_until {
 		read_books($books);
-		!grep { !$books->{groups}{$_} } keys %{ $books->{zombies} };
+		!grep { !$books->{groups}{$_} && !/refused/ } keys %{ $books->{zombies} };
 	} 'late calls to be done';
 	return $books;
 }

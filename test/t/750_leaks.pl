@@ -97,7 +97,7 @@ $service->fault(
 	{ do => 'close_after', match => { name => '*17' } },
 	{ do => 'huge', bytes => 200_000, match => { name => '*99' } });
 my $session = $node->background_psql('postgres', on_error_stop => 0);
-$session->query_safe('SET client_min_messages = error');
+$session->query_safe('SET client_min_messages = error; SET jit = off');
 my $backend = $session->query_safe('SELECT pg_backend_pid()');
 my $call = q{SELECT count(im_import_group(q)) FROM (SELECT CASE WHEN i %% 50 = 9 THEN 'Publik' ELSE 'Public' END AS type, 'call ' || i AS name, repeat('z', i %% 200) AS introduction
 	FROM generate_series(1, %d) i) q};
