@@ -281,7 +281,7 @@ COMMENT ON TABLE @extschema@.im_import_days IS
 -- One group now
 
 CREATE FUNCTION @extschema@.im_import_group(record) RETURNS jsonb
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 1000000
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'im_sql_import_group';
 REVOKE ALL ON FUNCTION @extschema@.im_import_group(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_group(record) IS
