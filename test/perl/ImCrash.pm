@@ -96,9 +96,13 @@ sub is_gone
 sub checkpointer_pid
 {
 	my ($node) = @_;
-	my ($status, $out) = $node->psql('postgres',
-		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
+	my ($status, $out);
 
+	# psql may be gone before it has read its statement: a broken pipe, for us.
+	eval {
+		($status, $out) = $node->psql('postgres',
+			"SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
+	} or return undef;
 	return $status == 0 && $out ne '' ? $out : undef;
 }
 
@@ -106,7 +110,7 @@ sub checkpointer_pid
 sub kill_process
 {
 	my ($node, $pid) = @_;
-	my $before = checkpointer_pid($node);
+	my $before = checkpointer_pid($node) // return 0;
 
 	kill 'KILL', $pid or return 0;
 	poll_until {
