@@ -74,10 +74,11 @@ get_source()
 {
 	mkdir -p "$DIR/apt/lists/partial" "$DIR/apt/cache/archives/partial"
 	key=/usr/share/keyrings/debian-archive-keyring.gpg
-	. /etc/os-release
-	for suite in "debian $VERSION_CODENAME" "debian $VERSION_CODENAME-updates" "debian-security $VERSION_CODENAME-security"; do
-		echo "deb-src [signed-by=$key] http://deb.debian.org/${suite% *} ${suite#* } main"
-	done >"$DIR/apt/sources.list"
+	# The sources of what this machine's own lists of packages come from.
+	apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 'Component: main' | sort -u |
+		while read -r uri suite; do
+			echo "deb-src [signed-by=$key] $uri $suite main"
+		done >"$DIR/apt/sources.list"
 	apt_private apt-get -qq update || return
 	installed=$(dpkg-query -W -f='${Version}' "postgresql-$PG_MAJOR")
 	for version in $installed $(apt_private apt-cache showsrc "postgresql-$PG_MAJOR" | sed -n 's/^Version: //p' | sort -rV); do
