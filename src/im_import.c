@@ -8,9 +8,9 @@
  *	what an answer means		protocol.c, errcodes.c
  *	what is sent				group.c, usersig.c, sender.c, http.c
  *	how fast					limiter.c; when not at all: breaker.c
- *	all SQL						outbox.c, sql/
+ *	all SQL						statements.c; outbox.c, tally.c, sql/
  *	processes					worker.c, shared.c
- *	SQL functions				import.c, steer.c, watch.c, functions.c, guard.c
+ *	SQL functions				import.c, steer.c, watch.c, doctor.c, verify.c, functions.c, guard.c
  */
 #include "postgres.h"
 

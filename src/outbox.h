@@ -1,6 +1,7 @@
 /*
  * outbox.h
- *	  The outbox seen from C: all SQL on it, each statement written once.
+ *	  The outbox seen from C: claim, settle, recover, adopt.  The statements
+ *	  themselves stand in statements.c.
  *
  * Knows nothing of HTTP or signatures.  Everything here runs inside
  * im_outbox_run(), which gives a function its own transaction as the

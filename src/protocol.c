@@ -57,6 +57,7 @@ im_protocol_backoff(int32_t attempts, double jitter)
 	return 1 + (int64_t) (jitter * (double) ceiling);
 }
 
+/* See protocol.h. */
 void
 im_steady_note(ImSteady *steady, int64_t wall, int64_t mono)
 {
@@ -69,6 +70,7 @@ im_steady_note(ImSteady *steady, int64_t wall, int64_t mono)
 	steady->since = mono;
 }
 
+/* See protocol.h. */
 int64_t
 im_steady_age_ms(ImSteady *steady, int64_t at, int64_t wall, int64_t mono)
 {
