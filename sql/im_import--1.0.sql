@@ -170,7 +170,6 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.im_group_outbox_id_seq',
 -- way that no trigger sees, so count again.  Not dumped: the triggers count
 -- what a restore brings.
 CREATE TABLE @extschema@.im_import_tally (
-	id uuid PRIMARY KEY DEFAULT @extschema@.im_row_key(),	-- must not collide where all tables are replicated
 	origin bigint NOT NULL,
 	pending bigint NOT NULL DEFAULT 0,
 	sending bigint NOT NULL DEFAULT 0,
@@ -180,6 +179,9 @@ CREATE TABLE @extschema@.im_import_tally (
 	in_doubt bigint NOT NULL DEFAULT 0,
 	dirty boolean NOT NULL DEFAULT false
 );
+-- No key, which each INSERT into the outbox would pay for; where all tables are
+-- replicated, a DELETE must name its row somehow.
+ALTER TABLE @extschema@.im_import_tally REPLICA IDENTITY FULL;
 REVOKE ALL ON TABLE @extschema@.im_import_tally FROM PUBLIC;
 REVOKE ALL ON TYPE @extschema@.im_import_tally FROM PUBLIC;
 COMMENT ON TABLE @extschema@.im_import_tally IS

@@ -144,10 +144,6 @@ static const Statement statements[NSTATEMENTS] = {
 		"UPDATE " OUTBOX " SET maybe_sent_at = pg_catalog.now()"
 		" WHERE origin = $1 AND status IN ('failed', 'invalid', 'in_doubt')",
 	1, {INT8OID}},
-	[ST_TALLY_ADD] = {
-		"INSERT INTO " TALLY " (origin, pending, sending, imported, failed, invalid, in_doubt)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7)",
-	7, {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}},
 	[ST_TALLY_SUM] = {
 		"SELECT " SUM("pending") ", " SUM("sending") ", " SUM("imported") ", " SUM("failed") ", "
 		SUM("invalid") ", " SUM("in_doubt") ","

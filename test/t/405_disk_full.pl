@@ -1,8 +1,5 @@
 # The disk is full: claims fail and nothing is sent, answers are kept until
 # they can be written, and it goes on when there is room again.
-#
-# The disk is a small tmpfs.  The test makes a mount of its own by running
-# itself in a user and mount namespace, where the kernel allows that.
 
 use strict;
 use warnings;
@@ -10,32 +7,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
-use File::Temp ();
-use POSIX ();
+use ImTmpfs;
 use Test::More;
-
-# Only once, and before anything of the test's frame has begun.
-BEGIN
-{
-	if (!$ENV{IM_TMPFS})
-	{
-		my $dir = File::Temp::tempdir('im_tmpfs_XXXXXX', TMPDIR => 1, CLEANUP => 0);
-		my $ids = "--map-user=$> --map-group=" . (split / /, $))[0];
-		my $try = "mount -t tmpfs -o size=32m,mode=0700 im_import '$dir' && exec unshare --user $ids";
-
-		if (system("unshare --user --map-root-user --mount sh -c \"$try true\" >/dev/null 2>&1") == 0)
-		{
-			$ENV{IM_TMPFS} = $dir;
-			my $status = system('unshare', '--user', '--map-root-user', '--mount', '--pid', '--fork', '--kill-child',
-				'sh', '-c', "$try \"\$@\"", 'sh', $^X, (map { "-I$_" } @INC), $0);
-
-			rmdir $dir;
-			POSIX::_exit($status & 127 ? 255 : $status >> 8);
-		}
-		rmdir $dir;
-		plan skip_all => 'cannot mount a tmpfs here';
-	}
-}
 
 use ImTest;
 use ImFence;
@@ -47,17 +20,6 @@ mkdir "$ENV{IM_TMPFS}/space" or die "mkdir $ENV{IM_TMPFS}/space: $!";
 $node->safe_psql('postgres', "CREATE TABLESPACE small LOCATION '$ENV{IM_TMPFS}/space'");
 $node->safe_psql('postgres', 'CREATE DATABASE small TABLESPACE small');
 connect_app($node, $service, db => 'small', options => { max_in_flight => 8, rate_limit => 1000, request_timeout => '120s' });
-
-# Takes what room is left, and gives it back.
-my $ballast = "$ENV{IM_TMPFS}/ballast";
-sub fill
-{
-	open(my $out, '>>', $ballast) or die "open $ballast: $!";
-	my $block = 'x' x 8192;
-	while (defined(syswrite($out, $block)) ) { }
-	close $out;
-}
-sub make_room { unlink $ballast or die "unlink $ballast: $!" }
 
 # Rows so wide that a new version needs a new page.
 my %wide = (introduction => "repeat('x', 200)", notification => "repeat('y', 250)");
@@ -77,7 +39,7 @@ $node->safe_psql('small', 'SELECT im_import_pause()');
 insert_groups($node, 600, 'claim', 'small', %wide);
 $node->safe_psql('small', 'CHECKPOINT');
 worker_gone($node, 'small');
-fill();
+fill_disk();
 my $calls = $service->stats->{journaled};
 $node->psql('small', 'SELECT im_import_resume()');
 poll_until { out_of_space() > 0 } 'the disk to be full';
@@ -94,7 +56,7 @@ accounted($node, $service, db => 'small', name => 'room again: every row is acco
 $node->safe_psql('small', 'VACUUM FULL im_group_outbox');
 hold_in_flight($node, $service, 300, 'answer', 'small', %wide);
 my $errors = out_of_space();
-fill();
+fill_disk();
 $service->clear;
 $service->release;
 poll_until { out_of_space() > $errors } 'an answer that cannot be written';
@@ -106,7 +68,7 @@ accounted($node, $service, db => 'small', name => 'answers kept: every row is ac
 
 # And a crash with a full disk.
 hold_in_flight($node, $service, 300, 'crash', 'small', %wide);
-fill();
+fill_disk();
 $service->clear;
 $service->release;
 $errors = out_of_space();

@@ -75,9 +75,18 @@ poll_until { groups() == 155 } 'the new budget';
 wait_state($node, 'quota');
 poll_until { status_of($node)->{sending} == 0 } 'calls in flight';
 is(groups(), 155, 'budget: raised, it goes on at once, and as far as that');
+
+# The day's count is yesterday's: nobody rings, it finds out by itself.
+worker_gone($node);
+sql('UPDATE im_import_days SET day = day - 1');
+wait_settled($node);
+is(groups(), 211, 'a new day has a new budget');
+is(value_of($node, 'SELECT groups FROM im_import_days ORDER BY day DESC LIMIT 1'), 56, 'and a count of its own');
+insert_groups($node, 100, 'no budget');
+wait_state($node, 'quota');
 sql("ALTER SERVER im OPTIONS (DROP groups_per_day)");
 wait_settled($node);
-is(status_of($node)->{imported}, 211, 'no budget: all are imported');
+is(status_of($node)->{imported}, 311, 'no budget: all are imported');
 accounted($node, $service, name => 'no budget: every row is accounted for');
 
 done_testing();

@@ -362,7 +362,7 @@ CREATE SCHEMA app;
 GRANT ALL ON SCHEMA app TO PUBLIC;
 CREATE FUNCTION app.trap() RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN EXECUTE 'ALTER ROLE landlord SUPERUSER'; RETURN 0; EXCEPTION WHEN OTHERS THEN RETURN 0; END $$;
-CREATE TABLE app.im_import_tally (id uuid, origin bigint, pending bigint, sending bigint, imported bigint, failed bigint,
+CREATE TABLE app.im_import_tally (origin bigint, pending bigint, sending bigint, imported bigint, failed bigint,
 	invalid bigint, in_doubt bigint, dirty boolean, x bigint DEFAULT app.trap());
 CREATE VIEW app.im_import_control AS SELECT app.trap() AS origin, 1::bigint AS timeline, now() AS paused_at, ''::text AS paused_by, ''::text AS pause_reason,
 	''::text AS triggers;
