@@ -611,6 +611,9 @@ time_seconds(Oid type, Datum value, int64 *seconds)
 		t = DatumGetTimestampTz(value);
 	if (overflow != 0 || TIMESTAMP_NOT_FINITE(t))
 		return false;
+	/* the server's own cut is towards the year 2000: earlier times would become later */
+	if (t % USECS_PER_SEC < 0)
+		t -= USECS_PER_SEC;
 	*seconds = (int64) timestamptz_to_time_t(t);
 	return true;
 }
