@@ -26,6 +26,7 @@ OBJS = \
 	src/steer.o \
 	src/tally.o \
 	src/usersig.o \
+	src/values.o \
 	src/verify.o \
 	src/watch.o \
 	src/worker.o

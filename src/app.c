@@ -17,11 +17,7 @@
  */
 #include "postgres.h"
 
-#include <arpa/inet.h>
-#include <ctype.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,7 +35,6 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
@@ -47,6 +42,7 @@
 #include "app.h"
 #include "compat.h"
 #include "usersig.h"
+#include "values.h"
 
 #define TIMEOUT_MIN_MS		1000
 #define TIMEOUT_SERVICE_MS	3000	/* the service's own limit */
@@ -135,30 +131,11 @@ set_problem(ImProblem *problem, int sqlstate, char *message, const char *hint)
 	return false;
 }
 
-/* A whole number between min and max. */
-static bool
-parse_whole(const char *value, int64 min, int64 max, int64 *result)
-{
-	char	   *end;
-
-	errno = 0;
-	*result = strtoi64(value, &end, 10);
-	return end != value && *end == '\0' && errno == 0 && *result >= min && *result <= max;
-}
-
-/* One of two words; *second says which. */
-static bool
-parse_word(const char *value, const char *first, const char *other, bool *second)
-{
-	*second = strcmp(value, other) == 0;
-	return *second || strcmp(value, first) == 0;
-}
-
 /* The app, as the console numbers it. */
 static bool
 parse_sdkappid(const char *value, ImApp *app)
 {
-	return parse_whole(value, 1, SDKAPPID_MAX, &app->sdkappid);
+	return im_value_whole(value, 1, SDKAPPID_MAX, &app->sdkappid);
 }
 
 /* One of regions[]. */
@@ -176,76 +153,12 @@ parse_region(const char *value, ImApp *app)
 	return false;
 }
 
-/* True for addresses and names that never leave the machine. */
-static bool
-is_loopback(const char *host)
-{
-	struct in_addr v4;
-	struct in6_addr v6;
-
-	if (pg_strcasecmp(host, "localhost") == 0)
-		return true;
-	if (inet_pton(AF_INET, host, &v4) == 1)
-		return (ntohl(v4.s_addr) >> 24) == 127;
-	return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-}
-
-/* True for a name or IPv4 address of harmless characters. */
-static bool
-is_host_name(const char *host)
-{
-	const char *p;
-
-	for (p = host; *p != '\0'; p++)
-		if (IS_HIGHBIT_SET(*p) || !(isalnum((unsigned char) *p) || strchr(".-_", *p)))
-			return false;
-	return p > host && p - host <= 253 && isalnum((unsigned char) *host);
-}
-
-/*
- * Splits "host[:port]" or "[address][:port]" in place; false if it is
- * anything else, as with a path, a query or a user.
- */
-static bool
-split_host(char *authority, char **host)
-{
-	struct in6_addr v6;
-	bool		bracket = authority[0] == '[';
-	char	   *end = strchr(authority, bracket ? ']' : ':');
-	int64		port;
-
-	*host = authority + (bracket ? 1 : 0);
-	if (end == NULL)
-		return !bracket && is_host_name(*host);
-	if (bracket)
-		*end++ = '\0';
-	if (*end != '\0')
-	{
-		if (*end != ':' || !isdigit((unsigned char) end[1]) || !parse_whole(end + 1, 1, 65535, &port))
-			return false;
-		*end = '\0';
-	}
-	return bracket ? inet_pton(AF_INET6, *host, &v6) == 1 : is_host_name(*host);
-}
-
 /* https:// anywhere, http:// only where nobody can listen. */
 static bool
 parse_endpoint(const char *value, ImApp *app)
 {
-	bool		plain = pg_strncasecmp(value, "http://", 7) == 0;
-	char	   *authority;
-	char	   *host;
-	size_t		len;
-
-	if (!plain && pg_strncasecmp(value, "https://", 8) != 0)
-		return false;
-	authority = pstrdup(value + (plain ? 7 : 8));
-	len = strlen(authority);
-	if (len > 0 && authority[len - 1] == '/')
-		authority[len - 1] = '\0';
-	app->base_url = psprintf("%s://%s", plain ? "http" : "https", authority);
-	app->plain_http = plain;
-	return split_host(authority, &host) && (!plain || is_loopback(host));
+	app->base_url = palloc(IM_URL_MAX + 1);
+	return im_value_endpoint(value, app->base_url, &app->plain_http);
 }
 
 /* Calls per second, fractions allowed. */
@@ -253,15 +166,14 @@ static bool
 parse_rate_limit(const char *value, ImApp *app)
 {
 	app->rate_limit_given = true;
-	return parse_real(value, &app->rate_limit, 0, NULL) &&
-		app->rate_limit >= RATE_MIN && app->rate_limit <= RATE_MAX;
+	return im_value_number(value, RATE_MIN, RATE_MAX, &app->rate_limit);
 }
 
 /* A budget; there is no word for "none", the option is left out. */
 static bool
 parse_groups_per_day(const char *value, ImApp *app)
 {
-	return parse_whole(value, 1, PG_INT64_MAX, &app->groups_per_day);
+	return im_value_whole(value, 1, PG_INT64_MAX, &app->groups_per_day);
 }
 
 /* A whole number into an int field. */
@@ -269,7 +181,7 @@ static bool
 parse_count(const char *value, int max, int *result)
 {
 	int64		count = 0;
-	bool		good = parse_whole(value, 1, max, &count);
+	bool		good = im_value_whole(value, 1, max, &count);
 
 	*result = (int) count;
 	return good;
@@ -293,15 +205,14 @@ parse_max_attempts(const char *value, ImApp *app)
 static bool
 parse_request_timeout(const char *value, ImApp *app)
 {
-	return parse_int(value, &app->request_timeout_ms, GUC_UNIT_MS, NULL) &&
-		app->request_timeout_ms >= TIMEOUT_MIN_MS && app->request_timeout_ms <= TIMEOUT_MAX_MS;
+	return im_value_time(value, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS, &app->request_timeout_ms);
 }
 
 /* Who chooses the GroupId of a row without one. */
 static bool
 parse_group_ids(const char *value, ImApp *app)
 {
-	return parse_word(value, "generated", "assigned", &app->assigned_ids);
+	return im_value_word(value, "generated", "assigned", &app->assigned_ids);
 }
 
 /* Which documents to believe, see group.c. */
@@ -309,7 +220,7 @@ static bool
 parse_text_limits(const char *value, ImApp *app)
 {
 	bool		sdk;
-	bool		good = parse_word(value, "page", "sdk", &sdk);
+	bool		good = im_value_word(value, "page", "sdk", &sdk);
 
 	app->text_limits = sdk ? IM_LIMITS_SDK : IM_LIMITS_PAGE;
 	return good;
@@ -319,7 +230,7 @@ parse_text_limits(const char *value, ImApp *app)
 static bool
 parse_after_promotion(const char *value, ImApp *app)
 {
-	return parse_word(value, "hold", "continue", &app->continue_after_promotion);
+	return im_value_word(value, "hold", "continue", &app->continue_after_promotion);
 }
 
 /* Whether the file is there is seen when it is used. */
@@ -343,39 +254,9 @@ static bool
 parse_identifier(const char *value, ImApp *app)
 {
 	size_t		len;
-	const char *p;
 
 	app->identifier = im_group_to_utf8(im_group_conversion(), pstrdup(value), strlen(value), &len);
-	if (app->identifier == NULL || len == 0 || len > IM_IDENTIFIER_MAX)
-		return false;
-	for (p = app->identifier; *p != '\0'; p++)
-		if ((unsigned char) *p < 0x20 || *p == 0x7f)
-			return false;
-	return true;
-}
-
-/*
- * Copies a key without the white space around it to out (IM_KEY_MAX + 1
- * bytes); false if it is empty, too long, or has white space or control
- * characters within.
- */
-static bool
-copy_key(const char *text, size_t len, char *out)
-{
-	size_t		i;
-
-	for (; len > 0 && isspace((unsigned char) text[len - 1]); len--)
-		;
-	for (; len > 0 && isspace((unsigned char) *text); len--)
-		text++;
-	if (len == 0 || len > IM_KEY_MAX)
-		return false;
-	for (i = 0; i < len; i++)
-		if ((unsigned char) text[i] <= ' ' || text[i] == 0x7f)
-			return false;
-	memcpy(out, text, len);
-	out[len] = '\0';
-	return true;
+	return app->identifier != NULL && im_value_identifier(app->identifier, len, IM_IDENTIFIER_MAX);
 }
 
 /* The key itself, for who cannot place a file. */
@@ -383,7 +264,7 @@ static bool
 parse_secret_key(const char *value, ImApp *app)
 {
 	app->secret_key = palloc0(IM_KEY_MAX + 1);
-	return copy_key(value, strlen(value), app->secret_key);
+	return im_value_key(value, strlen(value), app->secret_key);
 }
 
 /* Names as in the documentation; the order is that of the hints. */
@@ -971,7 +852,7 @@ read_key_file(const char *path, char *key, ImProblem *problem)
 	}
 	key_stamp = stamp_of(&st);
 	good = check_key_file(path, &st, problem);
-	if (good && (len > KEY_FILE_MAX || !copy_key(buf, len, key)))
+	if (good && (len > KEY_FILE_MAX || !im_value_key(buf, len, key)))
 		good = set_problem(problem, ERRCODE_CONFIG_FILE_ERROR,
 						   psprintf("secret key file \"%s\" is empty, or holds more than one key of up to %d bytes",
 									path, IM_KEY_MAX),

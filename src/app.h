@@ -16,10 +16,10 @@
 #include "nodes/pg_list.h"
 
 #include "group.h"
+#include "values.h"
 
 /* The wrapper's name, created by the extension's script. */
 #define IM_WRAPPER_NAME		"im_import"
-#define IM_KEY_MAX			256 /* longest secret key, in bytes */
 
 /* Why something cannot be used, ready for ereport. Strings are palloc'd. */
 typedef struct ImProblem

@@ -13,7 +13,10 @@
 #include <ctype.h>
 
 #include "common/jsonapi.h"
+#include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
 
 #include "appdata.h"
 #include "compat.h"
@@ -73,6 +76,40 @@ im_json_valid(char *utf8, size_t len)
 	/* first the depth: the parser raises when the stack is used up */
 	return is_shallow(utf8, len) &&
 		pg_parse_json(im_json_lexer(utf8, (int) len, PG_UTF8), &nullSemAction) == JSON_SUCCESS;
+}
+
+/* How many bytes a scalar's text has at least, without its marks. */
+static size_t
+scalar_bytes(const JsonbValue *value)
+{
+	char	   *digits;
+	size_t		bytes;
+
+	if (value->type == jbvString)
+		return (size_t) value->val.string.len;
+	if (value->type != jbvNumeric)
+		return 0;
+	digits = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+	bytes = strlen(digits);
+	pfree(digits);
+	return bytes;
+}
+
+/* See appdata.h. */
+bool
+im_jsonb_within(Datum jsonb, size_t max)
+{
+	Jsonb	   *plain = DatumGetJsonbP(jsonb);
+	JsonbIterator *iterator = JsonbIteratorInit(&plain->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	size_t		bytes = 0;
+
+	/* stops at the first number too many: the rest is not made text at all */
+	while (bytes <= max && (token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+		if (token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM)
+			bytes += scalar_bytes(&value);
+	return bytes <= max;
 }
 
 /* Steps to the next token; what cannot be read ends every loop here. */

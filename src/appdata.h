@@ -24,6 +24,13 @@ typedef struct ImAppData
  */
 extern void im_appdata_read(char *utf8, size_t len, bool want_warnings, ImAppData *data);
 
+/*
+ * False if a jsonb's text would have more than max bytes, as far as its
+ * numbers and strings tell: a number of twelve bytes can stand for 130 kB of
+ * digits.  Never makes more than one number's text at a time.
+ */
+extern bool im_jsonb_within(Datum jsonb, size_t max);
+
 /* True if UTF-8 text is JSON, nested at most 32 deep; never raises. */
 extern bool im_json_valid(char *utf8, size_t len);
 

@@ -281,6 +281,20 @@ im_group_to_utf8(Oid conversion, char *text, size_t len, size_t *utf8_len)
 	return (char *) utf8;
 }
 
+/* The value as text, without the blanks that only fill it up. */
+static void
+make_text(const ImSource *source, Datum value, ImText *text)
+{
+	if (source->kind == SOURCE_OUTPUT)
+		text->server = OutputFunctionCall(source->output, value);
+	else
+		text->server = text_to_cstring((struct varlena *) DatumGetPointer(value));
+	text->server_len = strlen(text->server);
+	if (source->kind == SOURCE_PADDED)
+		while (text->server_len > 0 && text->server[text->server_len - 1] == ' ')
+			text->server[--text->server_len] = '\0';
+}
+
 /*
  * Reads a value as a C string of the server encoding.  False, with a problem,
  * if its type has no text we could send, or if it has more than max bytes: a
@@ -299,14 +313,14 @@ read_server(ImEncoder *enc, const ImField *field, const ImSource *source,
 	}
 	if (text->server_len <= max)
 	{
-		if (source->kind == SOURCE_OUTPUT)
-			text->server = OutputFunctionCall(source->output, value);
-		else
-			text->server = text_to_cstring((struct varlena *) DatumGetPointer(value));
-		text->server_len = strlen(text->server);
-		if (source->kind == SOURCE_PADDED)
-			while (text->server_len > 0 && text->server[text->server_len - 1] == ' ')
-				text->server[--text->server_len] = '\0';
+		/* a small jsonb can be gigabytes of digits */
+		if (source->type == JSONBOID && !im_jsonb_within(value, max))
+		{
+			problem(enc, psprintf("%s as text is over the limit of %zu bytes",
+								  field->column, max));
+			return false;
+		}
+		make_text(source, value, text);
 	}
 	if (text->server_len <= max)
 		return true;
@@ -597,6 +611,9 @@ time_seconds(Oid type, Datum value, int64 *seconds)
 		t = DatumGetTimestampTz(value);
 	if (overflow != 0 || TIMESTAMP_NOT_FINITE(t))
 		return false;
+	/* the server's own cut is towards the year 2000: earlier times would become later */
+	if (t % USECS_PER_SEC < 0)
+		t -= USECS_PER_SEC;
 	*seconds = (int64) timestamptz_to_time_t(t);
 	return true;
 }
@@ -764,12 +781,17 @@ set_source(ImSource *source, Form_pg_attribute att)
 	}
 }
 
-/* JSON is good for app_defined_data only: elsewhere it would travel quoted. */
+/*
+ * JSON is good for app_defined_data only: elsewhere it would travel quoted.
+ * A jsonpath is good for nothing, and its text can be huge as a jsonb's can.
+ */
 static void
 refuse_json(ImGroupMap *map, size_t i)
 {
 	ImSource   *source = &map->source[i];
 
+	if (source->type == JSONPATHOID)
+		source->kind = SOURCE_UNUSABLE;
 	if (fields[i].encode != encode_custom &&
 		(source->type == JSONOID || source->type == JSONBOID))
 		source->kind = SOURCE_UNUSABLE;

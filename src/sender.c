@@ -218,7 +218,8 @@ reload(ImSender *sender, ImProblem *problem)
 	if (app == NULL)
 		return false;
 	new_http = sender->http == NULL || needs_new_http(sender->app, app);
-	sender->held = new_http && sender->nflying > 0;
+	/* what flies has options; without any, nothing is to be waited for */
+	sender->held = new_http && sender->app != NULL && sender->nflying > 0;
 	if (sender->held)
 	{
 		im_app_free(app);

@@ -2,19 +2,19 @@
 # All tests.  As root, on Debian 12:
 #
 #   sh test/run.sh             everything, after installing packages that are missing
-#   sh test/run.sh PART...     of: build unit fuzz service regress tap mutants demo
+#   sh test/run.sh PART...     of: build tidy unit fuzz service regress tap mutants demo
 #
 # TESTS='test/t/00*.pl' chooses TAP tests, FUZZ_SECONDS=60 is the time of each
 # fuzzer, SEEDS=1000000 the number of simulated lives of a row.  What is counted
-# is a build, a test program, a regression script, a TAP file.  The last line is
-# "N passed, N failed", and the exit status tells the same.  After a failure the
-# logs stay, and their folder is named.
+# is a build, clang-tidy over all files, a test program, a regression script, a
+# TAP file.  The last line is "N passed, N failed", and the exit status tells the
+# same.  After a failure the logs stay, and their folder is named.
 
 set -u
 HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 . "$HERE/test/lib.sh"
 
-ALL_PARTS="build unit fuzz service regress tap mutants demo"
+ALL_PARTS="build tidy unit fuzz service regress tap mutants demo"
 CHOSEN=${TESTS:-test/t/*.pl}
 unset TESTS			# a Makefile has a variable of that name
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
@@ -111,6 +111,19 @@ part_build()
 {
 	step "build by clang" clang_build
 	need_server
+}
+
+# The checks of .clang-tidy; any finding fails.  A file at a time for each processor.
+tidy_sources()
+{
+	headers=$("/usr/lib/postgresql/$PG_MAJOR/bin/pg_config" --includedir-server)
+	in_tree sh -c "ls src/*.c | xargs -P $(jobs_of_machine) -I {} clang-tidy --quiet {} -- -isystem '$headers'"
+}
+
+part_tidy()
+{
+	need_packages clang-tidy
+	step "clang-tidy" tidy_sources
 }
 
 part_unit()

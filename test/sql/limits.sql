@@ -99,6 +99,16 @@ FROM unnest('{1048000,1048568,1048569}'::int[]) AS n,
 	LATERAL (SELECT 'Public' AS type, 'n' AS name,
 		('{"k":"' || repeat('v', n) || '"}')::json AS app_defined_data) AS g;
 
+-- A jsonb whose text would be over a gigabyte: its numbers have 131072 digits each.
+-- Refused before it is text, which would be an error; and so many as fit are sent.
+SELECT n, im_group_problems(g), octet_length(im_group_json(g)::text)
+FROM unnest('{7,8,1000,10000}'::int[]) AS n,
+	LATERAL (SELECT 'Public' AS type, 'n' AS name,
+		(SELECT ('{' || string_agg(format('"%s":1e131071', i), ',') || '}')::jsonb
+			FROM generate_series(1, n) AS i) AS app_defined_data) AS g;
+SELECT im_group_problems(g)
+FROM (SELECT 'Public' AS type, 'n' AS name, '$ + 1e131071'::jsonpath AS app_defined_data) AS g;
+
 -- Everything that is wrong, all at once.
 SELECT unnest(im_group_problems(r))
 FROM (SELECT repeat('o', 33) AS owner_account, 'AVChatRoom' AS type, '@TGS#x' AS group_id, '' AS name,

@@ -356,7 +356,8 @@ my @records = (
 	q{SELECT 'Public' AS type, 'x' AS name, repeat('[', 1000000) AS app_defined_data},
 	q{SELECT 'Public' AS type, 'x' AS name, ROW('a', 1)::pair AS app_defined_data},
 	q{SELECT 'Public' AS type, repeat('x', 100000000) AS name},
-	q{SELECT 'Public' AS type, 'x' AS name, (SELECT jsonb_object_agg(i, 10::numeric ^ 10000) FROM generate_series(1, 1000) i) AS app_defined_data});
+	q{SELECT 'Public' AS type, 'x' AS name, (SELECT jsonb_object_agg(i, 10::numeric ^ 10000) FROM generate_series(1, 1000) i) AS app_defined_data},
+	q{SELECT 'Public' AS type, 'x' AS name, ('[' || repeat('1e131071,', 20000) || '1]')::jsonb AS app_defined_data});
 foreach my $record (@records)
 {
 	my $answer = eval { reply_of($node, $record, 'u8') };
