@@ -651,7 +651,7 @@ COMMENT ON TABLE @extschema@.im_import_verified IS
 COMMENT ON COLUMN @extschema@.im_import_verified.result IS
 'matched; differs (see fields); missing (the app has no such group); unreadable (the app did not say, and will be asked again)';
 COMMENT ON COLUMN @extschema@.im_import_verified.fields IS
-'the outbox''s columns in which the group differs from the row';
+'the outbox''s columns in which the group differs from the row; of app_defined_data each key: app_defined_data.KEY';
 
 CREATE PROCEDURE @extschema@.im_import_verify(max_rows bigint DEFAULT NULL, again interval DEFAULT NULL, raise_on_difference boolean DEFAULT false)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_verify';

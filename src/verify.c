@@ -43,6 +43,7 @@ PG_FUNCTION_INFO_V1(im_sql_forget);
 #define TRIES				5	/* of a call without a usable answer */
 #define NOTICE_EVERY		(5 * SEC)
 #define FORGET_AT_ONCE		10000
+#define BAD_PARAMETER		10004	/* the service's word for what it does not know */
 
 /* One im_import_verify(). */
 typedef struct Verify
@@ -55,6 +56,7 @@ typedef struct Verify
 	int64		left;			/* rows that may still be checked */
 	int64		last;			/* id of the last row that was read */
 	bool		proven;			/* the service took a call: more may fly */
+	bool		basic;			/* it refused to tell more than every lookup asks */
 	List	   *rows;			/* of ImCall: being checked */
 	ImCheck    *checks;			/* one for each row */
 	ImCall	   *calls;
@@ -82,6 +84,38 @@ checked(const Verify *verify)
 	return n;
 }
 
+/* Appends an element to the text of an array; text need not be clean. */
+static void
+put_element(StringInfo buf, const char *column, const char *text)
+{
+	appendStringInfo(buf, "%c\"%s", buf->len > 0 ? ',' : '{', column);
+	for (const char *p = text; *p != '\0'; p++)
+	{
+		if (*p == '"' || *p == '\\')
+			appendStringInfoChar(buf, '\\');
+		appendStringInfoChar(buf, *p);
+	}
+	appendStringInfoChar(buf, '"');
+}
+
+/* Appends app_defined_data.KEY for each key that differs. */
+static void
+put_keys(StringInfo buf, const ImCheck *check)
+{
+	ImExtras	extras;
+	char		name[IM_INFO_MAX + 1];
+
+	im_reply_extras(check->sent, check->sent_len, &extras);
+	for (int i = 0; i < extras.nkeys; i++)
+	{
+		if (!(check->custom & (UINT64_C(1) << i)))
+			continue;
+		name[0] = '.';
+		im_reply_clean(extras.keys[i].p, extras.keys[i].len, name + 1, sizeof(name) - 1);
+		put_element(buf, im_field_column(IM_FIELD_CUSTOM), im_outbox_text(name));
+	}
+}
+
 /* The columns that differ, as the text of an array; NULL if none do. */
 static Datum
 fields_text(const ImCheck *check, bool *isnull)
@@ -92,9 +126,10 @@ fields_text(const ImCheck *check, bool *isnull)
 	if (*isnull)
 		return (Datum) 0;
 	initStringInfo(&buf);
-	for (int i = 0; i < IM_FIELDS; i++)
+	for (int i = 0; i < IM_FIELD_CUSTOM; i++)
 		if (check->differs & (UINT32_C(1) << i))
-			appendStringInfo(&buf, "%s%s", buf.len > 0 ? "," : "{", im_field_column(i));
+			put_element(&buf, im_field_column(i), "");
+	put_keys(&buf, check);
 	appendStringInfoChar(&buf, '}');
 	return CStringGetTextDatum(buf.data);
 }
@@ -158,20 +193,66 @@ make_calls(Verify *verify)
 	}
 }
 
-/* Composes the bodies, which stay the same for every try. */
-static void
-make_bodies(Verify *verify)
+/* Appends the keys to a list of those of other rows, each but once. */
+static List *
+add_keys(List *keys, const ImExtras *extras)
 {
-	for (int i = 0; i < verify->ncalls; i++)
+	for (int i = 0; i < extras->nkeys; i++)
 	{
-		ImCall	   *call = &verify->calls[i];
-		StringInfoData body;
+		char	   *key = pnstrdup(extras->keys[i].p, extras->keys[i].len);
+		ListCell   *lc;
 
-		initStringInfo(&body);
-		im_group_check_body(&body, call->checks, call->nchecks);
-		call->body = body.data;
-		call->body_len = body.len;
+		foreach(lc, keys)
+			if (strcmp(lfirst(lc), key) == 0)
+				break;
+		if (lc == NULL)
+			keys = lappend(keys, key);
 	}
+	return keys;
+}
+
+/*
+ * Asks for what rows of this call have beyond what every lookup asks for.
+ * Only then: the documents do not say that SupportTopic may be asked for, and
+ * a service that does not know it must not refuse the other calls.
+ */
+static void
+ask_for_extras(StringInfo body, const ImCall *call)
+{
+	List	   *keys = NIL;
+	bool		topic = false;
+	ListCell   *lc;
+
+	for (int i = 0; i < call->nchecks; i++)
+	{
+		ImExtras	extras;
+
+		im_reply_extras(call->checks[i].sent, call->checks[i].sent_len, &extras);
+		topic |= extras.topic;
+		keys = add_keys(keys, &extras);
+	}
+	/* im_group_check_body() ends a list, the filter and the request */
+	Assert(body->len > 3 && strcmp(body->data + body->len - 3, "]}}") == 0);
+	body->len -= 3;
+	appendStringInfoString(body, topic ? ",\"SupportTopic\"]" : "]");
+	foreach(lc, keys)
+		appendStringInfo(body, "%s\"%s\"", foreach_current_index(lc) == 0 ?
+						 ",\"AppDefinedDataFilter_Group\":[" : ",", (char *) lfirst(lc));
+	appendStringInfoString(body, keys != NIL ? "]}}" : "}}");
+}
+
+/* Composes a body, which stays the same for every try. */
+static void
+make_body(const Verify *verify, ImCall *call)
+{
+	StringInfoData body;
+
+	initStringInfo(&body);
+	im_group_check_body(&body, call->checks, call->nchecks);
+	if (!verify->basic)
+		ask_for_extras(&body, call);
+	call->body = body.data;
+	call->body_len = body.len;
 }
 
 /*
@@ -203,7 +284,8 @@ write_and_read(Verify *verify)
 		verify->last = ((ImCall *) llast(verify->rows))->id;
 	verify->left -= list_length(verify->rows);
 	make_calls(verify);
-	make_bodies(verify);
+	for (int i = 0; i < verify->ncalls; i++)
+		make_body(verify, &verify->calls[i]);
 	MemoryContextSwitchTo(old);
 }
 
@@ -252,6 +334,29 @@ unanswered(Verify *verify, ImCall **open)
 	return n;
 }
 
+/*
+ * A service that calls a parameter wrong may not know what we asked for beyond
+ * the rest: the calls are made again without that.
+ */
+static void
+ask_less(Verify *verify, ImCall **open, int n)
+{
+	MemoryContext old = MemoryContextSwitchTo(verify->ctx);
+	bool		refused = false;
+
+	for (int i = 0; i < n; i++)
+		refused |= open[i]->reply.readable && open[i]->reply.code == BAD_PARAMETER;
+	if (refused && !verify->basic)
+	{
+		verify->basic = true;
+		ereport(NOTICE,
+				(errmsg("im_import: the service does not tell support_topic and app_defined_data: they are not compared")));
+	}
+	for (int i = 0; refused && i < n; i++)
+		make_body(verify, open[i]);
+	MemoryContextSwitchTo(old);
+}
+
 /* Asks the service, until each call has an answer. */
 static void
 ask(Verify *verify)
@@ -264,7 +369,10 @@ ask(Verify *verify)
 		if (tries == TRIES)
 			raise_unanswered(open[0]);
 		if (tries > 0)
+		{
+			ask_less(verify, open, n);
 			nap(tries);
+		}
 		im_session_exchange(verify->sender, open, n);
 		for (int i = 0; i < n; i++)
 			im_session_note(verify->slot, open[i]);

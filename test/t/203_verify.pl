@@ -108,6 +108,53 @@ SQL
 is_deeply(summary(), ['matched - 5'], 'results of deleted rows do not count');
 
 # ---------------------------------------------------------------------------
+# AppDefinedData and SupportTopic, which are asked for by name, and only then
+
+my @plain = grep { /SupportTopic|AppDefined/ } map { $_->{body} } $service->journal('get_group_info');
+is_deeply(\@plain, [], 'rows without them ask for neither');
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO im_group_outbox (source_id, group_id, type, name, app_defined_data, support_topic) VALUES
+	('array', 'array', 'Public', 'x', '[{"Key":"b","Value":"2"},{"Value":"caf\u00e9 \u0000\u0001","Key":"a"},{"Key":"c","Value":""}]', NULL),
+	('object', 'object', 'Public', 'x', '{"n":5,"quo\"te,":"q","gone":null}', NULL),
+	('topic', '@TGS#_t', 'Community', 'x', '{"a":"1"}', true),
+	('no topic', '@TGS#_u', 'Community', 'x', NULL, false);
+SQL
+wait_settled($node);
+like(notices_of('CALL im_import_verify()'), qr/4 rows checked: 4 matched/, 'what was sent is there');
+my ($asked) = grep { /SupportTopic/ } map { $_->{body} } $service->journal('get_group_info');
+is_deeply(json($asked)->{ResponseFilter}{AppDefinedDataFilter_Group}, [ 'b', 'a', 'c', 'n', 'quo"te,' ], 'each key is asked for once');
+$node->safe_psql('postgres', <<'SQL');
+SET session_replication_role = replica;
+INSERT INTO im_group_outbox (source_id, group_id, status, type, name, app_defined_data, support_topic)
+SELECT d.source_id, o.group_id, 'imported', o.type, o.name, coalesce(d.data, o.app_defined_data), coalesce(d.topic, o.support_topic)
+FROM (VALUES
+	('order', 'array', '{"c":"","a":"caf\u00e9 \u0000\u0001","b":"2"}'::json, NULL::boolean),
+	('value', 'array', '{"a":"caf\u00e9 \u0000\u0002","b":"2"}', NULL),
+	('missing', 'array', '{"a":"caf\u00e9 \u0000\u0001","b":"2","more":"1"}', NULL),
+	('quoted', 'object', '{"n":"6","quo\"te,":"r"}', NULL),
+	('flag', 'topic', NULL, false),
+	('flag and key', 'topic', '{"a":"2"}', false))
+	AS d (source_id, base, data, topic) JOIN im_group_outbox o ON o.source_id = d.base;
+SQL
+notices_of('CALL im_import_verify()');
+is(result_of('order'), 'matched', 'the order of keys is none of it');
+is(result_of('value'), 'differs {app_defined_data.a}', 'the key that differs');
+is(result_of('missing'), 'differs {app_defined_data.more}', 'a key that is not there');
+is(result_of('quoted'), 'differs {app_defined_data.n,"app_defined_data.quo\\\\\\"te,"}', 'any key, as JSON spells it');
+is(result_of('flag'), 'differs {support_topic}', 'topic');
+is(result_of('flag and key'), 'differs {support_topic,app_defined_data.a}', 'and both');
+
+# A service that does not know what is asked for by name
+$service->fault({ do => 'code', code => 10004, times => 1, match => { command => 'get_group_info' } });
+like(notices_of("CALL im_import_verify(again => '0')"),
+	qr/NOTICE:.*not tell support_topic and app_defined_data.*15 rows checked: 15 matched/s, 'asked less, it compares the rest');
+$service->clear;
+$node->safe_psql('postgres', <<'SQL');
+SET session_replication_role = replica;
+DELETE FROM im_group_outbox WHERE sent_at IS NULL OR name = 'x';
+SQL
+
+# ---------------------------------------------------------------------------
 # Many rows: fifty a call, resumable, cancellable, no snapshot during the network
 
 insert_groups($node, 1000, 'many');
