@@ -623,7 +623,7 @@ COMMENT ON FUNCTION @extschema@.im_import_history_rows() IS 'internal: the rows 
 CREATE VIEW @extschema@.im_import_history AS
 	SELECT * FROM @extschema@.im_import_history_rows();
 COMMENT ON VIEW @extschema@.im_import_history IS
-'the last day in minutes, those in which something happened; times in milliseconds; gone at a restart of the server, not of the worker';
+'the last day in minutes, those in which something happened; times in milliseconds; survives a restart of the server, but not its crash or an immediate shutdown';
 COMMENT ON COLUMN @extschema@.im_import_history.calls IS 'exchanges with the service, lookups and those of sessions included';
 COMMENT ON COLUMN @extschema@.im_import_history.imported IS 'outbox rows that became imported';
 COMMENT ON COLUMN @extschema@.im_import_history.failed IS 'outbox rows that became failed, invalid or in_doubt';
