@@ -677,11 +677,11 @@ COMMENT ON VIEW @extschema@.im_import_verify_summary IS
 REVOKE ALL ON @extschema@.im_import_verify_summary FROM PUBLIC;
 GRANT SELECT ON @extschema@.im_import_verify_summary TO pg_monitor;
 
-CREATE FUNCTION @extschema@.im_import_forget(before timestamptz) RETURNS bigint
-LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'im_sql_forget';
-REVOKE ALL ON FUNCTION @extschema@.im_import_forget(timestamptz) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_import_forget(timestamptz) IS
-'deletes rows imported before a time from the outbox, with what im_import_verify() found of them, and returns how many; touches no row of another status. Their mapping from source_id to group_id goes with them: copy im_import_mapping first';
+CREATE PROCEDURE @extschema@.im_import_forget(before timestamptz, INOUT forgotten bigint DEFAULT NULL)
+LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_forget';
+REVOKE ALL ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) FROM PUBLIC;
+COMMENT ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) IS
+'deletes rows imported before a time from the outbox, with what im_import_verify() found of them, and says how many; touches no row of another status. Commits every 10,000 rows; inside a transaction block it is part of that. Their mapping from source_id to group_id goes with them: copy im_import_mapping first';
 
 ------------------------------------------------------------------------------
 -- What the outbox was when it was made, so that im_import_doctor() can tell

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -460,35 +461,80 @@ im_sql_verify(PG_FUNCTION_ARGS)
 }
 
 /*
- * im_import_forget(before): deletes imported rows settled before a time, some
- * thousands at a time, because each statement's triggers keep what it deleted.
+ * Deletes the next rows of im_import_forget(), those behind *last, and moves
+ * it; returns how many, 0 at the end.  Some thousands, because each
+ * statement's triggers keep what it deleted.
+ */
+static int64
+forget_some(Datum before, int64 *last)
+{
+	Datum		args[3] = {before, Int64GetDatum(*last), Int64GetDatum(FORGET_AT_ONCE)};
+	ImOutbox   *outbox;
+	ImRights	saved;
+	Datum		highest;
+	bool		isnull;
+	int64		n;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	outbox = im_require_outbox();
+	im_outbox_enter(&saved);
+	im_statement(im_outbox_schema(outbox), ST_FORGET, args, NULL, 0);
+	n = DatumGetInt64(im_statement_value(0, 1, &isnull));
+	highest = im_statement_value(0, 2, &isnull);
+	if (!isnull)
+		*last = DatumGetInt64(highest);
+	im_outbox_leave(&saved);
+	PopActiveSnapshot();
+	return n;
+}
+
+/* Deletes them all; with commits, what is deleted stays so if it is cancelled. */
+static int64
+forget_all(Datum before, bool commits)
+{
+	int64		last = PG_INT64_MIN;
+	int64		total = 0;
+	int64		told_at = im_now_us();
+	int64		n;
+
+	while ((n = forget_some(before, &last)) > 0)
+	{
+		total += n;
+		if (commits)
+			SPI_commit();
+		CHECK_FOR_INTERRUPTS();
+		if (im_now_us() - told_at < NOTICE_EVERY)
+			continue;
+		told_at = im_now_us();
+		ereport(NOTICE, (errmsg("im_import: " INT64_FORMAT " rows forgotten", total)));
+	}
+	return total;
+}
+
+/*
+ * im_import_forget(before): deletes imported rows settled before a time, and
+ * commits now and then, unless it is called inside a transaction block: there
+ * it is part of that.
  */
 Datum
 im_sql_forget(PG_FUNCTION_ARGS)
 {
-	ImOutbox   *outbox = im_require_outbox();
-	int64		last = PG_INT64_MIN;
-	int64		total = 0;
-	int64		n;
-	ImRights	saved;
+	bool		commits = im_may_commit(fcinfo);
+	bool		isnull = false;
+	TupleDesc	desc;
+	Datum		total;
 
 	PreventCommandDuringRecovery("im_import_forget()");
-	im_outbox_enter(&saved);
-	do
-	{
-		Datum		args[3] = {PG_GETARG_DATUM(0), Int64GetDatum(last), Int64GetDatum(FORGET_AT_ONCE)};
-		bool		isnull;
-		Datum		highest;
-
-		CHECK_FOR_INTERRUPTS();
-		im_statement(im_outbox_schema(outbox), ST_FORGET, args, NULL, 0);
-		n = DatumGetInt64(im_statement_value(0, 1, &isnull));
-		highest = im_statement_value(0, 2, &isnull);
-		if (!isnull)
-			last = DatumGetInt64(highest);
-		total += n;
-		SPI_freetuptable(SPI_tuptable);
-	} while (n > 0);
-	im_outbox_leave(&saved);
-	PG_RETURN_INT64(total);
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the time before which rows are forgotten must not be NULL"),
+				 errhint("CALL im_import_forget(now() - interval '30 days') deletes what was imported longer ago.")));
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	desc = BlessTupleDesc(desc);
+	SPI_connect_ext(commits ? SPI_OPT_NONATOMIC : 0);
+	total = Int64GetDatum(forget_all(PG_GETARG_DATUM(0), commits));
+	SPI_finish();
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, &total, &isnull)));
 }

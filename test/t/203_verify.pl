@@ -211,11 +211,48 @@ INSERT INTO im_group_outbox (source_id, type, name) VALUES ('open', 'Public', 'o
 SET session_replication_role = replica;
 UPDATE im_group_outbox SET status = 'invalid', settled_at = now() - interval '1 year' WHERE source_id = 'bad';
 SQL
-is(value_of($node, "SELECT im_import_forget(now() - interval '1 hour')"), 0, 'nothing is that old');
-is(value_of($node, 'SELECT im_import_forget(now())'), 1005, 'all imported rows');
+is(value_of($node, "CALL im_import_forget(now() - interval '1 hour')"), 0, 'nothing is that old');
+is(value_of($node, "BEGIN; CALL im_import_forget(now()); SELECT count(*) FROM im_group_outbox; ROLLBACK"), "1005\n2",
+	'in a transaction block it is part of that');
+is(value_of($node, 'SELECT imported FROM im_import_status'), 1005, 'and a rollback brings all of them back');
+is(value_of($node, 'CALL im_import_forget(now())'), 1005, 'all imported rows');
 is(value_of($node, "SELECT string_agg(source_id, ' ' ORDER BY source_id) FROM im_group_outbox"), 'bad open',
 	'rows of other states stay');
 is(value_of($node, 'SELECT count(*) FROM im_import_verified WHERE id IN (SELECT id FROM im_group_outbox)'), 0, 'no results');
 is(value_of($node, 'SELECT imported FROM im_import_status'), 0, 'the status counts right');
+like(error_of($node, 'CALL im_import_forget(NULL)'), qr/must not be NULL.*HINT:.*30 days/s, 'no time is an error');
+
+# 100,000 rows: ten transactions, which a trigger of ours counts; and what ends
+# it half-way leaves what is done.
+sub many_imported
+{
+	$node->safe_psql('postgres', <<'SQL');
+INSERT INTO im_group_outbox (source_id, group_id, status, type, name, settled_at)
+SELECT 'm' || i, 'm' || i, 'imported', 'Public', 'm', now() - interval '1 day' FROM generate_series(1, 100000) i;
+SQL
+}
+
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE batches (xid xid8 DEFAULT pg_current_xact_id(), rows bigint);
+CREATE FUNCTION note_batch() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN INSERT INTO public.batches (rows) SELECT count(*) FROM gone; RETURN NULL; END $$;
+CREATE TRIGGER zz_note AFTER DELETE ON im_group_outbox
+	REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note_batch();
+SQL
+many_imported();
+is(value_of($node, "CALL im_import_forget(now() - interval '1 hour')"), 100000, 'a hundred thousand rows');
+my $batches = row($node, 'SELECT count(DISTINCT xid) AS n, max(rows) AS most, sum(rows) AS sum FROM batches');
+is_deeply($batches, { n => 11, most => 10000, sum => 100000 }, 'ten thousand a transaction, and one that finds no more');
+is(value_of($node, "SELECT string_agg(source_id, ' ' ORDER BY source_id) FROM im_group_outbox"), 'bad open', 'all of them');
+
+many_imported();
+$node->safe_psql('postgres', <<'SQL');
+CREATE OR REPLACE FUNCTION note_batch() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN IF (SELECT count(*) FROM public.im_group_outbox WHERE status = 'imported') < 70000 THEN RAISE 'stopped'; END IF; RETURN NULL; END $$;
+SQL
+like(error_of($node, 'CALL im_import_forget(now())'), qr/stopped/, 'something ends it half-way');
+is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status = 'imported'"), 70000, 'what was forgotten before stays so');
+$node->safe_psql('postgres', 'DROP TRIGGER zz_note ON im_group_outbox');
+is(value_of($node, 'CALL im_import_forget(now())'), 70000, 'and the next call goes on');
 
 done_testing();
