@@ -114,7 +114,46 @@ INSERT INTO words VALUES
 ('option', 'ca_file', 'the system''s'),
 ('option', 'identifier', 'required'),
 ('option', 'secret_key_file', 'required without `secret_key`'),
-('option', 'secret_key', '–');
+('option', 'secret_key', '–'),
+-- and their units, bounds, and when a change of them acts
+('option unit', 'rate_limit', 'calls a second'),
+('option unit', 'groups_per_day', 'new groups'),
+('option unit', 'max_in_flight', 'calls'),
+('option unit', 'request_timeout', 'ms, s, min'),
+('option unit', 'max_attempts', 'calls for a row'),
+('option unit', 'identifier', 'bytes of UTF-8'),
+('option unit', 'secret_key', 'bytes'),
+('option min', 'sdkappid', '1'),
+('option min', 'rate_limit', '0.001'),
+('option min', 'groups_per_day', '1'),
+('option min', 'max_in_flight', '1'),
+('option min', 'request_timeout', '1s'),
+('option min', 'max_attempts', '1'),
+('option min', 'identifier', '1'),
+('option min', 'secret_key', '1'),
+('option max', 'sdkappid', '4294967295'),
+('option max', 'rate_limit', '1000000'),
+('option max', 'groups_per_day', '9223372036854775807'),
+('option max', 'max_in_flight', '1024'),
+('option max', 'request_timeout', '10min'),
+('option max', 'max_attempts', '1000'),
+('option max', 'identifier', '256'),
+('option max', 'secret_key', '256'),
+('option acts', 'sdkappid', 'next call'),
+('option acts', 'region', 'when the calls under way have ended'),
+('option acts', 'endpoint', 'when the calls under way have ended'),
+('option acts', 'rate_limit', 'next call'),
+('option acts', 'groups_per_day', 'next claim of rows'),
+('option acts', 'max_in_flight', 'when the calls under way have ended'),
+('option acts', 'request_timeout', 'when the calls under way have ended'),
+('option acts', 'max_attempts', 'next answer'),
+('option acts', 'group_ids', 'rows claimed from then on'),
+('option acts', 'text_limits', 'rows claimed from then on'),
+('option acts', 'after_promotion', 'at once, also where it holds already'),
+('option acts', 'ca_file', 'when the calls under way have ended'),
+('option acts', 'identifier', 'next call'),
+('option acts', 'secret_key_file', 'next call; a changed file too'),
+('option acts', 'secret_key', 'next call');
 
 CREATE TEMPORARY TABLE used AS SELECT object, name FROM words WHERE false;
 
@@ -129,7 +168,7 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 CREATE TEMPORARY VIEW routines AS
 SELECT m.comment, m.internal, p.prokind, p.proname,
 	format('%s(%s)%s', p.proname,
-		regexp_replace(regexp_replace(pg_get_function_arguments(p.oid), ',? ?OUT .*$', ''), '::[a-z ]+|\mIN ', '', 'g'),
+		regexp_replace(regexp_replace(pg_get_function_arguments(p.oid), '(, )?\mOUT .*$', ''), '::[a-z ]+|\mIN ', '', 'g'),
 		CASE WHEN p.prokind = 'p' THEN ''
 			 WHEN pg_get_function_arguments(p.oid) ~ 'OUT ' THEN ' → ' || CASE WHEN p.proretset THEN 'setof ' ELSE '' END
 				|| '(' || replace(substring(pg_get_function_arguments(p.oid) FROM 'OUT .*$'), 'OUT ', '') || ')'
@@ -178,15 +217,21 @@ INSERT INTO used SELECT r.relname, a.attname FROM relations r
 WHERE NOT r.internal AND col_description(r.oid, a.attnum) IS NULL;
 
 \echo @@ options
-SELECT '| option | of | default | |' UNION ALL SELECT '|---|---|---|---|';
+SELECT '| option | of | default | unit | min | max | a change acts | |' UNION ALL SELECT '|---|---|---|---|---|---|---|---|';
 CREATE TEMPORARY TABLE options AS
 SELECT kind, of, place, name
 FROM (VALUES ('pg_foreign_server'::regclass, 'SERVER'), ('pg_user_mapping'::regclass, 'USER MAPPING')) AS kinds(kind, of),
 	regexp_split_to_table(substring(pg_temp.hint('no_option_has_this_name=1', kind) FROM 'are: (.*)\.$'), ', ') WITH ORDINALITY AS names(name, place);
-SELECT format('| `%s` | %s | %s | %s |', o.name, o.of, pg_temp.cell(w.text), pg_temp.cell(pg_temp.hint(o.name || E'=\x01', o.kind)))
+SELECT format('| `%s` | %s | %s | %s | %s | %s | %s | %s |', o.name, o.of, pg_temp.cell(w.text),
+	coalesce(unit.text, '–'), coalesce(least.text, '–'), coalesce(most.text, '–'), pg_temp.cell(acts.text),
+	pg_temp.cell(pg_temp.hint(o.name || E'=\x01', o.kind)))
 FROM options o LEFT JOIN words w ON w.object = 'option' AND w.name = o.name
+	LEFT JOIN words unit ON unit.object = 'option unit' AND unit.name = o.name
+	LEFT JOIN words least ON least.object = 'option min' AND least.name = o.name
+	LEFT JOIN words most ON most.object = 'option max' AND most.name = o.name
+	LEFT JOIN words acts ON acts.object = 'option acts' AND acts.name = o.name
 ORDER BY o.of, o.place;
-INSERT INTO used SELECT 'option', name FROM options;
+INSERT INTO used SELECT object, o.name FROM options o, unnest(ARRAY['option', 'option unit', 'option min', 'option max', 'option acts']) object;
 
 \echo @@ internal
 SELECT '| | |' UNION ALL SELECT '|---|---|';

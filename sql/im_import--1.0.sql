@@ -625,7 +625,7 @@ COMMENT ON FUNCTION @extschema@.im_import_history_rows() IS 'internal: the rows 
 CREATE VIEW @extschema@.im_import_history AS
 	SELECT * FROM @extschema@.im_import_history_rows();
 COMMENT ON VIEW @extschema@.im_import_history IS
-'the last day in minutes, those in which something happened; times in milliseconds; gone at a restart of the server, not of the worker';
+'the last day in minutes, those in which something happened; times in milliseconds; survives a restart of the server, but not its crash or an immediate shutdown';
 COMMENT ON COLUMN @extschema@.im_import_history.calls IS 'exchanges with the service, lookups and those of sessions included';
 COMMENT ON COLUMN @extschema@.im_import_history.imported IS 'outbox rows that became imported';
 COMMENT ON COLUMN @extschema@.im_import_history.failed IS 'outbox rows that became failed, invalid or in_doubt';
@@ -653,7 +653,7 @@ COMMENT ON TABLE @extschema@.im_import_verified IS
 COMMENT ON COLUMN @extschema@.im_import_verified.result IS
 'matched; differs (see fields); missing (the app has no such group); unreadable (the app did not say, and will be asked again)';
 COMMENT ON COLUMN @extschema@.im_import_verified.fields IS
-'the outbox''s columns in which the group differs from the row';
+'the outbox''s columns in which the group differs from the row; of app_defined_data each key: app_defined_data.KEY';
 
 CREATE PROCEDURE @extschema@.im_import_verify(max_rows bigint DEFAULT NULL, again interval DEFAULT NULL, raise_on_difference boolean DEFAULT false)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_verify';
@@ -679,11 +679,11 @@ COMMENT ON VIEW @extschema@.im_import_verify_summary IS
 REVOKE ALL ON @extschema@.im_import_verify_summary FROM PUBLIC;
 GRANT SELECT ON @extschema@.im_import_verify_summary TO pg_monitor;
 
-CREATE FUNCTION @extschema@.im_import_forget(before timestamptz) RETURNS bigint
-LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'im_sql_forget';
-REVOKE ALL ON FUNCTION @extschema@.im_import_forget(timestamptz) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_import_forget(timestamptz) IS
-'deletes rows imported before a time from the outbox, with what im_import_verify() found of them, and returns how many; touches no row of another status. Their mapping from source_id to group_id goes with them: copy im_import_mapping first';
+CREATE PROCEDURE @extschema@.im_import_forget(before timestamptz, INOUT forgotten bigint DEFAULT NULL)
+LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_forget';
+REVOKE ALL ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) FROM PUBLIC;
+COMMENT ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) IS
+'deletes rows imported before a time from the outbox, with what im_import_verify() found of them, and says how many; touches no row of another status. Commits every 10,000 rows; inside a transaction block it is part of that. Their mapping from source_id to group_id goes with them: copy im_import_mapping first';
 
 ------------------------------------------------------------------------------
 -- What the outbox was when it was made, so that im_import_doctor() can tell

@@ -136,11 +136,15 @@ typedef enum ImCompared
 	IM_FIELD_NOTIFICATION,
 	IM_FIELD_FACE_URL,
 	IM_FIELD_MAX_MEMBERS,
-	IM_FIELD_JOIN_OPTION
+	IM_FIELD_JOIN_OPTION,
+	IM_FIELD_TOPIC,
+	IM_FIELD_CUSTOM
 } ImCompared;
 
-#define IM_FIELDS			(IM_FIELD_JOIN_OPTION + 1)
+#define IM_FIELDS			(IM_FIELD_CUSTOM + 1)
 #define IM_CHECK_MAX		50	/* ids in one get_group_info, as documented */
+#define IM_CUSTOM_MAX		64	/* entries of AppDefinedData that are compared;
+								 * an app has 10 keys, once it had 20 */
 
 /* One group of an IM_OP_CHECK_GROUPS. */
 typedef struct ImCheck
@@ -152,6 +156,8 @@ typedef struct ImCheck
 	ImFound		found;			/* out */
 	uint32_t	differs;		/* out: of IM_FOUND_OTHER, a bit (1 << ImCompared)
 								 * for each field */
+	uint64_t	custom;			/* out: with IM_FIELD_CUSTOM, a bit for each of
+								 * im_reply_extras()'s keys that differs */
 } ImCheck;
 
 /* Who chose a row's GroupId: decides whether it may be sent twice. */

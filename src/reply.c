@@ -75,6 +75,10 @@ typedef enum Key
 	KEY_MAX_MEMBERS_SENT,		/* the request's word ... */
 	KEY_MAX_MEMBERS,			/* ... and the answer's */
 	KEY_JOIN_OPTION,
+	KEY_TOPIC,
+	KEY_CUSTOM,
+	KEY_PAIR_KEY,				/* of an entry of AppDefinedData */
+	KEY_PAIR_VALUE,
 	KEY_COUNT
 } Key;
 
@@ -93,6 +97,10 @@ static const char *const key_names[KEY_COUNT] = {
 	[KEY_MAX_MEMBERS_SENT] = "MaxMemberCount",
 	[KEY_MAX_MEMBERS] = "MaxMemberNum",
 	[KEY_JOIN_OPTION] = "ApplyJoinOption",
+	[KEY_TOPIC] = "SupportTopic",
+	[KEY_CUSTOM] = "AppDefinedData",
+	[KEY_PAIR_KEY] = "Key",
+	[KEY_PAIR_VALUE] = "Value",
 };
 
 /* How a field of two groups is compared. */
@@ -101,7 +109,9 @@ typedef enum How
 	HOW_TYPE,					/* in either spelling */
 	HOW_TEXT,					/* one that is not there is empty */
 	HOW_WORD,					/* one that is not there is not known */
-	HOW_NUMBER
+	HOW_NUMBER,
+	HOW_FLAG,					/* a number; not there: not compared */
+	HOW_CUSTOM					/* AppDefinedData; not there: not compared */
 } How;
 
 /* The fields that im_reply_check() compares, if the request has them. */
@@ -121,6 +131,8 @@ static const struct
 	[IM_FIELD_FACE_URL] = {"face_url", HOW_TEXT, KEY_FACE_URL, KEY_FACE_URL},
 	[IM_FIELD_MAX_MEMBERS] = {"max_member_count", HOW_NUMBER, KEY_MAX_MEMBERS_SENT, KEY_MAX_MEMBERS},
 	[IM_FIELD_JOIN_OPTION] = {"apply_join_option", HOW_WORD, KEY_JOIN_OPTION, KEY_JOIN_OPTION},
+	[IM_FIELD_TOPIC] = {"support_topic", HOW_FLAG, KEY_TOPIC, KEY_TOPIC},
+	[IM_FIELD_CUSTOM] = {"app_defined_data", HOW_CUSTOM, KEY_CUSTOM, KEY_CUSTOM},
 };
 
 /* What one object says. */
@@ -132,6 +144,16 @@ typedef struct Facts
 								 * value */
 	int32_t		code;
 } Facts;
+
+/* One entry of AppDefinedData. */
+typedef struct Pair
+{
+	Text		key;
+	Value		value;
+} Pair;
+
+/* A key that takes more bytes in the request is not compared. */
+#define CUSTOM_KEY_MAX		128
 
 /* ErrorCodes of an entry for a group that is not there. */
 #define CODE_NO_GROUP		10010
@@ -853,7 +875,7 @@ compare_field(How how, const Value *said, const Value *sent)
 	int64_t		b;
 	bool		same;
 
-	if (how == HOW_NUMBER)
+	if (how == HOW_NUMBER || how == HOW_FLAG)
 	{
 		if (!whole_number(sent, &a) || !whole_number(said, &b))
 			return IM_FOUND_UNREADABLE;
@@ -869,26 +891,161 @@ compare_field(How how, const Value *said, const Value *sent)
 	return same ? IM_FOUND_SAME : IM_FOUND_OTHER;
 }
 
+/* Reads the next entry of an AppDefinedData; false at its end. */
+static bool
+next_pair(Scan *scan, Pair *pair)
+{
+	Facts		facts;
+	Value		value;
+
+	while (next_item(scan, ']'))
+	{
+		if (peek(scan) != '{')
+		{
+			scan_value(scan, &value);
+			continue;
+		}
+		read_object(scan, &facts);
+		if (facts.of[KEY_PAIR_KEY].kind != KIND_STRING)
+			continue;
+		pair->key = facts.of[KEY_PAIR_KEY].text;
+		pair->value = facts.of[KEY_PAIR_VALUE];
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Reads the entries that we sent and compare, at most IM_CUSTOM_MAX, so that
+ * no row can make a comparison long.  Returns how many there are.
+ */
+static int
+sent_pairs(const Value *list, Pair *pairs)
+{
+	Scan		scan = {list->text.p, list->text.end, 0, false, false};
+	int			n = 0;
+
+	if (list->kind != KIND_ARRAY || !enter(&scan, '['))
+		return 0;
+	while (n < IM_CUSTOM_MAX && next_pair(&scan, &pairs[n]))
+	{
+		if (pairs[n].key.end - pairs[n].key.p <= CUSTOM_KEY_MAX)
+			n++;
+	}
+	return n;
+}
+
+/*
+ * Notes in values, one for each pair that was sent, what an AppDefinedData
+ * says of its key; of a repeated key the last.
+ */
+static void
+find_values(const Value *list, const Pair *sent, int n, Value *values)
+{
+	Scan		scan = {list->text.p, list->text.end, 0, false, false};
+	Pair		pair;
+
+	enter(&scan, '[');
+	while (next_pair(&scan, &pair))
+	{
+		for (int i = 0; i < n; i++)
+		{
+			if (same_text(pair.key, sent[i].key))
+				values[i] = pair.value;
+		}
+	}
+}
+
+/* True if one of the values that were sent with the i-th key is the said one. */
+static bool
+was_sent(const Value *said, const Pair *sent, int n, int i)
+{
+	for (int j = 0; j < n; j++)
+	{
+		if (same_text(sent[j].key, sent[i].key) && same_owner(said, &sent[j].value))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Compares AppDefinedData, in whatever order; notes in *differs which of the
+ * entries that were sent are another or are not there.  A value that is no
+ * string is none of the documented ones: not known.
+ */
+static ImFound
+compare_custom(const Value *said, const Value *sent, uint64_t *differs)
+{
+	Pair		pairs[IM_CUSTOM_MAX];
+	Value		values[IM_CUSTOM_MAX];
+	int			n = sent_pairs(sent, pairs);
+	ImFound		all = IM_FOUND_SAME;
+
+	if (said->kind != KIND_ARRAY)
+		return IM_FOUND_UNREADABLE;
+	memset(values, 0, sizeof(values));	/* of KIND_NONE: not there, empty */
+	find_values(said, pairs, n, values);
+	for (int i = 0; i < n; i++)
+	{
+		if (values[i].kind != KIND_NONE && values[i].kind != KIND_STRING)
+			all = IM_FOUND_UNREADABLE;
+		else if (!was_sent(&values[i], pairs, n, i))
+			*differs |= UINT64_C(1) << i;
+	}
+	return *differs != 0 ? IM_FOUND_OTHER : all;
+}
+
+/* See reply.h. */
+void
+im_reply_extras(const char *sent, size_t len, ImExtras *extras)
+{
+	Pair		pairs[IM_CUSTOM_MAX];
+	Facts		facts;
+
+	extras->topic = false;
+	extras->nkeys = 0;
+	if (!read_body(sent, len, &facts))
+		return;
+	extras->topic = facts.of[KEY_TOPIC].kind != KIND_NONE;
+	extras->nkeys = sent_pairs(&facts.of[KEY_CUSTOM], pairs);
+	for (int i = 0; i < extras->nkeys; i++)
+	{
+		extras->keys[i].p = pairs[i].key.p;
+		extras->keys[i].len = (size_t) (pairs[i].key.end - pairs[i].key.p);
+	}
+}
+
+/* True if the answer has nothing to compare with, and need not have. */
+static bool
+says_nothing(How how, const Value *said)
+{
+	return (how == HOW_FLAG || how == HOW_CUSTOM) &&
+		(said->kind == KIND_NONE || (said->kind == KIND_LITERAL && text_is(&said->text, "null")));
+}
+
 /* Compares an entry with what was sent; notes which fields differ. */
 static ImFound
-compare_fields(const Value *said, const Value *sent, uint32_t *differs)
+compare_fields(const Value *said, const Value *sent, ImCheck *check)
 {
 	ImFound		all = IM_FOUND_SAME;
 
 	for (int i = 0; i < IM_FIELDS; i++)
 	{
 		const Value *value = &sent[compared[i].sent];
+		const Value *other = &said[compared[i].said];
+		How			how = compared[i].how;
 		ImFound		one;
 
-		if (value->kind == KIND_NONE)
+		if (value->kind == KIND_NONE || says_nothing(how, other))
 			continue;
-		one = compare_field(compared[i].how, &said[compared[i].said], value);
+		one = how == HOW_CUSTOM ? compare_custom(other, value, &check->custom) :
+			compare_field(how, other, value);
 		if (one == IM_FOUND_OTHER)
-			*differs |= UINT32_C(1) << i;
+			check->differs |= UINT32_C(1) << i;
 		else if (one == IM_FOUND_UNREADABLE)
 			all = IM_FOUND_UNREADABLE;
 	}
-	return *differs != 0 ? IM_FOUND_OTHER : all;
+	return check->differs != 0 ? IM_FOUND_OTHER : all;
 }
 
 /* Judges the first entry for a check. */
@@ -906,7 +1063,7 @@ check_entry(const Facts *entry, ImCheck *check)
 	else if (check->sent == NULL)
 		check->found = IM_FOUND_SAME;
 	else if (read_body(check->sent, check->sent_len, &request) && has_type_and_name(&request))
-		check->found = compare_fields(entry->of, request.of, &check->differs);
+		check->found = compare_fields(entry->of, request.of, check);
 }
 
 /* Gives an entry to the checks that asked for it; a second one spoils them. */
@@ -923,6 +1080,7 @@ place_entry(const Facts *entry, ImCheck *checks, bool *seen, int nchecks)
 		{
 			checks[i].found = IM_FOUND_UNREADABLE;
 			checks[i].differs = 0;
+			checks[i].custom = 0;
 		}
 		else
 			check_entry(entry, &checks[i]);
@@ -965,6 +1123,7 @@ im_reply_check(const char *body, size_t len, ImCheck *checks, int nchecks, ImRep
 	{
 		checks[i].found = IM_FOUND_UNREADABLE;
 		checks[i].differs = 0;
+		checks[i].custom = 0;
 	}
 	if (nchecks > IM_CHECK_MAX || !read_body(body, len, &answer))
 		return all;

@@ -35,15 +35,38 @@ extern ImFound im_reply_compare(const char *body, size_t len, const char *group_
 								const char *sent, size_t sent_len, ImReply *reply);
 
 /*
- * The same for an answer about many groups.  Of each check, found and differs
- * are filled.  A text that the answer leaves out counts as empty; a number or
- * join option that it leaves out makes its group unreadable, unless another
- * field differs.  Two entries for one id are unreadable; two checks of one id
- * share its entry.  Returns
- * IM_FOUND_UNREADABLE if not one entry could be read, else IM_FOUND_SAME.
+ * The same for an answer about many groups.  Of each check, found, differs and
+ * custom are filled.  A text that the answer leaves out counts as empty; a
+ * number or join option that it leaves out makes its group unreadable, unless
+ * another field differs.  SupportTopic and AppDefinedData are not compared if
+ * the answer leaves them out, since no document promises the one, and the
+ * other may be left out where nothing is set; but a key that is not in an
+ * AppDefinedData counts as empty.  Keys that were not sent do not count.  Two
+ * entries for one id are unreadable; two checks of one id share its entry.
+ * Returns IM_FOUND_UNREADABLE if not one entry could be read, else
+ * IM_FOUND_SAME.
  */
 extern ImFound im_reply_check(const char *body, size_t len, ImCheck *checks, int nchecks,
 							  ImReply *reply);
+
+/* What a request has that get_group_info must be asked for by name. */
+typedef struct ImExtras
+{
+	bool		topic;			/* it has a SupportTopic */
+	int			nkeys;			/* of AppDefinedData ... */
+	struct
+	{
+		const char *p;			/* ... as they stand in the request, between */
+		size_t		len;		/* their quotes: JSON's escapes included */
+	}			keys[IM_CUSTOM_MAX];
+} ImExtras;
+
+/*
+ * Fills *extras from sent, a body of import_group; the keys point into it.
+ * Keys behind the first IM_CUSTOM_MAX, and very long ones, are left out here
+ * as in im_reply_check().
+ */
+extern void im_reply_extras(const char *sent, size_t len, ImExtras *extras);
 
 /* The outbox column that an ImCompared is about. */
 extern const char *im_field_column(ImCompared field);

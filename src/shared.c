@@ -15,10 +15,13 @@
 #include "postgres.h"
 
 #include <math.h>
+#include <unistd.h>
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "portability/instr_time.h"
+#include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 #include "utils/guc.h"
@@ -40,14 +43,30 @@ typedef struct ImShared
 
 /*
  * The history of one slot, apart from it because of its size: the views copy
- * slots.  Protected by the slot's lock.
+ * slots.  Protected by the slot's lock.  After the server's start it may be
+ * that of a database whose slot is not made yet, see load_histories().
  */
 typedef struct ImHistory
 {
+	Oid			dboid;			/* whose it is, or InvalidOid */
 	int32		minute;			/* that the histogram is of */
 	int64		latency[IM_LATENCY_BUCKETS];
 	ImMinute	minutes[IM_MINUTES];	/* by minute modulo IM_MINUTES */
 } ImHistory;
+
+/*
+ * Histories lie here while the server is stopped, in order: a crash loses
+ * them, as it loses the server's own statistics.
+ */
+#define HISTORY_FILE		PGSTAT_STAT_PERMANENT_DIRECTORY "/im_import.stat"
+#define HISTORY_MAGIC		0x494d4801
+
+/* Begins the file; one of another layout is not read. */
+typedef struct HistoryHeader
+{
+	uint32		magic;
+	uint32		size;			/* of an ImHistory */
+} HistoryHeader;
 
 static int	max_databases = 32;
 static ImShared *shared = NULL;
@@ -140,6 +159,13 @@ request_shared(void)
 	RequestAddinShmemSpace(add_size(shared_size(), history_size()));
 }
 
+/* The history of a slot. */
+static ImHistory *
+history_of(const ImSlot *slot)
+{
+	return &histories[slot - shared->slots];
+}
+
 /* Brings a slot to its first state; the caller holds the directory's lock. */
 static void
 clear_slot(ImSlot *slot)
@@ -150,7 +176,96 @@ clear_slot(ImSlot *slot)
 	slot->worker = -1;
 	slot->stats.reset_at = GetCurrentTimestamp();
 	im_breaker_init(&slot->breaker);
-	memset(&histories[slot - shared->slots], 0, sizeof(ImHistory));
+}
+
+/* Reads the file's histories, as many as there is room for. */
+static void
+read_histories(FILE *file)
+{
+	HistoryHeader header;
+
+	if (fread(&header, sizeof(header), 1, file) != 1 ||
+		header.magic != HISTORY_MAGIC || header.size != sizeof(ImHistory))
+		return;
+	for (int i = 0; i < max_databases; i++)
+	{
+		if (fread(&histories[i], sizeof(ImHistory), 1, file) == 1)
+			continue;
+		memset(&histories[i], 0, sizeof(ImHistory));	/* half of one is none */
+		return;
+	}
+}
+
+/*
+ * Takes over what the server left when it was stopped.  Slots are not made of
+ * it: a database may be gone.  The file goes, so that no crash and no backup
+ * brings back what is old.
+ */
+static void
+load_histories(void)
+{
+	FILE	   *file;
+
+	memset(histories, 0, history_size());
+	file = AllocateFile(HISTORY_FILE, PG_BINARY_R);
+	if (file == NULL)
+	{
+		if (errno != ENOENT)
+			ereport(LOG,
+					(errcode_for_file_access(),
+					 errmsg("could not read file \"%s\": %m", HISTORY_FILE),
+					 errdetail("im_import_history begins anew; nothing else is lost.")));
+		return;
+	}
+	read_histories(file);
+	FreeFile(file);
+	(void) unlink(HISTORY_FILE);
+}
+
+/* Writes the histories of the last day; false and errno if it cannot. */
+static bool
+write_histories(FILE *file)
+{
+	HistoryHeader header = {HISTORY_MAGIC, sizeof(ImHistory)};
+	int32		since = (int32) (GetCurrentTimestamp() / USECS_PER_MINUTE) - IM_MINUTES;
+
+	if (fwrite(&header, sizeof(header), 1, file) != 1)
+		return false;
+	for (int i = 0; i < max_databases; i++)
+	{
+		if (OidIsValid(histories[i].dboid) && histories[i].minute > since &&
+			fwrite(&histories[i], sizeof(ImHistory), 1, file) != 1)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * At the postmaster's end, when nobody else is left.  Shared memory of a
+ * server that crashed is not to be trusted.
+ */
+static void
+save_histories(int code, Datum arg)
+{
+	FILE	   *file;
+	bool		ok;
+
+	if (code != 0)
+		return;
+	file = AllocateFile(HISTORY_FILE ".tmp", PG_BINARY_W);
+	ok = file != NULL && write_histories(file);
+	if (file != NULL && FreeFile(file) != 0)
+		ok = false;
+	if (ok)
+		(void) durable_rename(HISTORY_FILE ".tmp", HISTORY_FILE, LOG);
+	else
+	{
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not write file \"%s\": %m", HISTORY_FILE ".tmp"),
+				 errdetail("im_import_history begins anew at the next start; nothing else is lost.")));
+		(void) unlink(HISTORY_FILE ".tmp");
+	}
 }
 
 /* Hook: finds or makes our shared memory. */
@@ -177,8 +292,11 @@ startup_shared(void)
 			LWLockInitialize(&shared->slots[i].lock.lock, tranche);
 			clear_slot(&shared->slots[i]);
 		}
+		load_histories();
 	}
 	LWLockRelease(AddinShmemInitLock);
+	if (!IsUnderPostmaster)
+		on_shmem_exit(save_histories, 0);
 	LWLockRegisterTranche(shared->directory.lock.tranche, "im_import");
 }
 
@@ -279,6 +397,40 @@ im_slot_find(Oid dboid)
 	return slot;
 }
 
+/*
+ * The free slot that a database should have: the one with its history, else
+ * one with nobody's, else any; NULL if none is free.  The caller holds the
+ * directory's lock.
+ */
+static ImSlot *
+look_for_free(Oid dboid)
+{
+	ImSlot	   *any = NULL;
+	ImSlot	   *blank = NULL;
+
+	for (int i = 0; i < shared->nslots; i++)
+	{
+		if (OidIsValid(shared->slots[i].dboid))
+			continue;
+		any = &shared->slots[i];
+		if (histories[i].dboid == dboid)
+			return any;
+		if (blank == NULL && !OidIsValid(histories[i].dboid))
+			blank = any;
+	}
+	return blank != NULL ? blank : any;
+}
+
+/* Makes a history a database's own: it begins unless it is already. */
+static void
+own_history(ImHistory *history, Oid dboid)
+{
+	if (OidIsValid(dboid) && history->dboid == dboid)
+		return;
+	memset(history, 0, sizeof(*history));
+	history->dboid = dboid;
+}
+
 /* See shared.h. */
 ImSlot *
 im_slot_mine(void)
@@ -292,9 +444,10 @@ im_slot_mine(void)
 
 	LWLockAcquire(&shared->directory.lock, LW_EXCLUSIVE);
 	mine = look_for(MyDatabaseId);
-	if (mine == NULL && (mine = look_for(InvalidOid)) != NULL)
+	if (mine == NULL && (mine = look_for_free(MyDatabaseId)) != NULL)
 	{
 		clear_slot(mine);
+		own_history(history_of(mine), MyDatabaseId);
 		mine->dboid = MyDatabaseId;
 	}
 	LWLockRelease(&shared->directory.lock);
@@ -313,6 +466,7 @@ im_slot_free(Oid dboid)
 	{
 		LWLockAcquire(&slot->lock.lock, LW_EXCLUSIVE);
 		clear_slot(slot);
+		own_history(history_of(slot), InvalidOid);
 		LWLockRelease(&slot->lock.lock);
 	}
 	LWLockRelease(&shared->directory.lock);
@@ -515,13 +669,6 @@ static int32
 this_minute(void)
 {
 	return (int32) (GetCurrentTimestamp() / USECS_PER_MINUTE);
-}
-
-/* The history of a slot. */
-static ImHistory *
-history_of(const ImSlot *slot)
-{
-	return &histories[slot - shared->slots];
 }
 
 /* A minute's place in a history. */

@@ -255,13 +255,18 @@ typedef struct Waiting
 } Waiting;
 
 /* See steer.h. */
+bool
+im_may_commit(FunctionCallInfo fcinfo)
+{
+	return fcinfo->context != NULL && IsA(fcinfo->context, CallContext) &&
+		!((CallContext *) fcinfo->context)->atomic;
+}
+
+/* See steer.h. */
 void
 im_require_nonatomic(FunctionCallInfo fcinfo, const char *name)
 {
-	CallContext *context = fcinfo->context && IsA(fcinfo->context, CallContext) ?
-		(CallContext *) fcinfo->context : NULL;
-
-	if (context == NULL || context->atomic)
+	if (!im_may_commit(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("%s cannot run inside a transaction block", name),

@@ -18,6 +18,9 @@ extern ImOutbox *im_require_outbox(void);
 /* This database's slot, or an ERROR. */
 extern ImSlot *im_require_slot(void);
 
+/* True if the procedure that is called may commit: no transaction block. */
+extern bool im_may_commit(FunctionCallInfo fcinfo);
+
 /* Raises unless the procedure of that name may commit. */
 extern void im_require_nonatomic(FunctionCallInfo fcinfo, const char *name);
 

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -43,6 +44,7 @@ PG_FUNCTION_INFO_V1(im_sql_forget);
 #define TRIES				5	/* of a call without a usable answer */
 #define NOTICE_EVERY		(5 * SEC)
 #define FORGET_AT_ONCE		10000
+#define BAD_PARAMETER		10004	/* the service's word for what it does not know */
 
 /* One im_import_verify(). */
 typedef struct Verify
@@ -55,6 +57,7 @@ typedef struct Verify
 	int64		left;			/* rows that may still be checked */
 	int64		last;			/* id of the last row that was read */
 	bool		proven;			/* the service took a call: more may fly */
+	bool		basic;			/* it refused to tell more than every lookup asks */
 	List	   *rows;			/* of ImCall: being checked */
 	ImCheck    *checks;			/* one for each row */
 	ImCall	   *calls;
@@ -82,6 +85,38 @@ checked(const Verify *verify)
 	return n;
 }
 
+/* Appends an element to the text of an array; text need not be clean. */
+static void
+put_element(StringInfo buf, const char *column, const char *text)
+{
+	appendStringInfo(buf, "%c\"%s", buf->len > 0 ? ',' : '{', column);
+	for (const char *p = text; *p != '\0'; p++)
+	{
+		if (*p == '"' || *p == '\\')
+			appendStringInfoChar(buf, '\\');
+		appendStringInfoChar(buf, *p);
+	}
+	appendStringInfoChar(buf, '"');
+}
+
+/* Appends app_defined_data.KEY for each key that differs. */
+static void
+put_keys(StringInfo buf, const ImCheck *check)
+{
+	ImExtras	extras;
+	char		name[IM_INFO_MAX + 1];
+
+	im_reply_extras(check->sent, check->sent_len, &extras);
+	for (int i = 0; i < extras.nkeys; i++)
+	{
+		if (!(check->custom & (UINT64_C(1) << i)))
+			continue;
+		name[0] = '.';
+		im_reply_clean(extras.keys[i].p, extras.keys[i].len, name + 1, sizeof(name) - 1);
+		put_element(buf, im_field_column(IM_FIELD_CUSTOM), im_outbox_text(name));
+	}
+}
+
 /* The columns that differ, as the text of an array; NULL if none do. */
 static Datum
 fields_text(const ImCheck *check, bool *isnull)
@@ -92,9 +127,10 @@ fields_text(const ImCheck *check, bool *isnull)
 	if (*isnull)
 		return (Datum) 0;
 	initStringInfo(&buf);
-	for (int i = 0; i < IM_FIELDS; i++)
+	for (int i = 0; i < IM_FIELD_CUSTOM; i++)
 		if (check->differs & (UINT32_C(1) << i))
-			appendStringInfo(&buf, "%s%s", buf.len > 0 ? "," : "{", im_field_column(i));
+			put_element(&buf, im_field_column(i), "");
+	put_keys(&buf, check);
 	appendStringInfoChar(&buf, '}');
 	return CStringGetTextDatum(buf.data);
 }
@@ -158,20 +194,66 @@ make_calls(Verify *verify)
 	}
 }
 
-/* Composes the bodies, which stay the same for every try. */
-static void
-make_bodies(Verify *verify)
+/* Appends the keys to a list of those of other rows, each but once. */
+static List *
+add_keys(List *keys, const ImExtras *extras)
 {
-	for (int i = 0; i < verify->ncalls; i++)
+	for (int i = 0; i < extras->nkeys; i++)
 	{
-		ImCall	   *call = &verify->calls[i];
-		StringInfoData body;
+		char	   *key = pnstrdup(extras->keys[i].p, extras->keys[i].len);
+		ListCell   *lc;
 
-		initStringInfo(&body);
-		im_group_check_body(&body, call->checks, call->nchecks);
-		call->body = body.data;
-		call->body_len = body.len;
+		foreach(lc, keys)
+			if (strcmp(lfirst(lc), key) == 0)
+				break;
+		if (lc == NULL)
+			keys = lappend(keys, key);
 	}
+	return keys;
+}
+
+/*
+ * Asks for what rows of this call have beyond what every lookup asks for.
+ * Only then: the documents do not say that SupportTopic may be asked for, and
+ * a service that does not know it must not refuse the other calls.
+ */
+static void
+ask_for_extras(StringInfo body, const ImCall *call)
+{
+	List	   *keys = NIL;
+	bool		topic = false;
+	ListCell   *lc;
+
+	for (int i = 0; i < call->nchecks; i++)
+	{
+		ImExtras	extras;
+
+		im_reply_extras(call->checks[i].sent, call->checks[i].sent_len, &extras);
+		topic |= extras.topic;
+		keys = add_keys(keys, &extras);
+	}
+	/* im_group_check_body() ends a list, the filter and the request */
+	Assert(body->len > 3 && strcmp(body->data + body->len - 3, "]}}") == 0);
+	body->len -= 3;
+	appendStringInfoString(body, topic ? ",\"SupportTopic\"]" : "]");
+	foreach(lc, keys)
+		appendStringInfo(body, "%s\"%s\"", foreach_current_index(lc) == 0 ?
+						 ",\"AppDefinedDataFilter_Group\":[" : ",", (char *) lfirst(lc));
+	appendStringInfoString(body, keys != NIL ? "]}}" : "}}");
+}
+
+/* Composes a body, which stays the same for every try. */
+static void
+make_body(const Verify *verify, ImCall *call)
+{
+	StringInfoData body;
+
+	initStringInfo(&body);
+	im_group_check_body(&body, call->checks, call->nchecks);
+	if (!verify->basic)
+		ask_for_extras(&body, call);
+	call->body = body.data;
+	call->body_len = body.len;
 }
 
 /*
@@ -203,7 +285,8 @@ write_and_read(Verify *verify)
 		verify->last = ((ImCall *) llast(verify->rows))->id;
 	verify->left -= list_length(verify->rows);
 	make_calls(verify);
-	make_bodies(verify);
+	for (int i = 0; i < verify->ncalls; i++)
+		make_body(verify, &verify->calls[i]);
 	MemoryContextSwitchTo(old);
 }
 
@@ -252,6 +335,29 @@ unanswered(Verify *verify, ImCall **open)
 	return n;
 }
 
+/*
+ * A service that calls a parameter wrong may not know what we asked for beyond
+ * the rest: the calls are made again without that.
+ */
+static void
+ask_less(Verify *verify, ImCall **open, int n)
+{
+	MemoryContext old = MemoryContextSwitchTo(verify->ctx);
+	bool		refused = false;
+
+	for (int i = 0; i < n; i++)
+		refused |= open[i]->reply.readable && open[i]->reply.code == BAD_PARAMETER;
+	if (refused && !verify->basic)
+	{
+		verify->basic = true;
+		ereport(NOTICE,
+				(errmsg("im_import: the service does not tell support_topic and app_defined_data: they are not compared")));
+	}
+	for (int i = 0; refused && i < n; i++)
+		make_body(verify, open[i]);
+	MemoryContextSwitchTo(old);
+}
+
 /* Asks the service, until each call has an answer. */
 static void
 ask(Verify *verify)
@@ -264,7 +370,10 @@ ask(Verify *verify)
 		if (tries == TRIES)
 			raise_unanswered(open[0]);
 		if (tries > 0)
+		{
+			ask_less(verify, open, n);
 			nap(tries);
+		}
 		im_session_exchange(verify->sender, open, n);
 		for (int i = 0; i < n; i++)
 			im_session_note(verify->slot, open[i]);
@@ -352,35 +461,80 @@ im_sql_verify(PG_FUNCTION_ARGS)
 }
 
 /*
- * im_import_forget(before): deletes imported rows settled before a time, some
- * thousands at a time, because each statement's triggers keep what it deleted.
+ * Deletes the next rows of im_import_forget(), those behind *last, and moves
+ * it; returns how many, 0 at the end.  Some thousands, because each
+ * statement's triggers keep what it deleted.
+ */
+static int64
+forget_some(Datum before, int64 *last)
+{
+	Datum		args[3] = {before, Int64GetDatum(*last), Int64GetDatum(FORGET_AT_ONCE)};
+	ImOutbox   *outbox;
+	ImRights	saved;
+	Datum		highest;
+	bool		isnull;
+	int64		n;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	outbox = im_require_outbox();
+	im_outbox_enter(&saved);
+	im_statement(im_outbox_schema(outbox), ST_FORGET, args, NULL, 0);
+	n = DatumGetInt64(im_statement_value(0, 1, &isnull));
+	highest = im_statement_value(0, 2, &isnull);
+	if (!isnull)
+		*last = DatumGetInt64(highest);
+	im_outbox_leave(&saved);
+	PopActiveSnapshot();
+	return n;
+}
+
+/* Deletes them all; with commits, what is deleted stays so if it is cancelled. */
+static int64
+forget_all(Datum before, bool commits)
+{
+	int64		last = PG_INT64_MIN;
+	int64		total = 0;
+	int64		told_at = im_now_us();
+	int64		n;
+
+	while ((n = forget_some(before, &last)) > 0)
+	{
+		total += n;
+		if (commits)
+			SPI_commit();
+		CHECK_FOR_INTERRUPTS();
+		if (im_now_us() - told_at < NOTICE_EVERY)
+			continue;
+		told_at = im_now_us();
+		ereport(NOTICE, (errmsg("im_import: " INT64_FORMAT " rows forgotten", total)));
+	}
+	return total;
+}
+
+/*
+ * im_import_forget(before): deletes imported rows settled before a time, and
+ * commits now and then, unless it is called inside a transaction block: there
+ * it is part of that.
  */
 Datum
 im_sql_forget(PG_FUNCTION_ARGS)
 {
-	ImOutbox   *outbox = im_require_outbox();
-	int64		last = PG_INT64_MIN;
-	int64		total = 0;
-	int64		n;
-	ImRights	saved;
+	bool		commits = im_may_commit(fcinfo);
+	bool		isnull = false;
+	TupleDesc	desc;
+	Datum		total;
 
 	PreventCommandDuringRecovery("im_import_forget()");
-	im_outbox_enter(&saved);
-	do
-	{
-		Datum		args[3] = {PG_GETARG_DATUM(0), Int64GetDatum(last), Int64GetDatum(FORGET_AT_ONCE)};
-		bool		isnull;
-		Datum		highest;
-
-		CHECK_FOR_INTERRUPTS();
-		im_statement(im_outbox_schema(outbox), ST_FORGET, args, NULL, 0);
-		n = DatumGetInt64(im_statement_value(0, 1, &isnull));
-		highest = im_statement_value(0, 2, &isnull);
-		if (!isnull)
-			last = DatumGetInt64(highest);
-		total += n;
-		SPI_freetuptable(SPI_tuptable);
-	} while (n > 0);
-	im_outbox_leave(&saved);
-	PG_RETURN_INT64(total);
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the time before which rows are forgotten must not be NULL"),
+				 errhint("CALL im_import_forget(now() - interval '30 days') deletes what was imported longer ago.")));
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	desc = BlessTupleDesc(desc);
+	SPI_connect_ext(commits ? SPI_OPT_NONATOMIC : 0);
+	total = Int64GetDatum(forget_all(PG_GETARG_DATUM(0), commits));
+	SPI_finish();
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, &total, &isnull)));
 }

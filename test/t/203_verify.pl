@@ -108,6 +108,53 @@ SQL
 is_deeply(summary(), ['matched - 5'], 'results of deleted rows do not count');
 
 # ---------------------------------------------------------------------------
+# AppDefinedData and SupportTopic, which are asked for by name, and only then
+
+my @plain = grep { /SupportTopic|AppDefined/ } map { $_->{body} } $service->journal('get_group_info');
+is_deeply(\@plain, [], 'rows without them ask for neither');
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO im_group_outbox (source_id, group_id, type, name, app_defined_data, support_topic) VALUES
+	('array', 'array', 'Public', 'x', '[{"Key":"b","Value":"2"},{"Value":"caf\u00e9 \u0000\u0001","Key":"a"},{"Key":"c","Value":""}]', NULL),
+	('object', 'object', 'Public', 'x', '{"n":5,"quo\"te,":"q","gone":null}', NULL),
+	('topic', '@TGS#_t', 'Community', 'x', '{"a":"1"}', true),
+	('no topic', '@TGS#_u', 'Community', 'x', NULL, false);
+SQL
+wait_settled($node);
+like(notices_of('CALL im_import_verify()'), qr/4 rows checked: 4 matched/, 'what was sent is there');
+my ($asked) = grep { /SupportTopic/ } map { $_->{body} } $service->journal('get_group_info');
+is_deeply(json($asked)->{ResponseFilter}{AppDefinedDataFilter_Group}, [ 'b', 'a', 'c', 'n', 'quo"te,' ], 'each key is asked for once');
+$node->safe_psql('postgres', <<'SQL');
+SET session_replication_role = replica;
+INSERT INTO im_group_outbox (source_id, group_id, status, type, name, app_defined_data, support_topic)
+SELECT d.source_id, o.group_id, 'imported', o.type, o.name, coalesce(d.data, o.app_defined_data), coalesce(d.topic, o.support_topic)
+FROM (VALUES
+	('order', 'array', '{"c":"","a":"caf\u00e9 \u0000\u0001","b":"2"}'::json, NULL::boolean),
+	('value', 'array', '{"a":"caf\u00e9 \u0000\u0002","b":"2"}', NULL),
+	('missing', 'array', '{"a":"caf\u00e9 \u0000\u0001","b":"2","more":"1"}', NULL),
+	('quoted', 'object', '{"n":"6","quo\"te,":"r"}', NULL),
+	('flag', 'topic', NULL, false),
+	('flag and key', 'topic', '{"a":"2"}', false))
+	AS d (source_id, base, data, topic) JOIN im_group_outbox o ON o.source_id = d.base;
+SQL
+notices_of('CALL im_import_verify()');
+is(result_of('order'), 'matched', 'the order of keys is none of it');
+is(result_of('value'), 'differs {app_defined_data.a}', 'the key that differs');
+is(result_of('missing'), 'differs {app_defined_data.more}', 'a key that is not there');
+is(result_of('quoted'), 'differs {app_defined_data.n,"app_defined_data.quo\\\\\\"te,"}', 'any key, as JSON spells it');
+is(result_of('flag'), 'differs {support_topic}', 'topic');
+is(result_of('flag and key'), 'differs {support_topic,app_defined_data.a}', 'and both');
+
+# A service that does not know what is asked for by name
+$service->fault({ do => 'code', code => 10004, times => 1, match => { command => 'get_group_info' } });
+like(notices_of("CALL im_import_verify(again => '0')"),
+	qr/NOTICE:.*not tell support_topic and app_defined_data.*15 rows checked: 15 matched/s, 'asked less, it compares the rest');
+$service->clear;
+$node->safe_psql('postgres', <<'SQL');
+SET session_replication_role = replica;
+DELETE FROM im_group_outbox WHERE sent_at IS NULL OR name = 'x';
+SQL
+
+# ---------------------------------------------------------------------------
 # Many rows: fifty a call, resumable, cancellable, no snapshot during the network
 
 insert_groups($node, 1000, 'many');
@@ -164,11 +211,48 @@ INSERT INTO im_group_outbox (source_id, type, name) VALUES ('open', 'Public', 'o
 SET session_replication_role = replica;
 UPDATE im_group_outbox SET status = 'invalid', settled_at = now() - interval '1 year' WHERE source_id = 'bad';
 SQL
-is(value_of($node, "SELECT im_import_forget(now() - interval '1 hour')"), 0, 'nothing is that old');
-is(value_of($node, 'SELECT im_import_forget(now())'), 1005, 'all imported rows');
+is(value_of($node, "CALL im_import_forget(now() - interval '1 hour')"), 0, 'nothing is that old');
+is(value_of($node, "BEGIN; CALL im_import_forget(now()); SELECT count(*) FROM im_group_outbox; ROLLBACK"), "1005\n2",
+	'in a transaction block it is part of that');
+is(value_of($node, 'SELECT imported FROM im_import_status'), 1005, 'and a rollback brings all of them back');
+is(value_of($node, 'CALL im_import_forget(now())'), 1005, 'all imported rows');
 is(value_of($node, "SELECT string_agg(source_id, ' ' ORDER BY source_id) FROM im_group_outbox"), 'bad open',
 	'rows of other states stay');
 is(value_of($node, 'SELECT count(*) FROM im_import_verified WHERE id IN (SELECT id FROM im_group_outbox)'), 0, 'no results');
 is(value_of($node, 'SELECT imported FROM im_import_status'), 0, 'the status counts right');
+like(error_of($node, 'CALL im_import_forget(NULL)'), qr/must not be NULL.*HINT:.*30 days/s, 'no time is an error');
+
+# 100,000 rows: ten transactions, which a trigger of ours counts; and what ends
+# it half-way leaves what is done.
+sub many_imported
+{
+	$node->safe_psql('postgres', <<'SQL');
+INSERT INTO im_group_outbox (source_id, group_id, status, type, name, settled_at)
+SELECT 'm' || i, 'm' || i, 'imported', 'Public', 'm', now() - interval '1 day' FROM generate_series(1, 100000) i;
+SQL
+}
+
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE batches (xid xid8 DEFAULT pg_current_xact_id(), rows bigint);
+CREATE FUNCTION note_batch() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN INSERT INTO public.batches (rows) SELECT count(*) FROM gone; RETURN NULL; END $$;
+CREATE TRIGGER zz_note AFTER DELETE ON im_group_outbox
+	REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note_batch();
+SQL
+many_imported();
+is(value_of($node, "CALL im_import_forget(now() - interval '1 hour')"), 100000, 'a hundred thousand rows');
+my $batches = row($node, 'SELECT count(DISTINCT xid) AS n, max(rows) AS most, sum(rows) AS sum FROM batches');
+is_deeply($batches, { n => 11, most => 10000, sum => 100000 }, 'ten thousand a transaction, and one that finds no more');
+is(value_of($node, "SELECT string_agg(source_id, ' ' ORDER BY source_id) FROM im_group_outbox"), 'bad open', 'all of them');
+
+many_imported();
+$node->safe_psql('postgres', <<'SQL');
+CREATE OR REPLACE FUNCTION note_batch() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN IF (SELECT count(*) FROM public.im_group_outbox WHERE status = 'imported') < 70000 THEN RAISE 'stopped'; END IF; RETURN NULL; END $$;
+SQL
+like(error_of($node, 'CALL im_import_forget(now())'), qr/stopped/, 'something ends it half-way');
+is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status = 'imported'"), 70000, 'what was forgotten before stays so');
+$node->safe_psql('postgres', 'DROP TRIGGER zz_note ON im_group_outbox');
+is(value_of($node, 'CALL im_import_forget(now())'), 70000, 'and the next call goes on');
 
 done_testing();

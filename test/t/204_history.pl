@@ -71,6 +71,38 @@ is($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM im_import_history', ex
 	't', 'pg_monitor may look');
 
 # ---------------------------------------------------------------------------
+# A restart
+
+$history = history();
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->restart;
+poll_until { history()->{calls} } 'the history after a restart';
+is_deeply(history(), $history, 'a restart keeps all of it');
+ok(!-e $node->data_dir . '/pg_stat/im_import.stat', 'its file is gone while the server runs');
+$node->safe_psql('other', 'CREATE EXTENSION im_import');
+is(value_of($node, 'SELECT count(*) FROM im_import_history', 'other'), 0, 'and another database has none of it');
+$node->stop;
+$node->start;
+$node->restart;
+poll_until { history()->{calls} } 'the history after three restarts';
+is_deeply(history(), $history, 'two more keep it too');
+insert_groups($node, 7, 'later');
+wait_settled($node);
+poll_until { history()->{imported} == $history->{imported} + 7 } 'what comes after it';
+pass('and it goes on');
+$node->stop;
+append_to_file($node->data_dir . '/pg_stat/im_import.stat', 'x');
+$node->start;
+poll_until { history()->{imported} == $history->{imported} + 7 } 'the history from a file with too much in it';
+$node->stop;
+truncate($node->data_dir . '/pg_stat/im_import.stat', 1000) or die $!;
+$node->start;
+is(history()->{calls}, 0, 'a damaged file is not read');
+insert_groups($node, 1, 'last');
+wait_settled($node);
+poll_until { history()->{imported} == 1 } 'a new history';
+
+# ---------------------------------------------------------------------------
 # A thousand calls in one transaction
 
 $service->clear;

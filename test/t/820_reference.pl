@@ -72,9 +72,61 @@ my %readme = map { /^\| `(\w+)` \| (.*?) \|/ && exists $default{$1} ? ($1 => $2)
   split /\n/, ($readme =~ /^(\| server option.*?)\n\n/ms)[0];
 is_deeply(\%readme, \%default, 'the README has the same options and defaults');
 
-# Defaults as the import has them.
+# The bounds of options are those of the validator: they are taken, and what is
+# just beyond is not.  Bytes are counted, not numbers.
+my %beyond = (
+	rate_limit => [ '0.0009', '1000001' ],
+	groups_per_day => [ '0', '9223372036854775808' ],
+	request_timeout => [ '999ms', '601s' ]);
+my %else = (
+	SERVER => { sdkappid => 1, region => 'tokyo' },
+	'USER MAPPING' => { identifier => 'a', secret_key => 'b' });
+my $bounds = 0;
+
+# True if the validator takes an option of an object.
+sub is_taken
+{
+	my ($of, $name, $value) = @_;
+	my %options = (%{ $else{$of} }, $name => $value);
+	my $list = join ', ', map { "'$_=$options{$_}'" } sort keys %options;
+	my $kind = $of eq 'SERVER' ? 'pg_foreign_server' : 'pg_user_mapping';
+	my $error = error_of($node, "SELECT im_import_validator(ARRAY[$list], '$kind'::regclass)");
+
+	die "of $list: $error" if $error ne '' && $error !~ /\Q$name\E/;
+	return $error eq '';
+}
+
+foreach my $line (split /\n/, $reference)
+{
+	my ($name, $of, undef, $unit, $least, $most) = $line =~ /^\| `(\w+)` \| (SERVER|USER MAPPING) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|/ or next;
+	next if $least eq '–' && $most eq '–';
+	my @good = $unit =~ /bytes/ ? ('x' x $least, 'x' x $most) : ($least, $most);
+	my @bad = @{ $beyond{$name} // ($unit =~ /bytes/ ? [ '', 'x' x ($most + 1) ] : [ $least - 1, $most + 1 ]) };
+
+	is_deeply([ map { is_taken($of, $name, $_) ? 1 : 0 } @good, @bad ], [ 1, 1, 0, 0 ], "the bounds of $name");
+	$bounds++;
+}
+is($bounds, 8, 'every option with bounds is looked at');
+
+# Defaults as the source has them, and as the import has them.
+my $source = slurp_file("$root/src/app.c");
+is(($source =~ /^\tapp->\Q$_\E = (\d+);/m)[0], $default{$_}, "the default of $_") foreach qw(rate_limit max_in_flight max_attempts);
+is(($source =~ /^\tapp->request_timeout_ms = (\d+);/m)[0] / 1000 . 's', $default{request_timeout}, 'the default of request_timeout');
 $node->safe_psql('postgres', "CREATE SERVER im FOREIGN DATA WRAPPER im_import OPTIONS (sdkappid '1', region 'tokyo');
 	CREATE USER MAPPING FOR CURRENT_USER SERVER im OPTIONS (identifier 'a', secret_key 'b')");
 is(status_of($node)->{rate_limit}, $default{rate_limit}, 'rate_limit is what it says');
+
+# The README's recipe for an operator is that of privileges.md, which
+# 700_privileges.pl tries.
+sub recipe
+{
+	my ($file) = @_;
+	my ($grants) = slurp_file("$root/$file") =~ /^(CREATE ROLE chat_operator;.*?)^```$/ms;
+
+	return join ' ', split ' ', $grants // '';
+}
+
+like(recipe('README.md'), qr/im_import_stats_reset\(\)/, 'an operator may reset the counters');
+is(recipe('README.md'), recipe('doc/privileges.md'), 'the README and privileges.md have the same operator');
 
 done_testing();

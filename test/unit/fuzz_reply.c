@@ -117,11 +117,24 @@ check_name(const char *text, size_t len)
 	CHECK(im_reply_compare(body, used + 1, "g1", sent, sent_len, &reply) == IM_FOUND_OTHER);
 }
 
+/* Keys lie in the request; what differs is one of them. */
+static void
+check_extras(const ImCheck *checks, const char *sent, size_t sent_len)
+{
+	ImExtras	extras;
+
+	im_reply_extras(sent, sent_len, &extras);
+	CHECK(extras.nkeys >= 0 && extras.nkeys <= IM_CUSTOM_MAX);
+	for (int i = 0; i < extras.nkeys; i++)
+		CHECK(extras.keys[i].p > sent && extras.keys[i].p + extras.keys[i].len < sent + sent_len);
+	CHECK(extras.nkeys == IM_CUSTOM_MAX || (checks[0].custom | checks[1].custom) >> extras.nkeys == 0);
+}
+
 /* Several groups of one answer; a group that is not other differs in nothing. */
 static void
 check_many(const char *body, size_t len, const char *sent, size_t sent_len)
 {
-	ImCheck		checks[3] = {{"g1", sent, sent_len, IM_FOUND_OTHER, 99}, {"g2", sent, sent_len, IM_FOUND_OTHER, 99}, {"g1", NULL, 0, IM_FOUND_OTHER, 99}};
+	ImCheck		checks[3] = {{"g1", sent, sent_len, IM_FOUND_OTHER, 99, 99}, {"g2", sent, sent_len, IM_FOUND_OTHER, 99, 99}, {"g1", NULL, 0, IM_FOUND_OTHER, 99, 99}};
 	ImReply		reply;
 
 	im_reply_check(body, len, checks, 3, &reply);
@@ -131,7 +144,9 @@ check_many(const char *body, size_t len, const char *sent, size_t sent_len)
 		CHECK(checks[i].found >= IM_FOUND_UNREADABLE && checks[i].found <= IM_FOUND_ABSENT);
 		CHECK((checks[i].differs != 0) == (checks[i].found == IM_FOUND_OTHER));
 		CHECK(checks[i].differs < UINT32_C(1) << IM_FIELDS);
+		CHECK((checks[i].custom != 0) == ((checks[i].differs & UINT32_C(1) << IM_FIELD_CUSTOM) != 0));
 	}
+	check_extras(checks, sent, sent_len);
 }
 
 /* The first line is our request, the rest the answer to it. */

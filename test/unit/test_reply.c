@@ -535,7 +535,7 @@ test_check(void)
 
 	for (size_t i = 0; i < COUNT(checked); i++)
 	{
-		ImCheck		check = {"a", checked[i].sent, checked[i].sent ? strlen(checked[i].sent) : 0, 0, 99};
+		ImCheck		check = {"a", checked[i].sent, checked[i].sent ? strlen(checked[i].sent) : 0, 0, 99, 99};
 		int			len = sprintf(body, "{\"ErrorCode\":0,\"GroupInfo\":[%s]}", checked[i].entries);
 
 		is_int(im_reply_check(body, (size_t) len, &check, 1, &reply),
@@ -548,6 +548,96 @@ test_check(void)
 				break;
 		is_int(len, -1, "%s: cut off", checked[i].name);
 	}
+}
+
+/* AppDefinedData and SupportTopic: what is sent, what is said, what differs. */
+#define CUSTOM(entries) ",\"AppDefinedData\":[" entries "]"
+#define PAIR(key, value) "{\"Key\":\"" key "\",\"Value\":\"" value "\"}"
+#define TOPIC BIT(IM_FIELD_TOPIC)
+#define KEYS BIT(IM_FIELD_CUSTOM)
+
+static const struct
+{
+	const char *name;
+	const char *sent;
+	const char *said;
+	ImFound		found;
+	uint32_t	differs;
+	uint64_t	custom;
+}			custom_data[] = {
+	{"the same", CUSTOM(PAIR("a", "1") "," PAIR("b", "2")), CUSTOM(PAIR("a", "1") "," PAIR("b", "2")), IM_FOUND_SAME, 0, 0},
+	{"in another order", CUSTOM(PAIR("a", "1") "," PAIR("b", "2")), CUSTOM(PAIR("b", "2") "," PAIR("a", "1")), IM_FOUND_SAME, 0, 0},
+	{"the value first", CUSTOM(PAIR("a", "1")), CUSTOM("{\"Value\":\"1\",\"Key\":\"a\"}"), IM_FOUND_SAME, 0, 0},
+	{"binary, escaped in other ways", CUSTOM(PAIR("a", "x\\u0000\\u0001\\u00e9")), CUSTOM(PAIR("\\u0061", "x\\u0000\\u0001\xc3\xa9")), IM_FOUND_SAME, 0, 0},
+	{"binary that differs", CUSTOM(PAIR("a", "x\\u0000y")), CUSTOM(PAIR("a", "x\\u0000z")), IM_FOUND_OTHER, KEYS, 1},
+	{"the second key", CUSTOM(PAIR("a", "1") "," PAIR("b", "2")), CUSTOM(PAIR("b", "3") "," PAIR("a", "1")), IM_FOUND_OTHER, KEYS, 2},
+	{"both keys", CUSTOM(PAIR("a", "1") "," PAIR("b", "2")), CUSTOM(PAIR("b", "1") "," PAIR("a", "2")), IM_FOUND_OTHER, KEYS, 3},
+	{"a key that is not there", CUSTOM(PAIR("a", "1") "," PAIR("b", "2")), CUSTOM(PAIR("a", "1")), IM_FOUND_OTHER, KEYS, 2},
+	{"none of the keys", CUSTOM(PAIR("a", "1")), CUSTOM(""), IM_FOUND_OTHER, KEYS, 1},
+	{"one that is empty and not there", CUSTOM(PAIR("a", "")), CUSTOM(""), IM_FOUND_SAME, 0, 0},
+	{"a key that was not sent", CUSTOM(PAIR("a", "1")), CUSTOM(PAIR("z", "9") "," PAIR("a", "1")), IM_FOUND_SAME, 0, 0},
+	{"nothing sent", "", CUSTOM(PAIR("z", "9")) ",\"SupportTopic\":1", IM_FOUND_SAME, 0, 0},
+	{"not told", CUSTOM(PAIR("a", "1")) ",\"SupportTopic\":1", "", IM_FOUND_SAME, 0, 0},
+	{"told as null", CUSTOM(PAIR("a", "1")) ",\"SupportTopic\":1", ",\"AppDefinedData\":null,\"SupportTopic\":null", IM_FOUND_SAME, 0, 0},
+	{"no array", CUSTOM(PAIR("a", "1")), ",\"AppDefinedData\":\"a\"", IM_FOUND_UNREADABLE, 0, 0},
+	{"a value that is a number", CUSTOM(PAIR("a", "1")), CUSTOM("{\"Key\":\"a\",\"Value\":1}"), IM_FOUND_UNREADABLE, 0, 0},
+	{"a value that is a number, beside another that differs", CUSTOM(PAIR("a", "1") "," PAIR("b", "2")), CUSTOM("{\"Key\":\"a\",\"Value\":1}"), IM_FOUND_OTHER, KEYS, 2},
+	{"beside what is no entry", CUSTOM(PAIR("a", "1")), CUSTOM("1,null,{},[{}]," PAIR("a", "1")), IM_FOUND_SAME, 0, 0},
+	{"a key sent twice, the first is kept", CUSTOM(PAIR("a", "1") "," PAIR("a", "2")), CUSTOM(PAIR("a", "1")), IM_FOUND_SAME, 0, 0},
+	{"a key sent twice, the last is kept", CUSTOM(PAIR("a", "1") "," PAIR("a", "2")), CUSTOM(PAIR("a", "2")), IM_FOUND_SAME, 0, 0},
+	{"a key sent twice, neither is kept", CUSTOM(PAIR("a", "1") "," PAIR("a", "2")), CUSTOM(PAIR("a", "3")), IM_FOUND_OTHER, KEYS, 3},
+	{"topic", ",\"SupportTopic\":1", ",\"SupportTopic\":1", IM_FOUND_SAME, 0, 0},
+	{"no topic", ",\"SupportTopic\":0", ",\"SupportTopic\":0", IM_FOUND_SAME, 0, 0},
+	{"another topic", ",\"SupportTopic\":1", ",\"SupportTopic\":0", IM_FOUND_OTHER, TOPIC, 0},
+	{"a topic in words", ",\"SupportTopic\":1", ",\"SupportTopic\":\"yes\"", IM_FOUND_UNREADABLE, 0, 0},
+	{"topic and key", CUSTOM(PAIR("a", "1")) ",\"SupportTopic\":1", CUSTOM(PAIR("a", "2")) ",\"SupportTopic\":0", IM_FOUND_OTHER, TOPIC | KEYS, 1},
+};
+
+/* Each in a request and in the answer about it. */
+static void
+test_custom(void)
+{
+	static char sent[4096];
+	static char body[4096];
+	ImReply		reply;
+
+	for (size_t i = 0; i < COUNT(custom_data); i++)
+	{
+		int			sent_len = sprintf(sent, "{\"Type\":\"Community\",\"Name\":\"n\"%s}", custom_data[i].sent);
+		int			len = sprintf(body, "{\"GroupInfo\":[{\"GroupId\":\"a\",\"ErrorCode\":0,\"Type\":\"Community\",\"Name\":\"n\"%s}]}",
+								  custom_data[i].said);
+		ImCheck		check = {"a", sent, (size_t) sent_len, 0, 99, 99};
+
+		im_reply_check(body, (size_t) len, &check, 1, &reply);
+		is_int(check.found, custom_data[i].found, "%s: found", custom_data[i].name);
+		is_int(check.differs, custom_data[i].differs, "%s: fields", custom_data[i].name);
+		is_int((long) check.custom, (long) custom_data[i].custom, "%s: keys", custom_data[i].name);
+	}
+}
+
+/* The keys of a request; more and longer ones than any app has do no harm. */
+static void
+test_extras(void)
+{
+	static char sent[200000];
+	static const char few[] = "{\"Type\":\"Public\",\"Name\":\"n\"" CUSTOM(PAIR("a", "1") "," PAIR("b\\\"", "2")) "}";
+	ImExtras	extras;
+	int			len = sprintf(sent, "{\"AppDefinedData\":[{\"Key\":\"%0200d\",\"Value\":\"\"}", 0);
+
+	im_reply_extras(few, strlen(few), &extras);
+	is_int(extras.nkeys, 2, "keys of a request");
+	ok(extras.keys[1].len == 3 && memcmp(extras.keys[1].p, "b\\\"", 3) == 0, "a key as it stands");
+	ok(!extras.topic, "no topic");
+	im_reply_extras("{\"SupportTopic\":0}", 18, &extras);
+	ok(extras.topic && extras.nkeys == 0, "only a topic");
+	for (int i = 0; i < 1000; i++)
+		len += sprintf(sent + len, "," PAIR("k%d", "v"), i);
+	len += sprintf(sent + len, "]}");
+	im_reply_extras(sent, (size_t) len, &extras);
+	is_int(extras.nkeys, IM_CUSTOM_MAX, "so many keys and no more");
+	ok(extras.keys[0].len == 2 && memcmp(extras.keys[0].p, "k0", 2) == 0, "a very long key is left out");
+	im_reply_extras("[]", 2, &extras);
+	is_int(extras.nkeys, 0, "no request");
 }
 
 /* Many groups in one answer; two that ask for the same; too many. */
@@ -583,5 +673,7 @@ main(void)
 	test_long_names();
 	test_check();
 	test_check_many();
+	test_custom();
+	test_extras();
 	return tap_done();
 }
