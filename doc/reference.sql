@@ -94,7 +94,7 @@ INSERT INTO words VALUES
 ('im_import_verified', 'id', 'of the outbox row'),
 ('im_import_verified', 'checked_at', 'when the app was asked'),
 ('im_import_verify_summary', 'result', 'as in `im_import_verified`, or `unchecked`'),
-('im_import_verify_summary', 'field', 'the column that differs'),
+('im_import_verify_summary', 'field', 'the column that differs, or the key of `app_defined_data`'),
 ('im_import_verify_summary', 'rows', 'how many'),
 ('im_import_verify_summary', 'sample_id', '`id` of the first one'),
 ('im_import_verify_summary', 'first_checked', 'time of the oldest of these results'),

@@ -97,7 +97,10 @@ say(Doctor *doctor, Health health, const char *detail, const char *cure)
 static void
 check_library(Doctor *doctor)
 {
-	if (im_shared_available())
+	if (im_shared_available() && doctor->slot == NULL)
+		say(doctor, BAD, "every place for a database that imports is taken, and this database has none",
+			"Raise im_import.max_databases in postgresql.conf and restart the server.");
+	else if (im_shared_available())
 		say(doctor, GOOD, psprintf("loaded at server start, with %s", im_http_version()), NULL);
 	else
 		say(doctor, BAD, "the library was not loaded at server start: nothing can be sent",

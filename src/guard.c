@@ -110,9 +110,25 @@ check_internal(HeapTuple old, HeapTuple new, TupleDesc desc)
 		if (differs(old, new, desc, internal_columns[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("column \"%s\" of the outbox cannot be changed", internal_columns[i]),
-					 errdetail("It is the extension's own, also in row %lld.", id_of(old, desc)),
-					 errhint("To import the group anew, insert another row.")));
+					 errmsg("cannot change column \"%s\" of outbox row %lld", internal_columns[i],
+							id_of(old, desc)),
+					 errdetail("The column is the extension's own."),
+					 errhint("To import the group anew, insert another row; to take over rows of another database, see im_import_adopt().")));
+}
+
+/* What to do instead of changing the record of a row, for a HINT. */
+static const char *
+instead_of_change(ImStatus status)
+{
+	switch (status)
+	{
+		case IM_IMPORTED:
+			return "The group exists: change it in the app. For another group insert another row.";
+		case IM_IN_DOUBT:
+			return "Settle the row with im_import_resolve(); im_import_failures says how.";
+		default:
+			return "Wait until its outcome is known: a row that then is failed or invalid can be changed.";
+	}
 }
 
 /* What may have been sent must stay what it was. */
@@ -138,7 +154,7 @@ check_record(HeapTuple old, HeapTuple new, TupleDesc desc, ImStatus status)
 							id_of(old, desc)),
 					 errdetail("The row is %s and may already have created a group; its record must stay what was sent.",
 							   im_status_name(status)),
-					 errhint("Wait until its outcome is known; settle a row in doubt with im_import_resolve().")));
+					 errhint("%s", instead_of_change(status))));
 }
 
 /* The one change of status that a person can make: a repair. */

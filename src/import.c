@@ -33,6 +33,7 @@
 #include "sender.h"
 #include "session.h"
 #include "shared.h"
+#include "steer.h"
 
 PG_FUNCTION_INFO_V1(im_sql_import_group);
 
@@ -190,6 +191,7 @@ import_record(ImSlot *slot, const ImRecord *record)
 typedef struct Asking
 {
 	ImSlot	   *slot;
+	int64		id;				/* of the row */
 	int			request;
 	uint32		ticket;
 } Asking;
@@ -256,10 +258,11 @@ raise_if_nobody_comes(const Asking *asking, int64 since)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CANNOT_CONNECT_NOW),
-			 errmsg("no worker took the outbox row"),
+			 errmsg("no worker took outbox row %lld", (long long) asking->id),
+			 errdetail("The row stays as it is, and is sent as soon as a worker runs."),
 			 asking->slot->no_start ?
-			 errhint("Raise max_worker_processes: the server has no room for a background worker.") :
-			 errhint("See im_import_status and the server log.")));
+			 errhint("Raise max_worker_processes and restart the server: it has no room for a background worker.") :
+			 errhint("SELECT * FROM im_import_doctor() WHERE NOT ok says what to mend; see also the server log.")));
 }
 
 /* Waits until the sender has answered; the result is copied to *answer. */
@@ -286,7 +289,7 @@ await_answer(const Asking *asking, ImRequest *answer)
 static void
 ask_sender(ImSlot *slot, int64 id, const unsigned char *row_key, ImRequest *answer)
 {
-	Asking		asking = {.slot = slot};
+	Asking		asking = {.slot = slot, .id = id};
 
 	while (!place_request(&asking, id, row_key))
 		nap();
@@ -303,16 +306,13 @@ ask_sender(ImSlot *slot, int64 id, const unsigned char *row_key, ImRequest *answ
 static void
 read_row(int64 id, const unsigned char *row_key, ImOutboxRow *row)
 {
-	ImOutbox   *outbox = im_outbox_get();
+	ImOutbox   *outbox = im_require_outbox();
 	ImRights	saved;
-	bool		found = false;
+	bool		found;
 
-	if (im_outbox_look(outbox) == IM_INSTALLED)
-	{
-		im_outbox_enter(&saved);
-		found = im_outbox_row(outbox, id, row_key, row);
-		im_outbox_leave(&saved);
-	}
+	im_outbox_enter(&saved);
+	found = im_outbox_row(outbox, id, row_key, row);
+	im_outbox_leave(&saved);
 	if (!found)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
@@ -327,7 +327,7 @@ read_row(int64 id, const unsigned char *row_key, ImOutboxRow *row)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("outbox row %lld is being sent", (long long) id),
-				 errhint("Wait for its outcome in the table.")));
+				 errhint("Its outcome will stand in im_group_outbox within seconds.")));
 }
 
 /* Turns the sender's answer into ours. */
@@ -340,13 +340,15 @@ answer_of_request(int64 id, const ImRequest *request)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("outbox row %lld could not be taken", (long long) id),
-				 errhint("It is locked, in flight, no longer pending, or came from another database.")));
+				 errdetail("It is locked, in flight, no longer pending, or came from another database."),
+				 errhint("If its status in im_group_outbox is pending, call again when nobody has it locked; rows of another database wait for im_import_adopt().")));
 	if (request->result == IM_RESULT_STOPPED)
 		ereport(ERROR,
 				(errcode(ERRCODE_CANNOT_CONNECT_NOW),
 				 errmsg("outbox row %lld cannot be sent now: %s", (long long) id,
 						im_outbox_text(request->info)),
-				 errhint("See im_import_status.")));
+				 errdetail("The row stays as it is, and is sent when the import goes on."),
+				 errhint("SELECT * FROM im_import_doctor() WHERE NOT ok says what to mend.")));
 	if (request->status == IM_IMPORTED)
 		answer.code = 0;
 	else if (answer.code == 0)

@@ -360,7 +360,7 @@ im_shared_require(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("im_import must be loaded by the server at start"),
-				 errhint("Add im_import to shared_preload_libraries and restart.")));
+				 errhint("Add im_import to shared_preload_libraries in postgresql.conf and restart the server.")));
 }
 
 /* See shared.h. */
@@ -370,7 +370,7 @@ im_shared_full(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("all %d slots for importing databases are taken", max_databases),
-			 errhint("Raise im_import.max_databases and restart.")));
+			 errhint("Raise im_import.max_databases in postgresql.conf and restart the server.")));
 }
 
 /* The slot of a database; the caller holds the directory's lock. */

@@ -54,7 +54,7 @@ im_require_outbox(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the extension im_import in this database is not of the library's version"),
-				 errhint("Run ALTER EXTENSION im_import UPDATE, or restart the server.")));
+				 errhint("Run ALTER EXTENSION im_import UPDATE; if that changes nothing, a package was upgraded under the running server: restart it.")));
 	return outbox;
 }
 
@@ -211,7 +211,8 @@ im_sql_resolve(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("there is no outbox row %lld in doubt", (long long) PG_GETARG_INT64(0)),
-				 errhint("Rows in doubt stand in im_import_failures.")));
+				 errhint("Somebody may have settled it: SELECT status, group_id FROM im_group_outbox WHERE id = %lld. Rows in doubt stand in im_import_failures.",
+						 (long long) PG_GETARG_INT64(0))));
 	im_ring_at_commit(false);
 	PG_RETURN_VOID();
 }
@@ -311,6 +312,23 @@ tell(const ImView *view, Waiting *waiting)
 					view->reason[0] ? "; " : "", im_outbox_text(view->reason))));
 }
 
+/* What a person does about a state in which nothing moves, for a HINT. */
+static const char *
+cure_of(ImState state)
+{
+	switch (state)
+	{
+		case IM_STATE_PAUSED:
+			return "SELECT im_import_resume() when the reason is gone.";
+		case IM_STATE_FENCED:
+			return "Make sure that no other copy of this database sends to the same app, then SELECT im_import_adopt().";
+		case IM_STATE_STOPPED:
+			return "Mend what the service complains of, then SELECT im_import_resume().";
+		default:
+			return "SELECT * FROM im_import_doctor() WHERE NOT ok says what to mend.";
+	}
+}
+
 /* Raises if nothing will move before somebody does something. */
 static void
 raise_if_stuck(const ImView *view, const Waiting *waiting, bool pause_is_fine)
@@ -324,7 +342,7 @@ raise_if_stuck(const ImView *view, const Waiting *waiting, bool pause_is_fine)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the import cannot go on: %s", im_state_name(view->state)),
 			 errdetail("%s", view->reason[0] ? im_outbox_text(view->reason) : "No reason is known."),
-			 errhint("See im_import_status; nothing is lost, call again after the cure.")));
+			 errhint("%s Nothing is lost: call again then.", cure_of(view->state))));
 }
 
 /* Raises if the caller's time is over. */
@@ -336,7 +354,7 @@ raise_if_late(const ImView *view, const Waiting *waiting)
 	ereport(ERROR,
 			(errcode(ERRCODE_QUERY_CANCELED),
 			 errmsg("timeout while " INT64_FORMAT " rows are still open", im_view_open(view)),
-			 errhint("The import goes on without us; see im_import_status.")));
+			 errhint("The import goes on by itself; call again to wait on, or watch im_import_status.")));
 }
 
 /* Gives the sender a budget; returns the number of this drain. */

@@ -117,7 +117,7 @@ explain_waiting(ImView *view, const Findings *found)
 		set(view, found->slot.state == IM_STATE_QUOTA ? IM_STATE_QUOTA : IM_STATE_RUNNING,
 			found->slot.state == IM_STATE_QUOTA ? found->slot.reason : "waiting for the next retry");
 	else if (oldest != 0 && GetCurrentTimestamp() - oldest > WORKER_LATE && !found->have_slot)
-		set(view, IM_STATE_NO_WORKER, "no worker came to this database: see the server log");
+		set(view, IM_STATE_NO_WORKER, "no worker came to this database: see \"im_import\" in the server log, and im_import_doctor()");
 	else
 		set(view, IM_STATE_RUNNING, "a worker is being started");
 }
@@ -128,7 +128,7 @@ explain_foreign(ImView *view)
 {
 	view->state = IM_STATE_FENCED;
 	snprintf(view->reason, sizeof(view->reason),
-			 INT64_FORMAT " open rows came from another database and are not sent: see im_import_adopt()",
+			 INT64_FORMAT " open rows came from another database and are not sent: if that one will not send them, SELECT im_import_adopt()",
 			 view->counts.foreign_open);
 }
 
@@ -153,7 +153,7 @@ derive_state(ImView *view, const Findings *found)
 		set(view, IM_STATE_COUNTING, "rows came by a way that no trigger saw; the worker counts them");
 	else if (found->control.fenced)
 		set(view, IM_STATE_FENCED,
-			"this server's timeline has changed (promotion, or a restored backup): see im_import_adopt()");
+			"this server's timeline has changed (promotion, or a restored backup): if no other copy sends, SELECT im_import_adopt()");
 	else if (found->have_slot && found->slot.breaker.state != IM_BREAKER_CLOSED)
 	{
 		im_breaker_reason(&found->slot.breaker, reason, sizeof(reason));
@@ -189,7 +189,7 @@ im_watch(ImView *view)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the extension im_import in this database is not of the library's version"),
-				 errhint("Run ALTER EXTENSION im_import UPDATE, or restart the server.")));
+				 errhint("Run ALTER EXTENSION im_import UPDATE; if that changes nothing, a package was upgraded under the running server: restart it.")));
 	im_outbox_enter(&saved);
 	im_outbox_count(outbox, &view->counts);
 	(void) im_outbox_read_control(outbox, &found.control);

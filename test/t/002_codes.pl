@@ -186,7 +186,10 @@ like(
 	qr/cannot change column "name".*may already have created a group.*HINT/s,
 	'a row that may have been sent cannot be edited');
 like(error_of($node, "UPDATE im_group_outbox SET row_key = gen_random_uuid() WHERE id = $id"),
-	qr/column "row_key" of the outbox cannot be changed/, 'nor can its row_key');
+	qr/cannot change column "row_key" of outbox row $id.*HINT/s, 'nor can its row_key');
+my $done = value_of($node, "SELECT min(id) FROM im_group_outbox WHERE status = 'imported'");
+like(error_of($node, "UPDATE im_group_outbox SET name = 'another' WHERE id = $done"),
+	qr/cannot change column "name" of outbox row $done.*HINT:.*change it in the app/s, 'one that is imported can be changed in the app');
 like(error_of($node, "UPDATE im_group_outbox SET status = 'failed' WHERE id = $id"),
 	qr/cannot change the status of outbox row $id from pending to failed/, 'nor its status');
 is(error_of($node, "UPDATE im_group_outbox SET source_id = 'mine' WHERE id = $id"), '',

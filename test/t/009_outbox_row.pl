@@ -113,7 +113,7 @@ SQL
 my $session = $node->background_psql('postgres');
 $session->query_safe("BEGIN; SELECT 1 FROM im_group_outbox WHERE name = 'row13' FOR UPDATE");
 like(error_of($node, "SELECT im_import_group(o) FROM im_group_outbox o WHERE name = 'row13'"),
-	qr/could not be taken.*locked/s, 'a locked row: an error that says so');
+	qr/outbox row \d+ could not be taken.*locked.*HINT:.*call again/s, 'a locked row: an error that says so');
 $session->query_safe('ROLLBACK');
 $session->quit;
 like(
@@ -145,7 +145,7 @@ pass('and the row has its outcome all the same');
 $service->change_app(disabled => 60020);
 my $first = error_of($node, "SELECT im_import_group(o) FROM im_group_outbox o WHERE name = 'row17'");
 like(error_of($node, "SELECT im_import_group(o) FROM im_group_outbox o WHERE name = 'row18'"),
-	qr/cannot be sent now.*60020/s, 'stopped: an error that says why');
+	qr/cannot be sent now.*60020.*DETAIL:.*is sent when the import goes on.*HINT:.*im_import_doctor/s, 'stopped: an error that says why');
 $service->change_app();
 $node->safe_psql('postgres', 'SELECT im_import_resume()');
 wait_settled($node);

@@ -101,6 +101,7 @@ cmp_ok($left, '>', 0, 'rows wait');
 my $created = $service->stats->{created};
 $node->restart;
 is(status_of($node)->{state}, 'paused', 'a pause survives a restart');
+like(error_of($node, 'CALL im_import_wait()'), qr/cannot go on: paused.*lunch.*HINT:.*im_import_resume\(\)/s, 'who waits is told what to do');
 is($service->stats->{created}, $created, 'and nothing is sent');
 
 is(error_of($node, 'CALL im_import_drain(5)'), '', 'a rehearsal with five rows');

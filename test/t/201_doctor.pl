@@ -204,6 +204,15 @@ poll_until {
 $node->safe_psql('template1', 'CREATE DATABASE copy TEMPLATE postgres');
 line_is(lines('copy'), 'origin', 'f', qr/1 open rows/, qr/im_import_adopt/, 'a copy');
 
+# More databases than the server has places for.
+$node->append_conf('postgresql.conf', 'im_import.max_databases = 1');
+$node->restart;
+my %library = map { ($_ => lines($_)) } qw(postgres other third);
+my ($without) = grep { verdict($library{$_}, 'library') eq 'f' } sort keys %library;
+is(scalar(grep { verdict($library{$_}, 'library') eq 't' } keys %library), 1, 'one database has a place');
+line_is($library{$without}, 'library', 'f', qr/every place/, qr/max_databases/, 'no place');
+is(verdict($library{$without}, 'service'), '?', 'no place: not asked');
+
 # Not preloaded.
 $node->stop;
 $node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");

@@ -70,6 +70,8 @@ $service->clear;
 $service->release;
 like(error_of($node, 'SELECT * FROM im_import_status'), qr/not of the library's version.*ALTER EXTENSION im_import UPDATE/s,
 	'an unknown version: a clear error');
+like(error_of($node, 'SELECT im_import_group(o) FROM im_group_outbox o LIMIT 1'), qr/not of the library's version/,
+	'also to who hands over a row');
 poll_until { $service->stats->{held} == 0 } 'the answers';
 set_version('1.0');
 wait_settled($node);
