@@ -957,6 +957,9 @@ publish(ImDrain *drain)
 	slot->rings_seen = drain->rings;
 	slot->in_flight = im_sender_in_flight(drain->sender);
 	time_progress(slot);
+	if (drain->retry_delay != 0 && slot->reason[0] == '\0')
+		snprintf(slot->reason, sizeof(slot->reason),
+				 "the outbox could not be read or written, it is tried again: %s", slot->last_error);
 	if (slot->state != IM_STATE_RUNNING || slot->limiter.limit <= 0)
 		return;
 	share = slot->limiter.rate / slot->limiter.limit;

@@ -31,6 +31,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/ilist.h"
@@ -62,6 +63,7 @@ typedef struct Transfer
 	char		date[DATE_MAX + 1]; /* the Date header's value, or "" */
 	size_t		reply_room;		/* allocated for call.reply */
 	bool		overflow;		/* answer over a cap */
+	int			local_errno;	/* why this machine had no socket for it, or 0 */
 	bool		in_flight;		/* in libcurl's hands */
 	int64		started_us;
 	char		curl_error[CURL_ERROR_SIZE];
@@ -208,14 +210,35 @@ count_header(char *data, size_t size, size_t nmemb, void *arg)
 	return 0;
 }
 
-/* Callback: libcurl wants to watch a socket, otherwise, or no more. */
+/*
+ * Callback: a socket; if there is none, notes why, which libcurl does not
+ * tell.  An address family that the machine lacks is no reason: libcurl goes
+ * on to the next address.
+ */
+static curl_socket_t
+open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	Transfer   *transfer = arg;
+	int			fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+
+	(void) purpose;
+	if (fd < 0 && errno != EAFNOSUPPORT)
+		transfer->local_errno = errno;
+	return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+/*
+ * Callback: libcurl wants to watch a socket, otherwise, or no more.  If that
+ * cannot be, the one transfer times out: an error told to libcurl would end
+ * all the others, too, with outcomes unknown.
+ */
 static int
 watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
 	ImHttp	   *http = arg;
 	struct epoll_event event = {0};
+	Transfer   *transfer = NULL;
 
-	(void) easy;
 	if (what == CURL_POLL_REMOVE)
 	{
 		epoll_ctl(http->epoll_fd, EPOLL_CTL_DEL, fd, &event);
@@ -227,10 +250,17 @@ watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg
 	if (what & CURL_POLL_OUT)
 		event.events |= EPOLLOUT;
 	if (socket_arg != NULL)
-		return epoll_ctl(http->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : -1;
-	if (epoll_ctl(http->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
-		return -1;
-	curl_multi_assign(http->multi, fd, http);	/* socket_arg from now on */
+	{
+		if (epoll_ctl(http->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
+			return 0;
+	}
+	else if (epoll_ctl(http->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0)
+	{
+		curl_multi_assign(http->multi, fd, http);	/* socket_arg from now on */
+		return 0;
+	}
+	if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &transfer) == CURLE_OK && transfer != NULL)
+		transfer->local_errno = errno;
 	return 0;
 }
 
@@ -401,6 +431,8 @@ set_request_options(Transfer *transfer, const ImHttp *http)
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
 	curl_easy_setopt(easy, CURLOPT_POST, 1L);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, http->headers);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_READFUNCTION, read_body);
 	curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, refuse_seek);
@@ -515,6 +547,7 @@ im_http_start(ImHttp *http, ImHttpCall *call)
 	transfer->header_bytes = 0;
 	transfer->date[0] = '\0';
 	transfer->overflow = false;
+	transfer->local_errno = 0;
 	transfer->curl_error[0] = '\0';
 	transfer->started_us = now_us();
 	dlist_push_tail(&http->starting, &transfer->node);
@@ -580,6 +613,13 @@ describe_failure(Transfer *transfer, CURLcode result)
 	else if (result == CURLE_OK)
 	{
 		snprintf(call->error, sizeof(call->error), "HTTP status %d", call->status);
+		return;
+	}
+	else if (transfer->local_errno != 0)
+	{
+		snprintf(call->error, sizeof(call->error), "no socket on this machine: %s",
+				 transfer->local_errno == EMFILE || transfer->local_errno == ENFILE ?
+				 "too many open files" : "not enough resources");
 		return;
 	}
 	else if (text[0] == '\0' || strchr(text, '?') != NULL || strstr(text, "usersig") != NULL)
