@@ -35,7 +35,7 @@ sub panic_and_return
 	my ($name) = @_;
 
 	poll_until { fill_disk(); PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /PANIC:.*No space left on device/ } "$name: a PANIC";
-	poll_until { !kill 0, $node->{_pid} } "$name: the server to end";
+	poll_until { !-e $node->data_dir . '/postmaster.pid' } "$name: the server to end";
 	$node->{_pid} = undef;
 	make_room();
 	truncate $node->logfile, 0;
