@@ -1153,9 +1153,8 @@ class RestartTest(unittest.TestCase):
         with open(path, "w") as file:
             file.write("of a file\n")
         stand = Stand("--sdkappid", "20000009", "--secret-file", path, "--admin", "admin", folder=folder)
-        second = Caller(stand)
-        second.sdkappid, second.identifier, second.sig = 20000009, "admin", sign(20000009, "of a file", "admin")
-        self.assertEqual(second.code(dict(PLAIN)), 0)
+        who = dict(sdkappid=20000009, identifier="admin", usersig=sign(20000009, "of a file", "admin"))
+        self.assertEqual(stand.code(PLAIN, **who), 0)
         stand.stop()
         stand.remove()
 

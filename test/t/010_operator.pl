@@ -194,7 +194,7 @@ cmp_ok($stats->{calls}, '>=', 40, 'pg_stat_im_import: calls');
 cmp_ok($stats->{connections}, '>', 0, 'pg_stat_im_import: connections');
 cmp_ok($stats->{latency_p50}, '<=', $stats->{latency_p99}, 'pg_stat_im_import: latencies');
 cmp_ok($stats->{bytes_sent}, '>', 1000, 'pg_stat_im_import: bytes');
-is($stats->{replies_row}, 1, 'pg_stat_im_import: refusals');
+is($stats->{replies_row}, 2, 'pg_stat_im_import: refusals');
 sql('SELECT im_import_stats_reset()');
 is(value_of($node, 'SELECT calls FROM pg_stat_im_import'), 0, 'im_import_stats_reset()');
 isnt(value_of($node, 'SELECT stats_reset FROM pg_stat_im_import'), '', 'and its time');

@@ -167,7 +167,7 @@ line_is($lines, 'full_page_writes', 'f', qr/damage/, qr/reload/, 'careless');
 is(verdict($lines, 'durability'), 'no line', 'careless: nothing good is said');
 
 $node->safe_psql('postgres', "SELECT im_import_pause('freeze')");
-line_is(lines(), 'state', '?', qr/^paused by \w+: freeze$/, qr/im_import_resume/, 'paused');
+line_is(lines(), 'state', '?', qr/^paused by \w+: freeze(?:; worker \d+)?$/, qr/im_import_resume/, 'paused');
 $node->safe_psql('postgres', 'SELECT im_import_resume()');
 
 # ---------------------------------------------------------------------------
