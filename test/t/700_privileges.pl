@@ -283,6 +283,11 @@ DELETE FROM public.im_group_outbox WHERE id OPERATOR(pg_catalog.=) 1;
 SELECT public.im_import_resolve(1);
 CALL public.im_import_drain(1);
 CALL public.im_import_wait(NULL, false);
+SELECT pg_catalog.count(*) FROM public.im_import_doctor();
+SELECT pg_catalog.count(*) FROM public.im_import_plan();
+SELECT public.im_problem_kind(p) FROM public.im_group_outbox o, pg_catalog.unnest(public.im_group_problems(o)) p;
+CALL public.im_import_verify();
+CALL public.im_import_forget('-infinity');
 SQL
 
 sub nothing_caught
