@@ -36,7 +36,7 @@ INSERT INTO words VALUES
 ('im_import_status', 'percent_done', 'rows that are neither pending nor sending'),
 ('im_import_status', 'calls_per_second', 'over the last ten seconds'),
 ('im_import_status', 'rate_limit', 'the server''s option'),
-('im_import_status', 'eta', 'time left; none before 1 % or 100 rows are done, or while nothing moves'),
+('im_import_status', 'eta', 'open rows by the mean rate of the last half minute that the import ran; none before 1 % or 100 rows are done, in its first five seconds, or while it waits'),
 ('im_import_status', 'finish_at', 'now and `eta`'),
 ('im_import_status', 'oldest_pending', '`enqueued_at` of the oldest pending row'),
 ('im_import_status', 'last_error', 'the last refusal or failure'),

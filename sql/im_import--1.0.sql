@@ -114,7 +114,9 @@ CREATE TABLE @extschema@.im_group_outbox (
 	claim bigint,
 	maybe_sent_at timestamptz,
 	CONSTRAINT im_group_outbox_status
-		CHECK (status IN ('pending', 'sending', 'imported', 'failed', 'invalid', 'in_doubt'))
+		CHECK (status IN ('pending', 'sending', 'imported', 'failed', 'invalid', 'in_doubt')),
+	-- rows are looked for above an id, and so one must lie below them all
+	CONSTRAINT im_group_outbox_id CHECK (id > (-9223372036854775808)::bigint)
 );
 
 -- New rows in order; retries by due time; rows in flight, for recovery; rows

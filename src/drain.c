@@ -22,7 +22,9 @@
 
 #include <limits.h>
 
+#include "commands/dbcommands.h"
 #include "common/pg_prng.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
@@ -41,7 +43,7 @@
 #define MS					INT64_C(1000)
 #define SEC					INT64_C(1000000)
 
-#define FLUSH_COUNT			100 /* outcomes are written when so many wait ... */
+#define FLUSH_COUNT			250 /* outcomes are written when so many wait ... */
 #define FLUSH_AFTER			(50 * MS)	/* ... or the first waits so long */
 #define LOOK_EVERY			(1 * SEC)	/* at options and pause, doorbell or not */
 #define RESCAN_EVERY		(5 * SEC)	/* for ids that were committed late */
@@ -52,7 +54,7 @@
 #define LOCKED_AGAIN		(200 * MS)	/* try a locked row again after this */
 #define RECOVER_AGAIN		(5 * SEC)	/* when a dead row was locked */
 #define CLAIM_AHEAD			0.1 /* seconds of work claimed beyond the slots */
-#define CLAIM_AHEAD_MAX		200
+#define CLAIM_AHEAD_MAX		400
 #define DUE_MAX				(600 * SEC)	/* no back-off is longer */
 #define SHUTDOWN_GRACE		(1 * SEC)
 #define COUNT_PATIENCE		10	/* looks without a chance to count */
@@ -73,6 +75,7 @@ struct ImDrain
 	int64		flush_after;	/* somebody locks an outcome's row: not before */
 
 	ImInstalled installed;
+	char		database[NAMEDATALEN];	/* its name, "" before the first look */
 	bool		configured;
 	ImControl	control;
 	char		trouble[IM_REASON_MAX]; /* why not configured */
@@ -361,7 +364,7 @@ rows_wanted(ImDrain *drain, int allowed)
 		want = (int) Min((int64) want, budget);
 
 	/* A few at a time would cost a commit each. */
-	if (want * 4 < target && im_sender_queued(drain->sender) > 0)
+	if (want * 2 < target && im_sender_queued(drain->sender) > 0)
 		return 0;
 	return Max(want, 0);
 }
@@ -376,7 +379,9 @@ look_around(ImDrain *drain)
 {
 	bool		was_paused = drain->control.paused;
 	ImProblem	problem = {0};
+	char	   *name = get_database_name(MyDatabaseId);
 
+	strlcpy(drain->database, name != NULL ? name : "", sizeof(drain->database));
 	drain->configured = im_sender_configure(drain->sender, &problem);
 	if (!drain->configured)
 		copy_text(drain->trouble, sizeof(drain->trouble),
@@ -589,7 +594,11 @@ launch_claimed(ImDrain *drain, ImClaim *claim)
 	im_slot_unlock(drain->slot);
 }
 
-/* Notes how fast rows are settled; the rate decays over about half a minute. */
+/*
+ * Notes how fast rows are settled.  The rate decays over about half a minute;
+ * divided by its weight it is the mean since the start, as long as that is
+ * shorter ago.
+ */
 static void
 note_progress(ImSlot *slot, int n)
 {
@@ -598,20 +607,25 @@ note_progress(ImSlot *slot, int n)
 
 	im_slot_lock(slot);
 	passed = (double) (now - slot->settle_rate_at) / SEC;
-	if (slot->settle_rate_at == 0 || passed > 120)
-	{
-		slot->settle_rate = 0;
-		slot->settle_rate_at = now - SEC;
-		passed = 1;
-	}
-	if (passed > 0)
+	if (slot->settle_rate_at != 0 && passed > 0)
 	{
 		double		keep = Max(1.0 - passed / 30.0, 0.0);
 
 		slot->settle_rate = slot->settle_rate * keep + (n / passed) * (1.0 - keep);
+		slot->settle_weight = slot->settle_weight * keep + (1.0 - keep);
 		slot->settle_rate_at = now;
 	}
 	im_slot_unlock(slot);
+}
+
+/* Only time in which the import runs counts for the rate; the slot must be locked. */
+static void
+time_progress(ImSlot *slot)
+{
+	if (slot->state == IM_STATE_RUNNING && slot->settle_rate_at != 0)
+		return;
+	slot->settle_rate = slot->settle_weight = 0;
+	slot->settle_rate_at = slot->state == IM_STATE_RUNNING ? im_now_us() : 0;
 }
 
 /* Takes what was written out of the outcomes; tx->writing holds what was locked. */
@@ -899,7 +913,7 @@ describe(const ImDrain *drain, char *reason, size_t size)
 	if (drain->installed == IM_INSTALLED_OTHER)
 	{
 		strlcpy(reason, "the extension's version is not the library's: "
-				"run ALTER EXTENSION im_import UPDATE, or restart the server", size);
+				"run ALTER EXTENSION im_import UPDATE; if that changes nothing, restart the server", size);
 		return IM_STATE_NOT_CONFIGURED;
 	}
 	if (!drain->configured)
@@ -910,7 +924,7 @@ describe(const ImDrain *drain, char *reason, size_t size)
 	if (drain->control.fenced)
 	{
 		strlcpy(reason, "this server's timeline has changed (promotion, or a restored backup): "
-				"see im_import_adopt()", size);
+				"if no other copy sends, SELECT im_import_adopt()", size);
 		return IM_STATE_FENCED;
 	}
 	if (breaker->state != IM_BREAKER_CLOSED)
@@ -942,12 +956,47 @@ publish(ImDrain *drain)
 	slot->state = describe(drain, slot->reason, sizeof(slot->reason));
 	slot->rings_seen = drain->rings;
 	slot->in_flight = im_sender_in_flight(drain->sender);
+	time_progress(slot);
+	if (drain->retry_delay != 0 && slot->reason[0] == '\0')
+		snprintf(slot->reason, sizeof(slot->reason),
+				 "the outbox could not be read or written, it is tried again: %s", slot->last_error);
 	if (slot->state != IM_STATE_RUNNING || slot->limiter.limit <= 0)
 		return;
 	share = slot->limiter.rate / slot->limiter.limit;
 	if (share < 0.995)
-		snprintf(slot->reason, sizeof(slot->reason),
-				 "the service said too fast: slowed to %.4g calls a second", slot->limiter.rate);
+		snprintf(slot->reason, sizeof(slot->reason), "%s: slowed to %.4g calls a second",
+				 slot->breaker.quota_since == 0 ? "the service said too fast" :
+				 "the service takes no new groups (10006); if that lasts a minute, the day's quota is used up",
+				 slot->limiter.rate);
+}
+
+/*
+ * Tells the server log of a state that a person may have to act on, and of its
+ * end.  Runs outside a transaction, so it cannot convert what a reason quotes.
+ */
+static void
+log_state(const ImDrain *drain)
+{
+	ImSlot	   *slot = drain->slot;
+	ImState		state = slot->state == IM_STATE_RUNNING ? IM_STATE_IDLE : slot->state;
+	ImState		logged = slot->logged;
+	char		reason[IM_REASON_MAX];
+
+	if (state == logged || drain->database[0] == '\0')
+		return;
+	slot->logged = state;
+	strlcpy(reason, slot->reason, sizeof(reason));
+	for (char *p = reason; *p != '\0'; p++)
+		if (IS_HIGHBIT_SET(*p) && GetDatabaseEncoding() != PG_UTF8)
+			*p = '?';
+	if (state == IM_STATE_IDLE)
+		ereport(LOG,
+				(errmsg("im_import: the import in database \"%s\" goes on, it was \"%s\"",
+						drain->database, im_state_name(logged))));
+	else
+		ereport(LOG,
+				(errmsg("im_import: the import in database \"%s\" is now \"%s\": %s",
+						drain->database, im_state_name(state), reason)));
 }
 
 /* True if calls may be started at all, apart from the breaker. */
@@ -1171,7 +1220,8 @@ give_up_table(ImDrain *drain)
 	if (open_calls(drain) > 0)
 		ereport(LOG,
 				(errmsg("im_import: the extension was dropped while %d rows were being sent; their groups may exist",
-						open_calls(drain))));
+						open_calls(drain)),
+				 errhint("Rows with a group_id of their own can be inserted and sent again: the group is then recognised. Groups without one must be looked for in the app.")));
 	return IM_LEAVE_FOR_GOOD;
 }
 
@@ -1199,7 +1249,10 @@ im_drain_turn(ImDrain *drain)
 	if (drain->installed == IM_INSTALLED_NOT)
 		stay = give_up_table(drain);
 	else
+	{
 		stay = leave_or_stay(drain);
+		log_state(drain);
+	}
 	if (stay == IM_STAY)
 	{
 		sleep_until_something(drain, time_to_sleep(drain, pump, allowed));

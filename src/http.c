@@ -31,8 +31,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/ilist.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "storage/latch.h"
@@ -61,10 +63,11 @@ typedef struct Transfer
 	char		date[DATE_MAX + 1]; /* the Date header's value, or "" */
 	size_t		reply_room;		/* allocated for call.reply */
 	bool		overflow;		/* answer over a cap */
-	bool		in_flight;
+	int			local_errno;	/* why this machine had no socket for it, or 0 */
+	bool		in_flight;		/* in libcurl's hands */
 	int64		started_us;
 	char		curl_error[CURL_ERROR_SIZE];
-	struct Transfer *next_free;
+	dlist_node	node;			/* in starting, done or free */
 	struct Transfer *next_all;
 } Transfer;
 
@@ -79,10 +82,13 @@ struct ImHttp
 	int			epoll_fd;
 	WaitEventSet *wait_set;
 	int64		timer_at;		/* libcurl wants to run then; -1: never */
-	int			in_flight;
-	int			running;		/* of these, still running as libcurl says */
+	int			in_flight;		/* started, not yet handed out */
+	char		date[DATE_MAX + 1]; /* the last Date header's value ... */
+	int64		date_time;		/* ... in UNIX seconds */
+	dlist_head	starting;		/* to be given to libcurl at the next wait */
+	dlist_head	done;			/* to be handed out */
+	dlist_head	free;
 	Transfer   *all;
-	Transfer   *free;
 	MemoryContextCallback cleanup;
 };
 
@@ -204,15 +210,35 @@ count_header(char *data, size_t size, size_t nmemb, void *arg)
 	return 0;
 }
 
-/* Callback: libcurl wants to watch a socket, otherwise, or no more. */
+/*
+ * Callback: a socket; if there is none, notes why, which libcurl does not
+ * tell.  An address family that the machine lacks is no reason: libcurl goes
+ * on to the next address.
+ */
+static curl_socket_t
+open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	Transfer   *transfer = arg;
+	int			fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+
+	(void) purpose;
+	if (fd < 0 && errno != EAFNOSUPPORT)
+		transfer->local_errno = errno;
+	return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+/*
+ * Callback: libcurl wants to watch a socket, otherwise, or no more.  If that
+ * cannot be, the one transfer times out: an error told to libcurl would end
+ * all the others, too, with outcomes unknown.
+ */
 static int
 watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
 	ImHttp	   *http = arg;
 	struct epoll_event event = {0};
+	Transfer   *transfer = NULL;
 
-	(void) easy;
-	(void) socket_arg;
 	if (what == CURL_POLL_REMOVE)
 	{
 		epoll_ctl(http->epoll_fd, EPOLL_CTL_DEL, fd, &event);
@@ -223,9 +249,19 @@ watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg
 		event.events |= EPOLLIN;
 	if (what & CURL_POLL_OUT)
 		event.events |= EPOLLOUT;
-	if (epoll_ctl(http->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
+	if (socket_arg != NULL)
+	{
+		if (epoll_ctl(http->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
+			return 0;
+	}
+	else if (epoll_ctl(http->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0)
+	{
+		curl_multi_assign(http->multi, fd, http);	/* socket_arg from now on */
 		return 0;
-	return epoll_ctl(http->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -1;
+	}
+	if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &transfer) == CURLE_OK && transfer != NULL)
+		transfer->local_errno = errno;
+	return 0;
 }
 
 /* Callback: libcurl wants to run again after so many milliseconds. */
@@ -259,7 +295,8 @@ init_curl(void)
 	if (result != CURLE_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYSTEM_ERROR),
-				 errmsg("could not start libcurl")));
+				 errmsg("could not start libcurl: %s", curl_easy_strerror(result)),
+				 errhint("Reinstall the package libcurl4, and restart the server.")));
 	done = true;
 }
 
@@ -282,7 +319,9 @@ release(void *arg)
 		free(transfer->call.reply);
 	}
 	http->all = NULL;
-	http->free = NULL;
+	dlist_init(&http->starting);
+	dlist_init(&http->done);
+	dlist_init(&http->free);
 	if (http->multi != NULL)
 		curl_multi_cleanup(http->multi);
 	http->multi = NULL;
@@ -305,7 +344,8 @@ make_wait_set(ImHttp *http)
 	if (http->epoll_fd < 0)
 		ereport(ERROR,
 				(errcode_for_socket_access(),
-				 errmsg("could not create an epoll descriptor: %m")));
+				 errmsg("could not create an epoll descriptor: %m"),
+				 errhint("Raise the limit of open files of the server's service (ulimit -n), or lower max_files_per_process.")));
 	http->wait_set = im_create_wait_set(3);
 	AddWaitEventToSet(http->wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(http->wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
@@ -344,6 +384,9 @@ im_http_create(const ImHttpSettings *settings)
 	http = palloc0(sizeof(ImHttp));
 	http->epoll_fd = -1;
 	http->timer_at = -1;
+	dlist_init(&http->starting);
+	dlist_init(&http->done);
+	dlist_init(&http->free);
 	http->timeout_ms = settings->timeout_ms;
 	http->plain_http = settings->plain_http;
 	http->base_url = psprintf("%s/", settings->base_url);
@@ -388,6 +431,8 @@ set_request_options(Transfer *transfer, const ImHttp *http)
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
 	curl_easy_setopt(easy, CURLOPT_POST, 1L);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, http->headers);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_READFUNCTION, read_body);
 	curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, refuse_seek);
@@ -454,11 +499,11 @@ make_transfer(ImHttp *http)
 ImHttpCall *
 im_http_open(ImHttp *http)
 {
-	Transfer   *transfer = http->free;
+	Transfer   *transfer;
 	char	   *reply;
 
-	if (transfer != NULL)
-		http->free = transfer->next_free;
+	if (!dlist_is_empty(&http->free))
+		transfer = dlist_container(Transfer, node, dlist_pop_head_node(&http->free));
 	else if ((transfer = make_transfer(http)) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -496,29 +541,17 @@ void
 im_http_start(ImHttp *http, ImHttpCall *call)
 {
 	Transfer   *transfer = (Transfer *) call;
-	sigset_t	saved;
-	CURLMcode	result;
 
 	make_room(transfer);
 	transfer->read_at = 0;
 	transfer->header_bytes = 0;
 	transfer->date[0] = '\0';
 	transfer->overflow = false;
+	transfer->local_errno = 0;
 	transfer->curl_error[0] = '\0';
 	transfer->started_us = now_us();
-
-	enter_curl(&saved);
-	curl_easy_setopt(transfer->easy, CURLOPT_REQUEST_TARGET, call->target);
-	curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) call->body_len);
-	result = curl_multi_add_handle(http->multi, transfer->easy);
-	leave_curl(&saved);
-	if (result != CURLM_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_SYSTEM_ERROR),
-				 errmsg("could not start an HTTP request: %s", curl_multi_strerror(result))));
-	transfer->in_flight = true;
+	dlist_push_tail(&http->starting, &transfer->node);
 	http->in_flight++;
-	http->running++;
 }
 
 /* Only for tests: a body has left completely, and its answer is not here. */
@@ -533,75 +566,6 @@ note_last_byte(ImHttp *http)
 #else
 	(void) http;
 #endif
-}
-
-/* Lets libcurl work on the sockets that are ready and on its timers. */
-static void
-perform(ImHttp *http)
-{
-	struct epoll_event events[EVENTS_AT_ONCE];
-	sigset_t	saved;
-	int			n;
-
-	enter_curl(&saved);
-	n = epoll_wait(http->epoll_fd, events, EVENTS_AT_ONCE, 0);
-	for (int i = 0; i < n; i++)
-	{
-		int			what = 0;
-
-		if (events[i].events & (EPOLLIN | EPOLLHUP))
-			what |= CURL_CSELECT_IN;
-		if (events[i].events & EPOLLOUT)
-			what |= CURL_CSELECT_OUT;
-		if (events[i].events & EPOLLERR)
-			what |= CURL_CSELECT_ERR;
-		curl_multi_socket_action(http->multi, events[i].data.fd, what, &http->running);
-	}
-	if (http->timer_at >= 0 && now_us() >= http->timer_at)
-	{
-		http->timer_at = -1;
-		curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &http->running);
-	}
-	leave_curl(&saved);
-	note_last_byte(http);
-}
-
-/* Milliseconds to sleep: no longer than libcurl's timer allows. */
-static long
-sleep_time(const ImHttp *http, long timeout_ms)
-{
-	int64		left;
-
-	if (http->timer_at < 0)
-		return timeout_ms;
-	left = (http->timer_at - now_us() + 999) / 1000;
-	if (left < 0)
-		left = 0;
-	return timeout_ms < 0 || left < timeout_ms ? (long) left : timeout_ms;
-}
-
-/* True if libcurl has a result that im_http_next() has not yet taken. */
-static bool
-has_done(const ImHttp *http)
-{
-	return http->running < http->in_flight;
-}
-
-/* See http.h. */
-void
-im_http_wait(ImHttp *http, long timeout_ms)
-{
-	WaitEvent	event;
-
-	if (http->timer_at >= 0 && now_us() >= http->timer_at)
-		perform(http);
-	if (has_done(http))
-		timeout_ms = 0;
-	if (WaitEventSetWait(http->wait_set, sleep_time(http, timeout_ms), &event, 1,
-						 im_wait_event_network()) > 0 &&
-		(event.events & WL_LATCH_SET) != 0 && http->in_flight == 0)
-		return;
-	perform(http);
 }
 
 /* Why a transfer failed, as one of our codes. */
@@ -651,9 +615,28 @@ describe_failure(Transfer *transfer, CURLcode result)
 		snprintf(call->error, sizeof(call->error), "HTTP status %d", call->status);
 		return;
 	}
+	else if (transfer->local_errno != 0)
+	{
+		snprintf(call->error, sizeof(call->error), "no socket on this machine: %s",
+				 transfer->local_errno == EMFILE || transfer->local_errno == ENFILE ?
+				 "too many open files" : "not enough resources");
+		return;
+	}
 	else if (text[0] == '\0' || strchr(text, '?') != NULL || strstr(text, "usersig") != NULL)
 		text = curl_easy_strerror(result);
 	strlcpy(call->error, text, sizeof(call->error));
+}
+
+/* UNIX seconds of a Date header, parsed once for all answers of a second. */
+static int64
+server_time(ImHttp *http, const char *date)
+{
+	if (strcmp(http->date, date) != 0)
+	{
+		strlcpy(http->date, date, sizeof(http->date));
+		http->date_time = Max((int64) curl_getdate(date, NULL), 0);
+	}
+	return http->date_time;
 }
 
 /* Takes a finished transfer out of libcurl and notes what happened. */
@@ -666,14 +649,14 @@ finish(ImHttp *http, Transfer *transfer, CURLcode result)
 
 	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
-	curl_multi_remove_handle(http->multi, transfer->easy);
+	if (transfer->in_flight)
+		curl_multi_remove_handle(http->multi, transfer->easy);
 	transfer->in_flight = false;
-	http->in_flight--;
+	dlist_push_tail(&http->done, &transfer->node);
 
 	call->status = (int) status;
 	call->connected = connects > 0;
-	if (transfer->date[0] != '\0')
-		call->server_time = Max((int64) curl_getdate(transfer->date, NULL), 0);
+	call->server_time = server_time(http, transfer->date);
 	call->elapsed_us = now_us() - transfer->started_us;
 	call->reply[call->reply_len] = '\0';
 	call->failure = failure_code(transfer, result);
@@ -681,28 +664,122 @@ finish(ImHttp *http, Transfer *transfer, CURLcode result)
 		describe_failure(transfer, result);
 }
 
-/* See http.h. */
-ImHttpCall *
-im_http_next(ImHttp *http)
+/* Gives libcurl what was started; it does nothing yet but set its timer. */
+static void
+start_transfers(ImHttp *http)
 {
-	Transfer   *transfer = NULL;
+	while (!dlist_is_empty(&http->starting))
+	{
+		Transfer   *transfer = dlist_container(Transfer, node, dlist_pop_head_node(&http->starting));
+
+		curl_easy_setopt(transfer->easy, CURLOPT_REQUEST_TARGET, transfer->call.target);
+		curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+						 (curl_off_t) transfer->call.body_len);
+		transfer->in_flight = curl_multi_add_handle(http->multi, transfer->easy) == CURLM_OK;
+		if (!transfer->in_flight)
+			finish(http, transfer, CURLE_FAILED_INIT);
+	}
+}
+
+/* Lets libcurl work on the sockets that are ready and on its timers. */
+static void
+work_on_sockets(ImHttp *http)
+{
+	struct epoll_event events[EVENTS_AT_ONCE];
+	int			n = epoll_wait(http->epoll_fd, events, EVENTS_AT_ONCE, 0);
+	int			running;		/* libcurl insists on telling */
+
+	for (int i = 0; i < n; i++)
+	{
+		int			what = 0;
+
+		if (events[i].events & (EPOLLIN | EPOLLHUP))
+			what |= CURL_CSELECT_IN;
+		if (events[i].events & EPOLLOUT)
+			what |= CURL_CSELECT_OUT;
+		if (events[i].events & EPOLLERR)
+			what |= CURL_CSELECT_ERR;
+		curl_multi_socket_action(http->multi, events[i].data.fd, what, &running);
+	}
+	if (http->timer_at >= 0 && now_us() >= http->timer_at)
+	{
+		http->timer_at = -1;
+		curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	}
+}
+
+/* Takes what libcurl is done with. */
+static void
+take_done(ImHttp *http)
+{
 	CURLMsg    *message;
-	sigset_t	saved;
 	int			left;
 
-	enter_curl(&saved);
 	while ((message = curl_multi_info_read(http->multi, &left)) != NULL)
 	{
 		CURLcode	result = message->data.result;
+		Transfer   *transfer;
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &transfer);
 		finish(http, transfer, result);
-		break;
 	}
+}
+
+/* All of libcurl's work that is due, with the signals blocked once for it. */
+static void
+perform(ImHttp *http)
+{
+	sigset_t	saved;
+
+	enter_curl(&saved);
+	start_transfers(http);
+	work_on_sockets(http);
+	take_done(http);
 	leave_curl(&saved);
-	return transfer != NULL ? &transfer->call : NULL;
+	note_last_byte(http);
+}
+
+/* Milliseconds to sleep: no longer than libcurl's timer allows. */
+static long
+sleep_time(const ImHttp *http, long timeout_ms)
+{
+	int64		left;
+
+	if (http->timer_at < 0)
+		return timeout_ms;
+	left = (http->timer_at - now_us() + 999) / 1000;
+	if (left < 0)
+		left = 0;
+	return timeout_ms < 0 || left < timeout_ms ? (long) left : timeout_ms;
+}
+
+/* See http.h. */
+void
+im_http_wait(ImHttp *http, long timeout_ms)
+{
+	WaitEvent	event;
+
+	if (!dlist_is_empty(&http->starting) || (http->timer_at >= 0 && now_us() >= http->timer_at))
+		perform(http);
+	if (!dlist_is_empty(&http->done))
+		timeout_ms = 0;
+	if (WaitEventSetWait(http->wait_set, sleep_time(http, timeout_ms), &event, 1,
+						 im_wait_event_network()) > 0 &&
+		(event.events & WL_LATCH_SET) != 0 && http->in_flight == 0)
+		return;
+	perform(http);
+}
+
+/* See http.h. */
+ImHttpCall *
+im_http_next(ImHttp *http)
+{
+	if (dlist_is_empty(&http->done))
+		return NULL;
+	http->in_flight--;
+	return &dlist_container(Transfer, node, dlist_pop_head_node(&http->done))->call;
 }
 
 /* See http.h. */
@@ -711,8 +788,7 @@ im_http_close(ImHttp *http, ImHttpCall *call)
 {
 	Transfer   *transfer = (Transfer *) call;
 
-	transfer->next_free = http->free;
-	http->free = transfer;
+	dlist_push_head(&http->free, &transfer->node);
 }
 
 /* See http.h. */
@@ -728,18 +804,19 @@ im_http_abandon(ImHttp *http)
 {
 	sigset_t	saved;
 
+	dlist_init(&http->starting);
+	dlist_init(&http->done);
+	dlist_init(&http->free);
 	enter_curl(&saved);
 	for (Transfer *transfer = http->all; transfer != NULL; transfer = transfer->next_all)
 	{
-		if (!transfer->in_flight)
-			continue;
-		curl_multi_remove_handle(http->multi, transfer->easy);
+		if (transfer->in_flight)
+			curl_multi_remove_handle(http->multi, transfer->easy);
 		transfer->in_flight = false;
-		http->in_flight--;
 		im_http_close(http, &transfer->call);
 	}
-	http->running = 0;
 	leave_curl(&saved);
+	http->in_flight = 0;
 }
 
 /* See http.h. */

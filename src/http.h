@@ -19,7 +19,7 @@ typedef struct ImHttp ImHttp;
 /* One POST.  Obtained by im_http_open(), given back by im_http_close(). */
 typedef struct ImHttpCall
 {
-	/* Set by the caller; target is copied, body must stay until it is done. */
+	/* Set by the caller; target and body must stay until it is done. */
 	const char *target;			/* path and query */
 	const char *body;
 	size_t		body_len;
@@ -59,6 +59,8 @@ extern void im_http_destroy(ImHttp *http);
 
 /* An idle call with its fields cleared. */
 extern ImHttpCall *im_http_open(ImHttp *http);
+
+/* Has a call leave with the next im_http_wait(), together with all others. */
 extern void im_http_start(ImHttp *http, ImHttpCall *call);
 
 /*

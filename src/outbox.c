@@ -526,7 +526,10 @@ recover_kind(ImOutbox *outbox, ImIdKind id_kind, Datum live)
 	if (n > 0)
 		ereport(LOG,
 				(errmsg("im_import: recovered " UINT64_FORMAT " rows whose sender had died, now %s",
-						n, im_status_name(next.status))));
+						n, im_status_name(next.status)),
+				 next.status == IM_IN_DOUBT ?
+				 errhint("Each waits for im_import_resolve(): SELECT * FROM im_import_failures WHERE status = 'in_doubt'.") :
+				 errhint("Nothing to do: they are sent again under the same GroupId.")));
 }
 
 /* See outbox.h. */

@@ -826,7 +826,10 @@ has_type_and_name(const Facts *facts)
 		facts->of[KEY_NAME].kind == KIND_STRING;
 }
 
-/* Judges the one entry for our group. */
+/*
+ * Judges the one entry for our group.  A request that lacks type or name, which
+ * no row can have sent, is another's group if there is one.
+ */
 static ImFound
 judge_entry(const Facts *entry, const Facts *sent)
 {
@@ -836,6 +839,8 @@ judge_entry(const Facts *entry, const Facts *sent)
 		return IM_FOUND_ABSENT;
 	if (entry->code != 0 || !has_type_and_name(entry))
 		return IM_FOUND_UNREADABLE;
+	if (!has_type_and_name(sent))
+		return IM_FOUND_OTHER;
 	return compare_groups(entry->of, sent->of);
 }
 
@@ -855,7 +860,7 @@ im_reply_compare(const char *body, size_t len, const char *group_id,
 	if (!find_entry(&answer.of[KEY_GROUP_INFO], group_id, &entry))
 		return IM_FOUND_UNREADABLE;
 	copy_info(&entry.of[KEY_ERROR_INFO], reply->info);
-	if (!read_body(sent, sent_len, &request) || !has_type_and_name(&request))
+	if (!read_body(sent, sent_len, &request))
 		return IM_FOUND_UNREADABLE;
 	return judge_entry(&entry, &request);
 }

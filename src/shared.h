@@ -137,11 +137,13 @@ typedef struct ImSlot
 
 	/* What the sender is doing, for im_import_status. */
 	ImState		state;
+	ImState		logged;			/* as the server log knows it */
 	char		reason[IM_REASON_MAX];
 	char		last_error[IM_REASON_MAX];
 	int			in_flight;
-	double		settle_rate;	/* rows a second, decaying */
-	int64		settle_rate_at;
+	double		settle_rate;	/* rows a second, decaying; times settle_weight */
+	double		settle_weight;	/* how much of settle_rate is known, 0 to 1 */
+	int64		settle_rate_at; /* monotonic us, 0: not running */
 	int64		first_call;		/* monotonic us, after ten seconds without
 								 * calls; 0: none */
 	int64		last_call;

@@ -269,7 +269,8 @@ plan_of(Oid schema, ImStatement id)
 	if (name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
-				 errmsg("the schema of the extension im_import does not exist any more")));
+				 errmsg("the schema of the extension im_import does not exist any more"),
+				 errhint("Somebody dropped it, and the outbox with it, a moment ago: restore them from a backup if that was a mistake.")));
 	if (strcmp(name, NameStr(plans_schema)) != 0)
 		forget();
 	namestrcpy(&plans_schema, name);

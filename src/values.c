@@ -134,7 +134,7 @@ is_loopback(const char *host)
 	struct in_addr v4;
 	struct in6_addr v6;
 
-	if (begins_with(host, "localhost") && host[9] == '\0')
+	if (strlen(host) == strlen("localhost") && begins_with(host, "localhost"))
 		return true;
 	if (inet_pton(AF_INET, host, &v4) == 1)
 		return (ntohl(v4.s_addr) >> 24) == 127;

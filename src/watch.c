@@ -30,7 +30,8 @@ PG_FUNCTION_INFO_V1(im_sql_stats_reset);
 PG_FUNCTION_INFO_V1(im_sql_history);
 
 #define SEC					INT64_C(1000000)
-#define STALE_RATE			(60 * SEC)	/* a rate this old says nothing */
+#define STALE_RATE			(60 * SEC)	/* a rate this old says nothing ... */
+#define KNOWN_RATE			0.15	/* ... nor one that weighs so little: five seconds */
 #define WORKER_LATE			(40 * SEC)	/* the launcher polls every 30 s */
 
 /* What was found out apart from the counts. */
@@ -97,8 +98,9 @@ copy_slot(ImView *view, Findings *found)
 	view->drain_budget = found->slot.drain_budget;
 	strlcpy(view->last_error, found->slot.last_error, sizeof(view->last_error));
 	found->fresh = found->slot.rings_seen == found->slot.rings;
-	if (found->slot.settle_rate_at != 0 && im_now_us() - found->slot.settle_rate_at < STALE_RATE)
-		view->settle_rate = found->slot.settle_rate;
+	if (found->slot.worker_pid != 0 && found->slot.settle_weight >= KNOWN_RATE &&
+		im_now_us() - found->slot.settle_rate_at < STALE_RATE)
+		view->settle_rate = found->slot.settle_rate / found->slot.settle_weight;
 }
 
 /* Open rows of this database, nobody at work: what keeps them waiting? */
@@ -151,6 +153,8 @@ derive_state(ImView *view, const Findings *found)
 	}
 	else if (!view->counts.exact && !(found->have_slot && found->slot.no_start) && !RecoveryInProgress())
 		set(view, IM_STATE_COUNTING, "rows came by a way that no trigger saw; the worker counts them");
+	else if (found->have_slot && found->fresh && found->slot.state == IM_STATE_NOT_CONFIGURED)
+		set(view, IM_STATE_NOT_CONFIGURED, found->slot.reason);
 	else if (found->control.fenced)
 		set(view, IM_STATE_FENCED,
 			"this server's timeline has changed (promotion, or a restored backup): if no other copy sends, SELECT im_import_adopt()");
@@ -161,8 +165,6 @@ derive_state(ImView *view, const Findings *found)
 			im_breaker_wait(&found->slot.breaker, im_now_us()) == 0;
 		set(view, im_state_of_breaker(found->slot.breaker.state), reason);
 	}
-	else if (found->have_slot && found->fresh && found->slot.state == IM_STATE_NOT_CONFIGURED)
-		set(view, IM_STATE_NOT_CONFIGURED, found->slot.reason);
 	else if (found->control.paused && view->drain_budget == 0)
 		set(view, IM_STATE_PAUSED, found->control.reason);
 	else if (found->have_slot && found->fresh && found->slot.worker_pid != 0 && own > 0)

@@ -193,8 +193,8 @@ get_exporter()
 	POSTGRES_EXPORTER=/usr/bin/prometheus-postgres-exporter
 	[ ! -x "$POSTGRES_EXPORTER" ] || return 0
 	mkdir -p "$DIR/exporter"
-	(cd "$DIR/exporter" && apt-get -qq -o APT::Sandbox::User=root download prometheus-postgres-exporter &&
-		dpkg-deb -x prometheus-postgres-exporter_*.deb .) >"$LOGS/exporter.log" 2>&1
+	(cd "$DIR/exporter" && apt-get -qq -o APT::Sandbox::User=root download prometheus-postgres-exporter prometheus &&
+		for package in *.deb; do dpkg-deb -x "$package" .; done) >"$LOGS/exporter.log" 2>&1
 	POSTGRES_EXPORTER=$DIR/exporter$POSTGRES_EXPORTER
 }
 

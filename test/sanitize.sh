@@ -31,7 +31,7 @@ keep=1
 if [ -n "${SANITIZE_DIR-}" ]; then
 	DIR=$SANITIZE_DIR
 	[ -z "${FRESH-}" ] || rm -rf "$DIR"
-	[ -d "$DIR" ] || claim_folder "$DIR"
+	[ -d "$DIR" ] || { mkdir "$DIR" && claim_folder "$DIR"; } || exit 1
 else
 	DIR=$(mktemp -d /tmp/im_sanitize.XXXXXX) || exit 1
 	chmod 755 "$DIR"

@@ -22,12 +22,13 @@ wait_settled($node, 'original');
 $node->safe_psql('original', "SELECT im_import_pause('for a copy')");
 insert_groups($node, 50, 'open', 'original');
 insert_groups($node, 10, 'own id', 'original', group_id => "'own-id-' || i");
+$node->safe_psql('original', "INSERT INTO im_group_outbox (group_id, type, name) VALUES ('bad-1', 'Public', NULL), ('bad-2', NULL, 'bad')");
 worker_gone($node, 'original');
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE original');
 $node->safe_psql('postgres', 'CREATE DATABASE second TEMPLATE copy');
 is(content($node, 'copy'), content($node, 'original'), 'the copy has all rows');
 
-stays_fenced($node, $service, db => 'copy', open => 60);
+stays_fenced($node, $service, db => 'copy', open => 62);
 is(status_of($node, 'original')->{state}, 'paused', 'the original is paused, the copy is not');
 like(error_of($node, "UPDATE im_group_outbox SET name = 'x' WHERE status = 'pending'", 'copy'),
 	qr/DETAIL:.*came from another database.*HINT:.*im_import_adopt\(\)/s, 'who edits in the copy is told whose rows these are');
@@ -46,12 +47,14 @@ accounted($node, $service, db => 'original', others => strangers($node, $service
 
 # Adopted, and interrupted: an aborted adoption adopts nothing.
 $node->safe_psql('copy', 'BEGIN; SELECT im_import_adopt(); ROLLBACK');
-stays_fenced($node, $service, db => 'copy', open => 60);
-adopted_and_imported($node, $service, db => 'copy', adopted => 60, created => 0);
+stays_fenced($node, $service, db => 'copy', open => 62);
+adopted_and_imported($node, $service, db => 'copy', adopted => 62, created => 0);
+is(value_of($node, "SELECT string_agg(status || ' ' || error_info, '; ' ORDER BY id) FROM im_group_outbox WHERE group_id LIKE 'bad-%'", 'copy'),
+	'invalid name is required, it is NULL; invalid type is required, it is NULL', 'rows that cannot have been sent are invalid, once the app does not know them');
 is(value_of($node, 'SELECT im_import_adopt()', 'copy'), 0, 'there is nothing more to adopt');
 
 # Dropped rows of another origin are no longer counted as such.
-stays_fenced($node, $service, db => 'second', open => 60);
+stays_fenced($node, $service, db => 'second', open => 62);
 $node->safe_psql('second', "DELETE FROM im_group_outbox WHERE status = 'pending'");
 wait_state($node, 'idle', 'second');
 accounted($node, $service, db => 'second', others => strangers($node, $service, 'second'),

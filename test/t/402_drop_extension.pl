@@ -60,9 +60,18 @@ $service->release;
 wait_settled($node);
 accounted($node, $service, others => strangers($node, $service), name => 'rolled back: every row is accounted for');
 
-# Another version than the library's, in the middle: answers are kept until
-# they can be written.
-sub set_version { $node->safe_psql('postgres', "UPDATE pg_extension SET extversion = '$_[0]' WHERE extname = 'im_import'") }
+# ALTER EXTENSION UPDATE in the middle, to a version that the library does not
+# know: answers are kept until they can be written.  The scripts are the
+# test's, in the server's own folder, which is a copy made for the tests.
+my $scripts = $node->config_data(q(--sharedir)) . q(/extension);
+foreach my $path ('1.0--9.9', '9.9--1.0')
+{
+	open(my $script, '>', "$scripts/im_import--$path.sql") or die "open $scripts/im_import--$path.sql: $!";
+	print $script "COMMENT ON VIEW \@extschema\@.im_import_status IS 'of $path';\n";
+	close $script or die "close: $!";
+}
+END { unlink "$scripts/im_import--1.0--9.9.sql", "$scripts/im_import--9.9--1.0.sql" if defined $scripts }
+sub set_version { $node->safe_psql('postgres', "ALTER EXTENSION im_import UPDATE TO '$_[0]'") }
 
 hold_in_flight($node, $service, 60, 'version');
 set_version('9.9');

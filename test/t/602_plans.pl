@@ -19,6 +19,7 @@ shared_preload_libraries = 'im_import, auto_explain'
 auto_explain.log_min_duration = 0
 log_line_prefix = '%b|'
 autovacuum = off
+restart_after_crash = on
 log_autovacuum_min_duration = -1
 CONF
 

@@ -258,6 +258,8 @@ VALUES (-9223372036854775807, 'least', 'least', 'Public', 'least'), (0, 'zero', 
 INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('last', 'last', 'Public', 'last');
 SELECT im_import_resume();
 SQL
+like(error_of($node, q{INSERT INTO im_group_outbox (id, type, name) OVERRIDING SYSTEM VALUE VALUES (-9223372036854775808, 'Public', 'none')}, 'u8'),
+	qr/im_group_outbox_id/, 'the one id that would never be found is refused');
 wait_settled($node, 'u8');
 my @wrong = rows($node, <<"SQL", 'u8');
 SELECT id, left(source_id, 20) AS source_id, left(group_id, 20) AS group_id, left(name, 20) AS name, status, left(error_info, 200) AS error_info FROM im_group_outbox

@@ -336,6 +336,9 @@ static const struct
 	{"no ErrorCode in the entry", ONE("\"Type\":\"Public\",\"Name\":\"Test\""), BRIEF, IM_FOUND_SAME},
 	{"what was not sent is not compared", ONE(REST), BRIEF, IM_FOUND_SAME},
 	{"another name", ONE("\"ErrorCode\":0,\"Type\":\"Public\",\"Name\":\"test\""), BRIEF, IM_FOUND_OTHER},
+	{"a request without name, another's group", ONE(REST), "{\"Type\":\"Public\",\"GroupId\":\"g1\"}", IM_FOUND_OTHER},
+	{"a request without type, another's group", ONE(REST), "{\"Name\":\"Test\",\"GroupId\":\"g1\"}", IM_FOUND_OTHER},
+	{"a request without name, no group", ONE("\"ErrorCode\":10010"), "{\"Type\":\"Public\",\"GroupId\":\"g1\"}", IM_FOUND_ABSENT},
 	{"another type", ONE("\"ErrorCode\":0,\"Type\":\"Private\",\"Name\":\"Test\""), BRIEF, IM_FOUND_OTHER},
 	{"another type, no ErrorCode", ONE("\"Type\":\"Private\",\"Name\":\"Test\""), BRIEF, IM_FOUND_OTHER},
 	{"another owner", ONE(REST ",\"Owner_Account\":\"Leckie\""), SENT, IM_FOUND_OTHER},
@@ -413,8 +416,6 @@ static const struct
 	{"garbage after the answer", ONE(REST) "x", SENT, IM_FOUND_UNREADABLE},
 	{"an answer cut off", "{\"ErrorCode\":0,\"GroupInfo\":[" GROUP("g1", REST) "]", SENT, IM_FOUND_UNREADABLE},
 	{"an array cut off", "{\"ErrorCode\":0,\"GroupInfo\":[" GROUP("g1", REST) "}", SENT, IM_FOUND_UNREADABLE},
-	{"a request without Name", ONE(REST), "{\"Type\":\"Public\"}", IM_FOUND_UNREADABLE},
-	{"a request without Type", ONE(REST), "{\"Name\":\"Test\"}", IM_FOUND_UNREADABLE},
 	{"a request that is no JSON", ONE(REST), BRIEF "x", IM_FOUND_UNREADABLE},
 	{"an empty request", ONE(REST), "", IM_FOUND_UNREADABLE},
 };
