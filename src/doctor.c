@@ -237,12 +237,13 @@ check_room(Doctor *doctor)
 	bool		isnull;
 	char	   *detail;
 
+	/* With the caller's rights, and so with nothing of his search_path. */
 	SPI_connect();
 	if (SPI_execute("SELECT pg_catalog.count(*)::pg_catalog.int4 FROM pg_catalog.pg_stat_get_activity(NULL) a"
-					" WHERE a.backend_type NOT IN ('client backend', 'autovacuum launcher',"
+					" WHERE a.backend_type OPERATOR(pg_catalog.<>) ALL (ARRAY['client backend', 'autovacuum launcher',"
 					" 'autovacuum worker', 'background writer', 'checkpointer', 'walwriter',"
 					" 'walsender', 'walreceiver', 'startup', 'archiver', 'logger', 'standalone backend',"
-					" 'io worker', 'slotsync worker', 'walsummarizer')",
+					" 'io worker', 'slotsync worker', 'walsummarizer']::pg_catalog.text[])",
 					true, 1) == SPI_OK_SELECT && SPI_processed == 1)
 		used = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
