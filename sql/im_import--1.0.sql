@@ -336,7 +336,7 @@ CREATE PROCEDURE @extschema@.im_import_drain(max_rows bigint DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_drain';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_drain(bigint) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_drain(bigint) IS
-'lets the worker send so many rows, even while paused, and waits for them with progress messages';
+'lets the worker send so many rows, even while paused, and waits for them with progress messages; at the end a NOTICE says how they ended';
 
 CREATE PROCEDURE @extschema@.im_import_wait(timeout interval DEFAULT NULL, raise_on_failure boolean DEFAULT true)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_wait';
@@ -365,19 +365,27 @@ COMMENT ON VIEW @extschema@.im_import_status IS
 
 CREATE VIEW @extschema@.im_import_errors AS
 	SELECT o.error_code,
-		   c.class, c.meaning, c.advice,
+		   c.class, c.meaning,
+		   CASE o.status
+			   WHEN 'in_doubt' THEN
+				   'Look for these groups in the app, and settle each row with im_import_resolve(): im_import_failures has the statements.'
+			   WHEN 'invalid' THEN
+				   'Nothing was sent: mend the columns that error_info names with an UPDATE that also sets status = ''pending''.'
+			   ELSE c.advice
+		   END AS advice,
 		   pg_catalog.count(*) AS rows,
 		   pg_catalog.count(*) FILTER (WHERE o.status = 'failed') AS failed,
 		   pg_catalog.count(*) FILTER (WHERE o.status = 'invalid') AS invalid,
 		   pg_catalog.count(*) FILTER (WHERE o.status = 'in_doubt') AS in_doubt,
 		   pg_catalog.min(o.id) AS sample_id,
-		   (pg_catalog.array_agg(o.error_info ORDER BY o.id))[1] AS sample_text
+		   (pg_catalog.array_agg(o.error_info ORDER BY o.id))[1] AS sample_text,
+		   o.status
 	FROM @extschema@.im_group_outbox o
 		 LEFT JOIN @extschema@.im_error_codes() c ON c.code OPERATOR(pg_catalog.=) o.error_code
 	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
-	GROUP BY o.error_code, c.class, c.meaning, c.advice;
+	GROUP BY o.error_code, o.status, c.class, c.meaning, c.advice;
 COMMENT ON VIEW @extschema@.im_import_errors IS
-'rows that need a person, counted by error code, with meaning and advice';
+'rows that need a person, counted by error code and status, with meaning and advice';
 
 CREATE VIEW @extschema@.im_import_failures AS
 	SELECT o.id, o.source_id, o.group_id, o.type, o.name, o.status, o.attempts,
@@ -389,7 +397,8 @@ CREATE VIEW @extschema@.im_import_failures AS
 				   ') to send the row again if it is not.'
 			   WHEN 'invalid' THEN
 				   'Mend the columns that error_info names with an UPDATE that also sets status = ''pending''.'
-			   ELSE c.advice
+			   ELSE c.advice OPERATOR(pg_catalog.||) CASE WHEN o.error_code OPERATOR(pg_catalog.=) -11 THEN
+				   ' For this row: group_id = ' OPERATOR(pg_catalog.||) pg_catalog.quote_nullable(o.group_id) OPERATOR(pg_catalog.||) '.' ELSE '' END
 		   END AS advice,
 		   o.settled_at
 	FROM @extschema@.im_group_outbox o
@@ -467,7 +476,7 @@ CREATE FUNCTION @extschema@.im_import_same_app() RETURNS pg_catalog.text[]
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'im_sql_same_app';
 REVOKE ALL ON FUNCTION @extschema@.im_import_same_app() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_same_app() IS
-'other databases of this cluster that have used the same sdkappid since the server''s start';
+'other databases of this cluster that have used the same sdkappid at the same address since the server''s start';
 
 CREATE FUNCTION @extschema@.im_import_plan(OUT item pg_catalog.text, OUT value pg_catalog.text, OUT warning pg_catalog.text)
 RETURNS SETOF record
@@ -544,7 +553,7 @@ AS $$
 			   CASE WHEN p.waiting > interval '0' THEN 'option groups_per_day spreads the groups over days' END
 		FROM pace p
 		UNION ALL
-		SELECT 6, 'finished at', to_char(now() + p.sending + p.waiting, 'YYYY-MM-DD HH24:MI:SS TZ'), 'if it started now and nothing slowed it down'
+		SELECT 6, 'finished at', to_char(now() + p.sending + p.waiting, 'YYYY-MM-DD HH24:MI:SS TZ'), 'at best: if it started now, and neither the service nor this server slowed it down'
 		FROM pace p
 		UNION ALL
 		SELECT 7, 'new groups', to_char(n.calls, 'FM999,999,999,999,990'),
@@ -595,10 +604,11 @@ AS $$
 		UNION ALL
 		SELECT CASE WHEN k.kind LIKE 'warning: %' THEN 19 ELSE 18 END,
 			   CASE WHEN k.kind LIKE 'warning: %' THEN 'unusual' ELSE 'problem' END,
-			   to_char(count(*), 'FM999,999,999,999,990'),
-			   format('%s; first in row %s', regexp_replace(k.kind, '^warning: ', ''), min(k.id))
-		FROM (SELECT f.id, @extschema@.im_problem_kind(p) AS kind FROM flagged f, unnest(f.problems) p) k
-		GROUP BY k.kind
+			   to_char(k.rows, 'FM999,999,999,999,990'),
+			   format('%s; first in row %s%s', regexp_replace(k.kind, '^warning: ', ''), k.first, ' (source_id ' || b.source_id || ')')
+		FROM (SELECT @extschema@.im_problem_kind(p) AS kind, count(*) AS rows, min(f.id) AS first
+			  FROM flagged f, unnest(f.problems) p GROUP BY 1) k
+			 LEFT JOIN @extschema@.im_group_outbox b ON b.id = k.first
 	)
 	SELECT l.item, l.value, l.warning FROM lines l ORDER BY l.place, l.value DESC, l.warning
 $$;

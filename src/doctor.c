@@ -39,6 +39,7 @@
 #include "group.h"
 #include "http.h"
 #include "outbox.h"
+#include "sender.h"
 #include "session.h"
 #include "shared.h"
 #include "statements.h"
@@ -73,6 +74,7 @@ typedef struct Doctor
 	ImSlot	   *slot;			/* or NULL */
 	bool		installed;
 	bool		key_good;
+	bool		asked;			/* the service, and there are lines on it */
 } Doctor;
 
 /* Adds a line; cure may be NULL. */
@@ -135,31 +137,78 @@ check_launcher(Doctor *doctor)
 			"Add im_import to shared_preload_libraries in postgresql.conf and restart the server.");
 }
 
+/* Which line says what is missing, if the import is not configured. */
+static const char *
+cure_of_configuration(const Doctor *doctor)
+{
+	if (doctor->app == NULL)
+		return "See the line \"server and mapping\".";
+	if (!doctor->key_good)
+		return "See the line \"secret key\".";
+	return "Nothing to do: server, mapping and key are good now, and the import goes on by itself.";
+}
+
 /* What a person does about a state, or NULL. */
 static const char *
-cure_of_state(ImState state)
+cure_of_state(const Doctor *doctor, ImState state)
 {
 	switch (state)
 	{
 		case IM_STATE_PAUSED:
 			return "Call im_import_resume() when the reason is gone.";
 		case IM_STATE_STOPPED:
-			return "The line \"service\" below says what to mend; then call im_import_resume(), or wait for the next probe.";
+			return doctor->asked ?
+				"The line \"service\" says whether this is so still, and what to mend; then call im_import_resume(), or wait for the next probe." :
+				"Mend what the lines on server, mapping and key say; then call im_import_resume(), or wait for the next probe.";
 		case IM_STATE_QUOTA:
 			return "Nothing to do: it goes on by itself. A larger plan, or a larger groups_per_day, makes it sooner.";
 		case IM_STATE_UNREACHABLE:
-			return "The lines on the network below say what to mend; it goes on by itself.";
+			return "The lines \"name resolution\", \"TLS\" and \"service\" say what to mend; it goes on by itself.";
 		case IM_STATE_FENCED:
 			return "Make sure that no other copy of this database sends to the same app, then call im_import_adopt().";
 		case IM_STATE_NO_WORKER:
 			return "See the lines on launcher and max_worker_processes, and the server log.";
 		case IM_STATE_NOT_CONFIGURED:
-			return "See the line \"server and mapping\".";
+			return cure_of_configuration(doctor);
 		case IM_STATE_NOT_PRELOADED:
 			return "Add im_import to shared_preload_libraries in postgresql.conf and restart the server.";
 		default:
 			return NULL;
 	}
+}
+
+/* The last error, which may be long over; a code without text gets its meaning. */
+static void
+say_last_error(Doctor *doctor, const ImView *view, bool fine)
+{
+	const int64 *n = view->counts.rows.by_status;
+	char	   *text = im_outbox_text(view->last_error);
+	char	   *end;
+	long		code = strtol(text, &end, 10);
+
+	if (text[0] == '\0')
+		return;
+	if (end != text && strcmp(end, ": ") == 0)
+		text = psprintf("%ld: %s", code, im_error_find((int32) code)->meaning);
+	doctor->item = "last error";
+	if (fine && n[IM_FAILED] + n[IM_INVALID] + n[IM_IN_DOUBT] == 0)
+		say(doctor, GOOD, psprintf("%s; it is over, and no row needs a person", text), NULL);
+	else
+		say(doctor, UNSURE, text,
+			"im_import_errors says which rows need a person, and the server log when and why the state of the import changed; this error may be over.");
+}
+
+/* A state in one line: its reason may begin with the very word. */
+static char *
+state_line(const ImView *view)
+{
+	const char *name = im_state_name(view->state);
+	const char *reason = im_outbox_text(view->reason);
+	char	   *pid = view->worker_pid ? psprintf("worker %d", view->worker_pid) : "";
+
+	if (strncmp(reason, name, strlen(name)) == 0)
+		return psprintf("%s%s%s", reason, pid[0] ? "; " : "", pid);
+	return psprintf("%s%s%s%s%s", name, pid[0] ? ", " : "", pid, reason[0] ? ": " : "", reason);
 }
 
 /* What does im_import_status say, pauses included? */
@@ -168,7 +217,6 @@ check_state(Doctor *doctor)
 {
 	ImView		view;
 	Health		health = UNSURE;
-	char	   *pid = "";
 
 	if (!doctor->installed)
 		return;
@@ -177,17 +225,8 @@ check_state(Doctor *doctor)
 		health = GOOD;
 	else if (im_view_stuck(&view) && view.state != IM_STATE_PAUSED)
 		health = BAD;
-	if (view.worker_pid != 0)
-		pid = psprintf(", worker %d", view.worker_pid);
-	say(doctor, health, psprintf("%s%s%s%s", im_state_name(view.state), pid,
-								 view.reason[0] ? ": " : "", im_outbox_text(view.reason)),
-		cure_of_state(view.state));
-	if (view.last_error[0] != '\0')
-	{
-		doctor->item = "last error";
-		say(doctor, UNSURE, im_outbox_text(view.last_error),
-			"im_import_errors and the server log say more; it may be over.");
-	}
+	say(doctor, health, state_line(&view), cure_of_state(doctor, view.state));
+	say_last_error(doctor, &view, health == GOOD);
 }
 
 /* Is there room for another background worker? */
@@ -198,12 +237,13 @@ check_room(Doctor *doctor)
 	bool		isnull;
 	char	   *detail;
 
+	/* With the caller's rights, and so with nothing of his search_path. */
 	SPI_connect();
 	if (SPI_execute("SELECT pg_catalog.count(*)::pg_catalog.int4 FROM pg_catalog.pg_stat_get_activity(NULL) a"
-					" WHERE a.backend_type NOT IN ('client backend', 'autovacuum launcher',"
+					" WHERE a.backend_type OPERATOR(pg_catalog.<>) ALL (ARRAY['client backend', 'autovacuum launcher',"
 					" 'autovacuum worker', 'background writer', 'checkpointer', 'walwriter',"
 					" 'walsender', 'walreceiver', 'startup', 'archiver', 'logger', 'standalone backend',"
-					" 'io worker', 'slotsync worker', 'walsummarizer')",
+					" 'io worker', 'slotsync worker', 'walsummarizer']::pg_catalog.text[])",
 					true, 1) == SPI_OK_SELECT && SPI_processed == 1)
 		used = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
@@ -375,10 +415,15 @@ check_limits(Doctor *doctor)
 		say(doctor, GOOD, "page: 30, 240, 300 and 100 bytes for name, introduction, notification and face_url", NULL);
 }
 
-/* Databases of this cluster, other than ours, whose worker uses an app; names as C strings. */
+/*
+ * Databases of this cluster, other than ours, whose worker calls our app at our
+ * address; names as C strings.  The same number at another address is a
+ * rehearsal against a stand-in.
+ */
 static List *
-same_app(int64 sdkappid)
+same_app(const ImApp *app)
 {
+	uint32		address = im_sender_address(app);
 	List	   *names = NIL;
 	ImSlot	   *slot;
 
@@ -388,7 +433,7 @@ same_app(int64 sdkappid)
 		char	   *name = NULL;
 
 		im_slot_lock(slot);
-		dboid = slot->sdkappid == sdkappid ? slot->dboid : InvalidOid;
+		dboid = slot->sdkappid == app->sdkappid && slot->address == address ? slot->dboid : InvalidOid;
 		im_slot_unlock(slot);
 		if (OidIsValid(dboid) && dboid != MyDatabaseId)
 			name = get_database_name(dboid);
@@ -404,7 +449,7 @@ im_sql_same_app(PG_FUNCTION_ARGS)
 {
 	ImProblem	problem = {0};
 	ImApp	   *app = im_app_load(CurrentMemoryContext, &problem);
-	List	   *names = app ? same_app(app->sdkappid) : NIL;
+	List	   *names = app ? same_app(app) : NIL;
 	Datum	   *elements = palloc(sizeof(Datum) * (list_length(names) + 1));
 
 	im_app_free(app);
@@ -423,7 +468,7 @@ check_same_app(Doctor *doctor)
 
 	if (doctor->app == NULL || !im_shared_available())
 		return;
-	names = same_app(doctor->app->sdkappid);
+	names = same_app(doctor->app);
 	foreach(lc, names)
 		say(doctor, UNSURE, psprintf("database \"%s\" uses the same sdkappid; each has a rate limit of its own, and the app has one for both",
 									 (char *) lfirst(lc)),
@@ -636,6 +681,7 @@ check_service(Doctor *doctor)
 		return;
 	}
 	ask(doctor, &call, &check);
+	doctor->asked = true;
 	first_us = call.elapsed_us;
 	say_network(doctor, &call);
 	say_answer(doctor, &call, &check);

@@ -25,7 +25,7 @@
 #define SLOWED_DOWN "Nothing to do: the import slows down and the row is sent again. If other programs of the app need the rate, lower it with im_import_set_rate()."
 #define CORRECT_ROW "Correct the row with an UPDATE that also sets status = 'pending'; error_info says more."
 #define NOT_FOR_IMPORT "Importing groups should never meet this code: show it with its error_info to the service's support. im_import_retry() sends the rows again."
-#define THEN_RESUME " The import has stopped and probes by itself from time to time; im_import_resume() makes it go on at once."
+#define THEN_RESUME " An import that has stopped probes by itself from time to time; im_import_resume() makes it go on at once."
 #define CHECK_KEY "A new UserSig is made at once. If the code comes again, the import stops: run im_import_doctor() and compare the key file and identifier of the user mapping with the app's page in the console."
 #define CLIENT_FAULT "Please report this as a bug of im_import, with its version." THEN_RESUME
 #define SEE_CONSOLE(what) "Check in the app's console: " what "." THEN_RESUME
@@ -38,7 +38,7 @@ static const ImErrorCode table[] = {
 
 	/* Our own. */
 	{IM_CODE_DIFFERENT, IM_CLASS_ROW, "the group_id belongs to a group with another type, name, owner or creation time",
-	"Choose another group_id in an UPDATE that also sets status = 'pending'. If that group is yours and as you want it, leave the row as it is."},
+	"Choose another group_id in an UPDATE that also sets status = 'pending'. If that group is yours and as you want it, leave the row as it is. Perhaps another row of the outbox made it: SELECT id, source_id, status FROM im_group_outbox WHERE group_id = '...'."},
 	{IM_CODE_ADOPTED, IM_CLASS_RETRY, "the row came from another database, which may have sent it before",
 	"Look in the app for the group, then call im_import_resolve() with its GroupId, or without one to send the row again."},
 	{IM_CODE_OTHER_ID, IM_CLASS_RETRY, "the service's answer names another group than the one that was sent", MAY_EXIST},
@@ -59,12 +59,12 @@ static const ImErrorCode table[] = {
 	{10002, IM_CLASS_RETRY, "internal error of the service", MAY_EXIST},
 	{10003, IM_CLASS_STOP, "the service does not know the command", CLIENT_FAULT},
 	{10004, IM_CLASS_ROW, "a parameter is not valid, and error_info says which",
-	"Correct the row with an UPDATE that also sets status = 'pending'. The text \"all defined key is invalid\" is no fault of the row: define the custom keys of app_defined_data in the app's console, wait some minutes, and call im_import_retry(10004). If a text is too long for the service, set option text_limits of the server to 'page'."},
+	"Correct the row with an UPDATE that also sets status = 'pending'. The text \"all defined key is invalid\" is no fault of the row: define the custom keys of app_defined_data in the app's console, wait some minutes, and call im_import_retry(10004, 'failed'), which leaves invalid rows alone. If a text is too long for the service, set option text_limits of the server to 'page'."},
 	{10005, IM_CLASS_ROW, "too many accounts in one request", NOT_FOR_IMPORT},
 	{10006, IM_CLASS_QUOTA, "too many operations, as a rule too many new groups today",
 	"Nothing to do: the import waits and tries one row from time to time, if need be until the next day. Option groups_per_day of the server keeps it below the plan's daily number; a larger plan raises that number."},
 	{10007, IM_CLASS_ROW, "the operation is not permitted, as for groups of type AVChatRoom",
-	"An AVChatRoom cannot be imported: create it with the service's create_group. For other types choose one that the app may use, in an UPDATE that also sets status = 'pending'."},
+	"An AVChatRoom cannot be imported: create it with the service's create_group, and delete the row. For other types choose one that the app may use, in an UPDATE that also sets status = 'pending'."},
 	{10008, IM_CLASS_RESIGN, "the request is not valid, probably its signature", CHECK_KEY},
 	{10009, IM_CLASS_ROW, "the owner may not leave the group", NOT_FOR_IMPORT},
 	{10010, IM_CLASS_ROW, "the group does not exist or was dissolved", NOT_FOR_IMPORT},

@@ -116,10 +116,12 @@ check_internal(HeapTuple old, HeapTuple new, TupleDesc desc)
 					 errhint("To import the group anew, insert another row; to take over rows of another database, see im_import_adopt().")));
 }
 
-/* What to do instead of changing the record of a row, for a HINT. */
+/* What to do instead of changing a row, for a HINT; foreign: it is another database's. */
 static const char *
-instead_of_change(ImStatus status)
+instead_of_change(ImStatus status, bool foreign)
 {
+	if (foreign && status == IM_PENDING)
+		return "Change it in the database that it came from. If this one shall send it, call im_import_adopt(), and wait until its outcome is known.";
 	switch (status)
 	{
 		case IM_IMPORTED:
@@ -131,18 +133,30 @@ instead_of_change(ImStatus status)
 	}
 }
 
+/* Why the record of a row cannot be changed, for a DETAIL. */
+static const char *
+why_frozen(ImStatus status, bool foreign)
+{
+	if (status == IM_IMPORTED)
+		return "The row is imported, so its group exists; its record must stay what was sent.";
+	if (foreign && status == IM_PENDING)
+		return "The row came from another database, which may already have created a group; its record must stay what was sent.";
+	return psprintf("The row is %s and may already have created a group; its record must stay what was sent.",
+					im_status_name(status));
+}
+
 /* What may have been sent must stay what it was. */
 static void
 check_record(HeapTuple old, HeapTuple new, TupleDesc desc, ImStatus status)
 {
 	bool		never_sent;
 	bool		isnull;
+	bool		foreign = DatumGetInt64(column(old, desc, "origin", &isnull)) != im_origin();
 
 	(void) column(old, desc, "maybe_sent_at", &never_sent);
 
 	/* An open row of another database may have been sent there. */
-	if (status == IM_PENDING &&
-		DatumGetInt64(column(old, desc, "origin", &isnull)) != im_origin())
+	if (status == IM_PENDING && foreign)
 		never_sent = false;
 	if (never_sent && status != IM_SENDING && status != IM_IMPORTED && status != IM_IN_DOUBT)
 		return;
@@ -152,9 +166,8 @@ check_record(HeapTuple old, HeapTuple new, TupleDesc desc, ImStatus status)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("cannot change column \"%s\" of outbox row %lld", record_columns[i],
 							id_of(old, desc)),
-					 errdetail("The row is %s and may already have created a group; its record must stay what was sent.",
-							   im_status_name(status)),
-					 errhint("%s", instead_of_change(status))));
+					 errdetail("%s", why_frozen(status, foreign)),
+					 errhint("%s", instead_of_change(status, foreign))));
 }
 
 /* The one change of status that a person can make: a repair. */
@@ -167,8 +180,8 @@ check_status(HeapTuple old, TupleDesc desc, ImStatus from, ImStatus to)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("cannot change the status of outbox row %lld from %s to %s",
 					id_of(old, desc), im_status_name(from), im_status_name(to)),
-			 from == IM_IN_DOUBT ?
-			 errhint("Settle a row in doubt with im_import_resolve().") :
+			 from == IM_IN_DOUBT || from == IM_IMPORTED ?
+			 errhint("%s", instead_of_change(from, false)) :
 			 errhint("Only failed and invalid rows can be set, to pending; a row that shall not be sent can be deleted.")));
 }
 

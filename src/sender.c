@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "lib/ilist.h"
 #include "lib/stringinfo.h"
@@ -170,6 +171,13 @@ needs_new_http(const ImApp *old, const ImApp *new)
 		(old->ca_file != NULL && strcmp(old->ca_file, new->ca_file) != 0);
 }
 
+/* See sender.h. */
+uint32
+im_sender_address(const ImApp *app)
+{
+	return hash_bytes((const unsigned char *) app->base_url, (int) strlen(app->base_url));
+}
+
 /*
  * How many calls may fly at once: as the options say, but a connection is a
  * descriptor, and half of them must be left to the server's own files.
@@ -234,6 +242,9 @@ reload(ImSender *sender, ImProblem *problem)
 	if (new_http)
 		make_http(sender);
 	im_slot_set_app(sender->slot, app->sdkappid, app->rate_limit);
+	im_slot_lock(sender->slot);
+	sender->slot->address = im_sender_address(app);
+	im_slot_unlock(sender->slot);
 	sender->stale = false;		/* only now: the above may raise */
 	return true;
 }

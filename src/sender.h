@@ -35,6 +35,9 @@ extern bool im_sender_configure(ImSender *sender, ImProblem *problem);
  */
 extern bool im_sender_wants_configure(const ImSender *sender);
 
+/* A number that tells one address of a service from another, for the slots. */
+extern uint32 im_sender_address(const ImApp *app);
+
 /* The options of the last successful im_sender_configure(). */
 extern const ImApp *im_sender_app(const ImSender *sender);
 

@@ -113,6 +113,7 @@ typedef struct ImSlot
 	LWLockPadded lock;
 	Oid			dboid;			/* InvalidOid: free */
 	int64		sdkappid;		/* that its sender last used, or 0 */
+	uint32		address;		/* a hash of the address it is called at */
 
 	/* Doorbell. */
 	bool		ring;			/* there may be something new to do ... */

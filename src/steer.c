@@ -368,14 +368,66 @@ give_budget(ImSlot *slot, int64 rows)
 	im_ring(slot, true);
 }
 
+/* Rows of the budget that the sender has not taken yet. */
+static int64
+budget_left(ImSlot *slot)
+{
+	int64		left;
+
+	im_slot_lock(slot);
+	left = slot->drain_budget;
+	im_slot_unlock(slot);
+	return left;
+}
+
+/* Waits until the budget is used up and its rows are settled, or none is left. */
+static void
+wait_for_budget(ImSlot *slot, ImView *view)
+{
+	Waiting		waiting = {.since = im_now_us(), .told_open = -1};
+
+	for (;;)
+	{
+		/* Read before the look, whose snapshot then has what it was spent on. */
+		bool		spent = budget_left(slot) == 0;
+
+		look(view);
+		if ((view->counts.exact && im_view_open(view) - view->counts.foreign_open == 0) ||
+			(spent && view->counts.rows.by_status[IM_SENDING] == 0))
+			break;
+		raise_if_stuck(view, &waiting, true);
+		tell(view, &waiting);
+		commit_and_sleep();
+	}
+}
+
+/*
+ * Says how the rows ended.  These are differences of counts: what others
+ * deleted or set back meanwhile is in them, so none is shown below zero.
+ */
+static void
+tell_result(const ImView *before, const ImView *after)
+{
+	int64		n[IM_IN_DOUBT + 1];
+
+	for (int i = 0; i <= IM_IN_DOUBT; i++)
+		n[i] = Max(after->counts.rows.by_status[i] - before->counts.rows.by_status[i], 0);
+	ereport(NOTICE,
+			(errmsg("im_import: " INT64_FORMAT " rows imported, " INT64_FORMAT " failed, "
+					INT64_FORMAT " invalid, " INT64_FORMAT " in doubt",
+					n[IM_IMPORTED], n[IM_FAILED], n[IM_INVALID], n[IM_IN_DOUBT]),
+			 n[IM_FAILED] + n[IM_INVALID] + n[IM_IN_DOUBT] == 0 ? 0 :
+			 errhint("See im_import_errors and im_import_failures.")));
+}
+
 /* im_import_drain(max_rows) */
 Datum
 im_sql_drain(PG_FUNCTION_ARGS)
 {
 	int64		rows = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0);
-	Waiting		waiting = {.since = im_now_us(), .told_open = -1};
 	ImSlot	   *slot = im_require_slot();
-	ImView		view;
+	ImView		before;
+	ImView		after;
 
 	im_require_nonatomic(fcinfo, "im_import_drain");
 	if (rows <= 0)
@@ -384,19 +436,12 @@ im_sql_drain(PG_FUNCTION_ARGS)
 				 errmsg("max_rows must be at least 1"),
 				 errhint("Leave it out to send every pending row.")));
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	look(&before);
+	SPI_commit();
 	give_budget(slot, rows);
 	PG_TRY();
 	{
-		for (;;)
-		{
-			look(&view);
-			if ((view.counts.exact && im_view_open(&view) - view.counts.foreign_open == 0) ||
-				(view.drain_budget == 0 && view.counts.rows.by_status[IM_SENDING] == 0))
-				break;
-			raise_if_stuck(&view, &waiting, true);
-			tell(&view, &waiting);
-			commit_and_sleep();
-		}
+		wait_for_budget(slot, &after);
 	}
 	PG_FINALLY();
 	{
@@ -406,6 +451,7 @@ im_sql_drain(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	SPI_finish();
+	tell_result(&before, &after);
 	PG_RETURN_VOID();
 }
 

@@ -31,13 +31,16 @@ sub sql_blocks
 	return @blocks;
 }
 
-# Runs one with psql, as a person would; returns what it prints.  replace is a
-# list of texts and what stands for them in the test.
+# Runs one with psql, as a person would, or as the role that it has been given;
+# returns what it prints.  replace is a list of texts and what stands for them
+# in the test.
 sub run_block
 {
 	my ($node, $block, @replace) = @_;
 	my $sql = $block->{sql};
 	my ($out, $err);
+
+	$sql = "SET ROLE $block->{role};\n$sql" if $block->{role};
 
 	while (my ($text, $other) = splice @replace, 0, 2)
 	{

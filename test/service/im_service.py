@@ -34,6 +34,15 @@ from wire import Connection
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+def read_secret(path: str) -> str:
+    """The secret in a file, without the line's end."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().rstrip("\r\n")
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read {path}: {error.strerror}")
+
+
 def parse_arguments(arguments: list) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -45,6 +54,8 @@ def parse_arguments(arguments: list) -> argparse.Namespace:
     add("--key", help="key of --cert")
     add("--sdkappid", type=int, action="append", default=[], help="an app; with --secret and --admin, repeatable")
     add("--secret", action="append", default=[])
+    add("--secret-file", action="append", default=[], dest="secret", type=read_secret,
+        help="instead of --secret: a file, so that no list of processes shows it")
     add("--admin", action="append", default=[], help="admin account, several separated by commas")
     add("--rate", type=int, default=0, help="calls/s of each command (the real one: 200); 0: no limit")
     add("--app-rate", type=int, default=0, help="calls/s of an app")
@@ -56,7 +67,7 @@ def parse_arguments(arguments: list) -> argparse.Namespace:
     add("--load-ledger", action="store_true", help="begin with the groups of DIR/ledger.jsonl")
     given = parser.parse_args(arguments)
     if not len(given.sdkappid) == len(given.secret) == len(given.admin):
-        parser.error("each --sdkappid needs a --secret and an --admin")
+        parser.error("each --sdkappid needs a --secret or --secret-file, and an --admin")
     if bool(given.cert) != bool(given.key):
         parser.error("--cert and --key go together")
     return given

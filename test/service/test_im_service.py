@@ -1147,6 +1147,23 @@ class RestartTest(unittest.TestCase):
         stand.stop()
         stand.remove()
 
+    def test_secret_file(self):
+        folder = tempfile.mkdtemp(prefix="im_service.")
+        path = os.path.join(folder, "key")
+        with open(path, "w") as file:
+            file.write("of a file\n")
+        stand = Stand("--sdkappid", "20000009", "--secret-file", path, "--admin", "admin", folder=folder)
+        who = dict(sdkappid=20000009, identifier="admin", usersig=sign(20000009, "of a file", "admin"))
+        self.assertEqual(stand.code(PLAIN, **who), 0)
+        stand.stop()
+        stand.remove()
+
+    def test_no_secret_file(self):
+        done = subprocess.run([sys.executable, os.path.join(HERE, "im_service.py"), "--dir", ".", "--sdkappid", "1",
+                               "--secret-file", "no such file", "--admin", "a"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual((done.returncode, done.stdout), (2, b""))
+        self.assertIn(b"cannot read no such file", done.stderr)
+
     def test_wrong_options(self):
         done = subprocess.run([sys.executable, os.path.join(HERE, "im_service.py"), "--dir", ".", "--sdkappid", "1"],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -99,6 +99,9 @@ is_deeply(
 	'im_import_errors has each code with a sample');
 is(value_of($node, 'SELECT count(*) FROM im_import_failures WHERE meaning IS NOT NULL AND advice IS NOT NULL'),
 	4, 'im_import_failures has each row with what to do');
+like(value_of($node, 'SELECT advice FROM im_import_failures WHERE error_code = -11'),
+	qr/SELECT id, source_id, status FROM im_group_outbox WHERE group_id = .*group_id = 'other-id'\./,
+	'and how to find another row of the same id');
 
 # ---------------------------------------------------------------------------
 # Repair: by UPDATE, and in bulk
@@ -189,7 +192,9 @@ like(error_of($node, "UPDATE im_group_outbox SET row_key = gen_random_uuid() WHE
 	qr/cannot change column "row_key" of outbox row $id.*HINT/s, 'nor can its row_key');
 my $done = value_of($node, "SELECT min(id) FROM im_group_outbox WHERE status = 'imported'");
 like(error_of($node, "UPDATE im_group_outbox SET name = 'another' WHERE id = $done"),
-	qr/cannot change column "name" of outbox row $done.*HINT:.*change it in the app/s, 'one that is imported can be changed in the app');
+	qr/cannot change column "name" of outbox row $done.*DETAIL:.*its group exists.*HINT:.*change it in the app/s, 'one that is imported can be changed in the app');
+like(error_of($node, "UPDATE im_group_outbox SET status = 'pending' WHERE id = $done"),
+	qr/from imported to pending.*HINT:.*change it in the app/s, 'and cannot be sent again');
 like(error_of($node, "UPDATE im_group_outbox SET status = 'failed' WHERE id = $id"),
 	qr/cannot change the status of outbox row $id from pending to failed/, 'nor its status');
 is(error_of($node, "UPDATE im_group_outbox SET source_id = 'mine' WHERE id = $id"), '',

@@ -104,7 +104,9 @@ is(status_of($node)->{state}, 'paused', 'a pause survives a restart');
 like(error_of($node, 'CALL im_import_wait()'), qr/cannot go on: paused.*lunch.*HINT:.*im_import_resume\(\)/s, 'who waits is told what to do');
 is($service->stats->{created}, $created, 'and nothing is sent');
 
-is(error_of($node, 'CALL im_import_drain(5)'), '', 'a rehearsal with five rows');
+my (undef, undef, $told) = $node->psql('postgres', 'CALL im_import_drain(5)');
+like($told, qr/^[^\n]*NOTICE:  im_import: 5 rows imported, 0 failed, 0 invalid, 0 in doubt$/m, 'a rehearsal with five rows says how they ended');
+unlike($told, qr/ERROR|HINT/, 'and nothing else');
 is(status_of($node)->{pending}, $left - 5, 'five rows went');
 is($service->stats->{created}, $created + 5, 'to the service');
 is(status_of($node)->{state}, 'paused', 'and it is paused again');
@@ -146,8 +148,12 @@ like($waiting->query_until(qr/returned/, "\n"), qr/returned/, 'the other one goe
 $waiting->quit;
 
 $service->fault({ do => 'code', code => 10019, info => 'no owner', times => 1, match => { name => 'fail1' } });
+sql("SELECT im_import_pause()");
 insert_groups($node, 2, 'fail');
 sql("INSERT INTO im_group_outbox (source_id, type, name) VALUES ('bad', 'Publik', 'bad')");
+(undef, undef, $told) = $node->psql('postgres', 'CALL im_import_drain()');
+like($told, qr/1 rows imported, 1 failed, 1 invalid, 0 in doubt\n.*HINT:.*im_import_failures/, 'a drain tells of rows that were not imported');
+sql("SELECT im_import_resume()");
 like(error_of($node, 'CALL im_import_wait()'), qr/not all rows were imported: 1 failed, 1 invalid, 0 in doubt/,
 	'im_import_wait() raises when rows failed');
 is(error_of($node, 'CALL im_import_wait(raise_on_failure => false)'), '', 'unless that is no matter');
@@ -165,6 +171,22 @@ is_deeply(
 	'im_import_errors');
 is(value_of($node, "SELECT string_agg(status, ',' ORDER BY id) FROM im_import_failures WHERE advice <> ''"),
 	'failed,invalid', 'im_import_failures');
+
+# One code, two meanings: what was never sent, and what the service refused.
+$service->fault({ do => 'code', code => 10004, info => 'all defined key is invalid', match => { name => 'custom1' } });
+insert_groups($node, 1, 'custom');
+wait_settled($node);
+is_deeply(
+	[ map { "$_->{status} $_->{rows} $_->{sample_text}" } rows($node, 'SELECT * FROM im_import_errors WHERE error_code = 10004 ORDER BY status') ],
+	[ 'failed 1 all defined key is invalid', 'invalid 1 ' . value_of($node, "SELECT error_info FROM im_group_outbox WHERE name = 'bad'") ],
+	'im_import_errors has a line for each status of a code');
+like(value_of($node, "SELECT advice FROM im_import_errors WHERE error_code = 10004 AND failed > 0"),
+	qr/im_import_retry\(10004, 'failed'\)/, 'whose advice for refused rows leaves the invalid ones alone');
+unlike(value_of($node, "SELECT advice FROM im_import_errors WHERE error_code = 10004 AND invalid > 0"),
+	qr/im_import_retry/, 'and for invalid ones is no retry');
+$service->clear;
+is(value_of($node, "SELECT im_import_retry(10004, 'failed')"), 1, 'which it does');
+wait_settled($node);
 is(value_of($node, 'SELECT count(*) FROM im_import_mapping'),
 	value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status = 'imported'"), 'im_import_mapping');
 my $stats = row($node, 'SELECT * FROM pg_stat_im_import');
@@ -172,7 +194,7 @@ cmp_ok($stats->{calls}, '>=', 40, 'pg_stat_im_import: calls');
 cmp_ok($stats->{connections}, '>', 0, 'pg_stat_im_import: connections');
 cmp_ok($stats->{latency_p50}, '<=', $stats->{latency_p99}, 'pg_stat_im_import: latencies');
 cmp_ok($stats->{bytes_sent}, '>', 1000, 'pg_stat_im_import: bytes');
-is($stats->{replies_row}, 1, 'pg_stat_im_import: refusals');
+is($stats->{replies_row}, 2, 'pg_stat_im_import: refusals');
 sql('SELECT im_import_stats_reset()');
 is(value_of($node, 'SELECT calls FROM pg_stat_im_import'), 0, 'im_import_stats_reset()');
 isnt(value_of($node, 'SELECT stats_reset FROM pg_stat_im_import'), '', 'and its time');

@@ -75,6 +75,7 @@ unlike($call->{body}, qr/MemberInfoFilter/, 'members are never asked for');
 mapping("SET secret_key_file '" . $service->write_key('wrong.key', 'f' x 64) . "'");
 $lines = lines();
 line_is($lines, 'service', 'f', qr/70009/, qr/key/, 'key of another app');
+unlike($lines->{service}{cure}, qr/The import has stopped/, 'nothing was sent yet: the cure does not say that it has stopped');
 line_is($lines, 'secret key', 't', qr/mode 0600/, undef, 'key of another app');
 
 mapping("SET secret_key_file '" . $service->write_key('odd.key', 'correct-horse-battery') . "'");
@@ -86,6 +87,9 @@ mapping("SET secret_key_file '$open'");
 $lines = lines();
 line_is($lines, 'secret key', 'f', qr/open to others/, qr/chmod 0600/, 'key open to others');
 line_is($lines, 'service', '?', qr/not asked/, undef, 'key open to others');
+$node->safe_psql('postgres', "SELECT im_import_pause('no key'); INSERT INTO im_group_outbox (type, name) VALUES ('Public', 'keyless'); SELECT im_import_resume()");
+wait_state($node, 'not configured');
+line_is(lines(), 'state', 'f', qr/^not configured/, qr/line "secret key"/, 'key open to others');
 
 mapping("SET secret_key_file '$open.gone'");
 line_is(lines(), 'secret key', 'f', qr/could not read/, qr/secret_key_file/, 'no key file');
@@ -98,7 +102,25 @@ unlike(join(' ', map { "$_->{detail} " . ($_->{cure} // '') } values %$lines), q
 	'no secret shows');
 mapping("SET identifier 'nobody'");
 line_is(lines(), 'service', 'f', qr/60010/, qr/admin/i, 'not an admin');
+wait_state($node, 'stopped');
+line_is(lines(), 'state', 'f', qr/^stopped.*60010/, qr/line "service" says/, 'not an admin');
+mapping("DROP secret_key, ADD secret_key_file '$open.gone'");
+$lines = lines();
+line_is($lines, 'service', '?', qr/not asked/, undef, 'neither admin nor key');
+unlike($lines->{state}{cure}, qr/"service"|below/, 'neither admin nor key: no line is named that says nothing');
+mapping("DROP secret_key_file, ADD secret_key '$service->{secret}'");
 mapping("DROP secret_key, ADD secret_key_file '$service->{key_file}', SET identifier '$service->{admin}'");
+
+# The last error: over, or with rows that need a person; never a bare code.
+wait_settled($node);
+wait_state($node, 'idle');
+line_is(lines(), 'last error', 't', qr/60010.*is over/, undef, 'an error that is over');
+$service->fault({ do => 'code', code => 10019, info => '', match => { name => 'ownerless' } });
+$node->safe_psql('postgres', "INSERT INTO im_group_outbox (type, name) VALUES ('Public', 'ownerless')");
+wait_settled($node);
+line_is(lines(), 'last error', '?', qr/^10019: \w/, qr/im_import_errors/, 'a code without a text gets its meaning');
+$service->clear;
+$node->safe_psql('postgres', 'DELETE FROM im_group_outbox');
 
 # ---------------------------------------------------------------------------
 # Clock and network
@@ -145,7 +167,7 @@ line_is($lines, 'full_page_writes', 'f', qr/damage/, qr/reload/, 'careless');
 is(verdict($lines, 'durability'), 'no line', 'careless: nothing good is said');
 
 $node->safe_psql('postgres', "SELECT im_import_pause('freeze')");
-line_is(lines(), 'state', '?', qr/paused.*freeze/, qr/im_import_resume/, 'paused');
+line_is(lines(), 'state', '?', qr/^paused by \w+: freeze(?:; worker \d+)?$/, qr/im_import_resume/, 'paused');
 $node->safe_psql('postgres', 'SELECT im_import_resume()');
 
 # ---------------------------------------------------------------------------
@@ -195,6 +217,10 @@ is(verdict($lines, 'service'), '?', 'no server: not asked');
 connect_app($node, $service, db => 'third') if $node->safe_psql('postgres', 'CREATE DATABASE third') eq '';
 lines();
 line_is(lines('third'), 'same app', '?', qr/database "postgres"/, qr/im_import_set_rate/, 'two of one app');
+is(value_of($node, 'SELECT im_import_same_app()', 'third'), '{postgres}', 'the plan warns of it, too');
+my $stand_in = ImService->new(name => 'stand_in');
+$node->safe_psql('third', "ALTER SERVER im OPTIONS (SET endpoint '" . $stand_in->endpoint . "')");
+line_is(lines('third'), 'same app', 't', undef, undef, 'the same number at another address');
 
 # A copy of the database: rows of another origin.
 $node->safe_psql('postgres', "SELECT im_import_pause(); INSERT INTO im_group_outbox (type, name) VALUES ('Public', 'x')");

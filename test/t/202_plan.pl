@@ -88,6 +88,9 @@ is_deeply(
 	['1: owner_account has characters other than A-Z, a-z, 0-9, _ and -; first in row 110003'],
 	'what is unusual');
 is($service->stats->{created}, 0, 'a plan creates nothing');
+$node->safe_psql('postgres', "UPDATE im_group_outbox SET source_id = 'room 6' WHERE id = 110006");
+like(plan_now()->{problem}[0]{warning}, qr/first in row 110006 \(source_id room 6\)$/, 'a row is named by its source, too');
+like(plan_now()->{'finished at'}[0]{warning}, qr/at best/, 'the time is the best that can be');
 
 # ---------------------------------------------------------------------------
 # im_problem_kind() strips values, whatever they are

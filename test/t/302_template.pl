@@ -30,6 +30,8 @@ is(content($node, 'copy'), content($node, 'original'), 'the copy has all rows');
 
 stays_fenced($node, $service, db => 'copy', open => 62);
 is(status_of($node, 'original')->{state}, 'paused', 'the original is paused, the copy is not');
+like(error_of($node, "UPDATE im_group_outbox SET name = 'x' WHERE status = 'pending'", 'copy'),
+	qr/DETAIL:.*came from another database.*HINT:.*im_import_adopt\(\)/s, 'who edits in the copy is told whose rows these are');
 
 # Both at once: the original sends its rows, the copy only its new one.
 insert_groups($node, 1, 'new', 'copy');

@@ -96,8 +96,9 @@ is(callable('chat_watcher'), 'im_error_codes im_import_history_rows im_import_st
 is(callable('chat_dashboard'), callable('chat_watcher'), 'and so may who watches without pg_monitor');
 is(
 	callable('chat_operator'),
-	'im_error_codes im_fit im_import_drain im_import_history_rows im_import_pause im_import_resolve im_import_resume im_import_retry '
-	  . 'im_import_set_rate im_import_stats im_import_stats_reset im_import_status_row im_import_wait',
+	'im_error_codes im_fit im_group_json im_group_problems im_import_doctor im_import_drain im_import_forget im_import_history_rows '
+	  . 'im_import_pause im_import_plan im_import_resolve im_import_resume im_import_retry im_import_same_app im_import_set_rate '
+	  . 'im_import_stats im_import_stats_reset im_import_status_row im_import_verify im_import_wait im_origin im_problem_kind',
 	'who operates may call what the page says');
 
 my $insert = "INSERT INTO im_group_outbox (source_id, type, name) VALUES ('mine', 'Public', 'of the backend')";
@@ -144,6 +145,8 @@ foreach my $view (qw(im_import_status im_import_errors im_import_failures im_imp
 	like(as_role($node, $_, "SELECT count(*) FROM $view"), qr/^\d+$/, "$_ may read $view") foreach qw(chat_watcher chat_dashboard chat_operator);
 }
 denied('chat_watcher', 'SELECT im_import_pause()', 'pause');
+denied('chat_watcher', 'SELECT * FROM im_import_doctor()', 'have the doctor call the service');
+denied('chat_watcher', 'SELECT * FROM im_import_plan()', 'have the plan read the table');
 denied('chat_watcher', 'SELECT * FROM im_group_outbox', 'read the table');
 
 $node->safe_psql('postgres', "INSERT INTO im_group_outbox (type, name) VALUES ('Publik', 'to be repaired'), ('Public', '')");
@@ -158,6 +161,17 @@ is(scalar($service->calls_for('to be repaired')), 1, 'and the row goes');
 like(as_role($node, 'chat_operator', 'SELECT im_import_pause(); SELECT im_import_resume(); SELECT im_import_set_rate(150); SELECT im_import_retry();'),
 	qr/^0$/m, 'chat_operator may pause, resume, set the rate and retry');
 is(value_of($node, 'SELECT rate_limit FROM im_import_status'), '150.00', 'the rate has changed');
+my $doctor = as_role($node, 'chat_operator', 'SELECT item, ok, detail, cure FROM im_import_doctor()');
+like($doctor, qr/^service\|t\|/m, 'chat_operator may ask the doctor');
+unlike($doctor, qr/could not be checked|permission denied/, '... who then may look at everything');
+unlike($doctor, qr/\Q$service->{secret}\E|usersig=/, '... and shows no secret');
+like(as_role($node, 'chat_operator', 'SELECT item, value FROM im_import_plan()'), qr/^pending rows\|0$/m, 'chat_operator may plan');
+is(as_role($node, 'chat_operator', <<'SQL'), 't', 'chat_operator may compare with the app, and empty the outbox');
+CALL im_import_verify();
+SELECT count(*) = (SELECT count(*) FROM im_import_mapping) FROM im_import_verified WHERE result = 'matched';
+BEGIN; CALL im_import_forget('2000-01-01') \g /dev/null
+ROLLBACK;
+SQL
 denied('chat_operator', $_->[1], $_->[0]) foreach (
 	[ 'change an internal column', 'UPDATE im_group_outbox SET attempts = 2147483647' ],
 	[ 'change an option', q{ALTER SERVER im OPTIONS (SET sdkappid '2')} ],
@@ -269,6 +283,11 @@ DELETE FROM public.im_group_outbox WHERE id OPERATOR(pg_catalog.=) 1;
 SELECT public.im_import_resolve(1);
 CALL public.im_import_drain(1);
 CALL public.im_import_wait(NULL, false);
+SELECT pg_catalog.count(*) FROM public.im_import_doctor();
+SELECT pg_catalog.count(*) FROM public.im_import_plan();
+SELECT public.im_problem_kind(p) FROM public.im_group_outbox o, pg_catalog.unnest(public.im_group_problems(o)) p;
+CALL public.im_import_verify();
+CALL public.im_import_forget('-infinity');
 SQL
 
 sub nothing_caught

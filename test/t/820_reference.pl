@@ -108,6 +108,11 @@ foreach my $line (split /\n/, $reference)
 }
 is($bounds, 8, 'every option with bounds is looked at');
 
+# The code of a taken id is one that the import gives; 002_codes.pl sees it given.
+my ($different) = slurp_file("$root/src/call.h") =~ /IM_CODE_DIFFERENT = (-?\d+)/;
+like($readme, qr/Another: `failed`, code \Q$different\E\./, 'the README names the code of an id with other content');
+like($readme, qr/im_error_codes\(\) WHERE code IN \(\Q$different\E,/, 'and shows what it means');
+
 # Defaults as the source has them, and as the import has them.
 my $source = slurp_file("$root/src/app.c");
 is(($source =~ /^\tapp->\Q$_\E = (\d+);/m)[0], $default{$_}, "the default of $_") foreach qw(rate_limit max_in_flight max_attempts);
