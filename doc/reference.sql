@@ -51,7 +51,6 @@ INSERT INTO words VALUES
 ('im_import_errors', 'in_doubt', 'of them'),
 ('im_import_errors', 'sample_id', '`id` of the first one'),
 ('im_import_errors', 'sample_text', 'its `error_info`'),
-('im_import_errors', 'status', '`failed`, `invalid` or `in_doubt`: a line for each'),
 ('im_import_failures', 'id', 'as in the outbox'),
 ('im_import_failures', 'source_id', 'as in the outbox'),
 ('im_import_failures', 'group_id', 'as in the outbox'),

@@ -366,26 +366,24 @@ COMMENT ON VIEW @extschema@.im_import_status IS
 CREATE VIEW @extschema@.im_import_errors AS
 	SELECT o.error_code,
 		   c.class, c.meaning,
-		   CASE o.status
-			   WHEN 'in_doubt' THEN
-				   'Look for these groups in the app, and settle each row with im_import_resolve(): im_import_failures has the statements.'
-			   WHEN 'invalid' THEN
-				   'Nothing was sent: mend the columns that error_info names with an UPDATE that also sets status = ''pending''.'
-			   ELSE c.advice
-		   END AS advice,
+		   pg_catalog.concat_ws(' ',
+			   pg_catalog.min(c.advice) FILTER (WHERE o.status = 'failed'),
+			   pg_catalog.min('Of the invalid ones nothing was sent: mend the columns that error_info names with an UPDATE that also sets status = ''pending''.')
+				   FILTER (WHERE o.status = 'invalid'),
+			   pg_catalog.min('Look for the groups of those in doubt in the app, and settle each row with im_import_resolve(): im_import_failures has the statements.')
+				   FILTER (WHERE o.status = 'in_doubt')) AS advice,
 		   pg_catalog.count(*) AS rows,
 		   pg_catalog.count(*) FILTER (WHERE o.status = 'failed') AS failed,
 		   pg_catalog.count(*) FILTER (WHERE o.status = 'invalid') AS invalid,
 		   pg_catalog.count(*) FILTER (WHERE o.status = 'in_doubt') AS in_doubt,
 		   pg_catalog.min(o.id) AS sample_id,
-		   (pg_catalog.array_agg(o.error_info ORDER BY o.id))[1] AS sample_text,
-		   o.status
+		   (pg_catalog.array_agg(o.error_info ORDER BY o.id))[1] AS sample_text
 	FROM @extschema@.im_group_outbox o
 		 LEFT JOIN @extschema@.im_error_codes() c ON c.code OPERATOR(pg_catalog.=) o.error_code
 	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
-	GROUP BY o.error_code, o.status, c.class, c.meaning, c.advice;
+	GROUP BY o.error_code, c.class, c.meaning;
 COMMENT ON VIEW @extschema@.im_import_errors IS
-'rows that need a person, counted by error code and status, with meaning and advice';
+'rows that need a person, counted by error code, with meaning and advice';
 
 CREATE VIEW @extschema@.im_import_failures AS
 	SELECT o.id, o.source_id, o.group_id, o.type, o.name, o.status, o.attempts,

@@ -34,6 +34,7 @@
 
 #include "compat.h"
 #include "drain.h"
+#include "errcodes.h"
 #include "failpoint.h"
 #include "outbox.h"
 #include "protocol.h"
@@ -835,7 +836,8 @@ note_verdict(ImDrain *drain, const ImCall *call)
 	{
 		char		text[IM_INFO_MAX + 32];
 
-		snprintf(text, sizeof(text), "%d: %s", call->verdict.code, call->reply.info);
+		snprintf(text, sizeof(text), "%d: %s", call->verdict.code,
+				 call->reply.info[0] ? call->reply.info : im_error_find(call->verdict.code)->meaning);
 		copy_text(slot->last_error, sizeof(slot->last_error), text);
 	}
 	im_slot_unlock(slot);
@@ -940,7 +942,7 @@ describe(const ImDrain *drain, char *reason, size_t size)
 	if (drain->hungry && budget_of_day(drain) == 0)
 	{
 		snprintf(reason, size, "the budget of " INT64_FORMAT " groups a day is used up; "
-				 "goes on after midnight UTC", im_sender_app(drain->sender)->groups_per_day);
+				 "goes on after midnight UTC, or raise groups_per_day", im_sender_app(drain->sender)->groups_per_day);
 		return IM_STATE_QUOTA;
 	}
 	return open_calls(drain) > 0 || drain->hungry ? IM_STATE_RUNNING : IM_STATE_IDLE;

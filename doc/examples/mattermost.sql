@@ -53,7 +53,7 @@ FROM migration.groups;
 
 CALL im_import_wait(raise_on_failure => false);
 
-SELECT error_code, status, rows, meaning FROM im_import_errors;
+SELECT error_code, rows, failed, invalid, meaning FROM im_import_errors;
 SELECT source_id, status, error_info FROM im_import_failures ORDER BY id;
 
 -- The repair: creators who were not moved (10019) leave channels without an owner.
