@@ -493,7 +493,7 @@ check_origin(Doctor *doctor)
 	if (!doctor->installed)
 		return;
 	im_outbox_enter(&saved);
-	im_outbox_count(outbox, &counts);
+	im_outbox_count(outbox, PG_INT64_MIN, &counts);
 	(void) im_outbox_read_control(outbox, &control);
 	im_outbox_leave(&saved);
 	if (control.fenced)

@@ -48,7 +48,7 @@
 #define FLUSH_AFTER			(50 * MS)	/* ... or the first waits so long */
 #define LOOK_EVERY			(1 * SEC)	/* at options and pause, doorbell or not */
 #define RESCAN_EVERY		(5 * SEC)	/* for ids that were committed late */
-#define RESCAN_SHARE		20	/* of our time at most 1/20 for that */
+#define RESCAN_SHARE		50	/* of our time at most 1/50 for that */
 #define LINGER				(3 * SEC)	/* connected with nothing to do */
 #define RETRY_FIRST			(1 * SEC)	/* after a failed transaction */
 #define RETRY_MAX			(30 * SEC)
@@ -81,6 +81,7 @@ struct ImDrain
 	ImControl	control;
 	char		trouble[IM_REASON_MAX]; /* why not configured */
 	uint32		rings;			/* of the doorbell, as last looked after */
+	bool		called;			/* the last ring was for more than new rows */
 	bool		just_paused;	/* what is queued was claimed before the pause */
 	int64		looked_at;
 
@@ -776,7 +777,7 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 	int64		now = im_now_us();
 	bool		flush = must_flush(drain, now);
 
-	tx.look = rang || now - drain->looked_at >= LOOK_EVERY ||
+	tx.look = drain->called || now - drain->looked_at >= LOOK_EVERY ||
 		(drain->configured && im_sender_wants_configure(drain->sender));
 	check_same_refusal(drain, &tx);
 	if (drain->retry_at > now && !rang)
@@ -958,6 +959,7 @@ publish(ImDrain *drain)
 	slot->state = describe(drain, slot->reason, sizeof(slot->reason));
 	slot->rings_seen = drain->rings;
 	slot->in_flight = im_sender_in_flight(drain->sender);
+	slot->watermark = im_outbox_watermark(im_outbox_get());
 	time_progress(slot);
 	if (drain->retry_delay != 0 && slot->reason[0] == '\0')
 		snprintf(slot->reason, sizeof(slot->reason),
@@ -1108,6 +1110,7 @@ answer_doorbell(ImDrain *drain)
 
 	im_slot_lock(slot);
 	rang = slot->ring;
+	drain->called = slot->urgent;
 	slot->ring = slot->urgent = false;
 	drain->rings = slot->rings;
 	if (slot->recover)

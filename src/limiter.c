@@ -2,19 +2,23 @@
  * limiter.c
  *	  How fast we may call: one evenly paced stream of calls.
  *
- * Grants lie on a grid of one interval.  A caller that comes late, because a
- * timer is coarse or the machine is busy, moves the grid only by what it is
- * later than IM_LIMITER_LAG of a second: so timer granularity costs no
- * throughput, and idleness earns no burst.  Counting calls per window instead
- * would allow twice the limit around a window's edge.
+ * Grants lie on a grid of one interval.  A caller that comes late moves the
+ * grid only by what it is later than IM_LIMITER_CATCH_UP of a second: so
+ * neither coarse timers nor commits cost throughput, and idleness earns next
+ * to no burst.  What it may catch up on is bounded twice: by double the pace,
+ * and by the number of grants in the last second, which is counted.
  *
  * Must not know: shared memory, locks, who calls, any clock of its own.
  */
+#include <math.h>
+#include <string.h>
+
 #include "limiter.h"
 
 #define US_PER_SEC	1000000.0
 #define CUT			0.7			/* of the rate, per slow-down */
 #define GROWTH		0.01		/* of the limit, per second */
+#define AT_ONCE		10000.0		/* us: what coarse timers may bunch */
 #define SESSION_LATE 5000		/* us that a waiting session may wake late */
 
 /* Lowest rate that a slow-down leaves. */
@@ -35,13 +39,13 @@ interval(const ImLimiter *limiter)
 void
 im_limiter_init(ImLimiter *limiter, double limit, int64_t now)
 {
+	double		late = IM_LIMITER_CATCH_UP * US_PER_SEC;
+
+	memset(limiter, 0, sizeof(*limiter));
 	limiter->limit = limit;
 	limiter->rate = limit;
-	limiter->cut_at = 0;
 	limiter->grown_at = now;
-	limiter->session_until = 0;
-	limiter->worker_last = false;
-	limiter->next = (double) now + interval(limiter);
+	limiter->next = (double) now + fmax(interval(limiter), late);
 }
 
 /* See limiter.h. */
@@ -85,20 +89,70 @@ grow(ImLimiter *limiter, int64_t now)
 		limiter->rate = limiter->limit;
 }
 
+/* Forgets the grants of cells that are more than a second old. */
+static void
+advance(ImLimiter *limiter, int64_t now)
+{
+	int64_t		cell = now / IM_LIMITER_CELL_US;
+
+	if (cell - limiter->cell >= IM_LIMITER_CELLS || cell < limiter->cell)
+	{
+		memset(limiter->cells, 0, sizeof(limiter->cells));
+		limiter->recent = 0;
+		limiter->cell = cell;
+	}
+	while (limiter->cell < cell)
+	{
+		int32_t    *oldest = &limiter->cells[++limiter->cell % IM_LIMITER_CELLS];
+
+		limiter->recent -= *oldest;
+		*oldest = 0;
+	}
+}
+
+/* Earliest time of the next grant, now or later. */
+static double
+earliest(const ImLimiter *limiter, int64_t now)
+{
+	double		when = fmax(limiter->next, limiter->quick);
+
+	/* It may be cells until there is room; who asks is told the next one. */
+	if ((double) limiter->recent >= ceil(limiter->limit))
+		when = fmax(when, (double) ((now / IM_LIMITER_CELL_US + 1) * IM_LIMITER_CELL_US));
+	return when;
+}
+
+/* Notes one grant. */
+static void
+grant(ImLimiter *limiter, bool worker, int64_t now)
+{
+	double		step = interval(limiter);
+
+	limiter->next = fmax(limiter->next, (double) now - IM_LIMITER_CATCH_UP * US_PER_SEC) + step;
+	limiter->quick = fmax(limiter->quick, (double) now - AT_ONCE) + step / 2;
+	limiter->cells[limiter->cell % IM_LIMITER_CELLS]++;
+	limiter->recent++;
+	limiter->worker_last = worker;
+	if (!worker)
+		limiter->session_until = 0;
+}
+
 /* See limiter.h. */
 int64_t
 im_limiter_take(ImLimiter *limiter, bool worker, int64_t now)
 {
-	double		lag = IM_LIMITER_LAG * US_PER_SEC;
 	double		step;
+	double		when;
 
 	grow(limiter, now);
+	advance(limiter, now);
 	step = interval(limiter);
-	if ((double) now < limiter->next)
+	when = earliest(limiter, now);
+	if ((double) now < when)
 	{
 		if (!worker)
-			limiter->session_until = now + wait_until(limiter->next + step, now) + SESSION_LATE;
-		return wait_until(limiter->next, now);
+			limiter->session_until = now + wait_until(when + step, now) + SESSION_LATE;
+		return wait_until(when, now);
 	}
 
 	/*
@@ -106,15 +160,10 @@ im_limiter_take(ImLimiter *limiter, bool worker, int64_t now)
 	 * the session wakes later.
 	 */
 	if (worker && limiter->worker_last && now < limiter->session_until &&
-		(double) now < limiter->next + SESSION_LATE)
+		(double) now < when + SESSION_LATE)
 		return (int64_t) (step < 1000.0 ? step : 1000.0) + 1;
 
-	if ((double) now - limiter->next > lag)
-		limiter->next = (double) now - lag;
-	limiter->next += step;
-	limiter->worker_last = worker;
-	if (!worker)
-		limiter->session_until = 0;
+	grant(limiter, worker, now);
 	return 0;
 }
 

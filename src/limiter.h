@@ -13,27 +13,40 @@
 #include <stdint.h>
 
 /*
- * The pace is a little below the limit, and a grant may come so much of a
- * second late without the next one moving.  Both together keep every sliding
- * second at or below the limit: it sees at most
- * floor((1 + LAG) * PACE * limit) + 1 grants.  What is left between PACE and
- * 1 - LAG is for calls that reach the service unevenly.
+ * The pace is a little below the limit.  Who comes late, because of a coarse
+ * timer or a commit that took its time, may catch up on so much of a second,
+ * at twice the pace; what is later is lost.
  */
 #define IM_LIMITER_PACE		0.9965
-#define IM_LIMITER_LAG		0.0015
+#define IM_LIMITER_CATCH_UP	0.05
+
+/*
+ * Whatever was caught up on, no sliding second sees more grants than the limit
+ * (a limit with a fraction: the next whole number).  Grants are counted in cells
+ * of time; these cover the last second and a cell.
+ */
+#define IM_LIMITER_CELL_US	2500
+#define IM_LIMITER_CELLS	401
 
 typedef struct ImLimiter
 {
 	double		limit;			/* configured calls per second */
 	double		rate;			/* current calls per second, <= limit */
-	double		next;			/* earliest time of the next grant, us */
+	double		next;			/* time of the next grant by the pace, us */
+	double		quick;			/* no grant before this, catching up or not, us */
 	int64_t		cut_at;			/* last time the service made us slow down */
 	int64_t		grown_at;		/* rate was last raised at */
 	int64_t		session_until;	/* a session waits for a grant, as far as known */
 	bool		worker_last;	/* the last grant was the worker's */
+	int64_t		cell;			/* number of the present cell of time */
+	int32_t		cells[IM_LIMITER_CELLS];	/* grants by cell modulo their number */
+	int64_t		recent;			/* sum of them */
 } ImLimiter;
 
-/* Starts empty: the first grant is one interval from now, not now. */
+/*
+ * Starts empty: the first grant is one interval from now, not now, and not
+ * before what was caught up on until a moment ago can be a part of it.
+ */
 extern void im_limiter_init(ImLimiter *limiter, double limit, int64_t now);
 
 /* Another limit, effective at once; keeps the current slow-down in proportion. */

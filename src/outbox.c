@@ -1113,15 +1113,29 @@ im_outbox_has_open(ImOutbox *outbox)
 
 /* See outbox.h. */
 void
-im_outbox_count(ImOutbox *outbox, ImCounts *counts)
+im_outbox_count(ImOutbox *outbox, int64 watermark, ImCounts *counts)
 {
-	Datum		arg = Int64GetDatum(im_origin());
+	Datum		args[2] = {Int64GetDatum(im_origin()), Int64GetDatum(watermark)};
 	bool		isnull;
 
 	memset(counts, 0, sizeof(*counts));
 	counts->exact = im_tally_read(outbox->schema, &counts->rows, &counts->foreign_open);
-	if (execute(outbox, ST_OLDEST, &arg, NULL, 1) > 0)
-		counts->oldest_pending = DatumGetTimestampTz(im_statement_value(0, 1, &isnull));
+	if (counts->exact && counts->rows.by_status[IM_PENDING] == 0)
+		return;
+	if (execute(outbox, ST_OLDEST, args, NULL, 1) == 0)
+	{
+		args[1] = Int64GetDatum(PG_INT64_MIN);
+		if (watermark == PG_INT64_MIN || execute(outbox, ST_OLDEST, args, NULL, 1) == 0)
+			return;
+	}
+	counts->oldest_pending = DatumGetTimestampTz(im_statement_value(0, 1, &isnull));
+}
+
+/* See outbox.h. */
+int64
+im_outbox_watermark(const ImOutbox *outbox)
+{
+	return outbox->watermark;
 }
 
 /* See outbox.h. */

@@ -188,7 +188,15 @@ extern List *im_outbox_unchecked(ImOutbox *outbox, const ImApp *app, int64 after
 /* True if there is a row to send now or later. */
 extern bool im_outbox_has_open(ImOutbox *outbox);
 
-extern void im_outbox_count(ImOutbox *outbox, ImCounts *counts);
+/*
+ * Rows by status, and the oldest one that waits.  That is looked for above a
+ * sender's watermark first, because the index below may be long and dead;
+ * PG_INT64_MIN if there is no sender.
+ */
+extern void im_outbox_count(ImOutbox *outbox, int64 watermark, ImCounts *counts);
+
+/* Below and at this id the sender expects no new rows; see im_outbox_count(). */
+extern int64 im_outbox_watermark(const ImOutbox *outbox);
 
 /* Stores or clears a pause of this database; reason may be NULL. */
 extern void im_outbox_pause(ImOutbox *outbox, bool paused, const char *by, const char *reason);

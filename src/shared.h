@@ -141,6 +141,7 @@ typedef struct ImSlot
 	char		reason[IM_REASON_MAX];
 	char		last_error[IM_REASON_MAX];
 	int			in_flight;
+	int64		watermark;		/* see im_outbox_count() */
 	double		settle_rate;	/* rows a second, decaying; times settle_weight */
 	double		settle_weight;	/* how much of settle_rate is known, 0 to 1 */
 	int64		settle_rate_at; /* monotonic us, 0: not running */

@@ -181,8 +181,8 @@ static const Statement statements[NSTATEMENTS] = {
 	0, {0}},
 	[ST_OLDEST] = {
 		"SELECT enqueued_at FROM " OUTBOX
-		" WHERE origin = $1 AND status = 'pending' AND due_at IS NULL ORDER BY id LIMIT 1",
-	1, {INT8OID}},
+		" WHERE origin = $1 AND id > $2 AND status = 'pending' AND due_at IS NULL ORDER BY id LIMIT 1",
+	2, {INT8OID, INT8OID}},
 	[ST_CONTROL] = {
 		"SELECT timeline, paused_at, paused_by, pause_reason,"
 		" (SELECT groups FROM %1$s.im_import_days d WHERE d.origin = $1"

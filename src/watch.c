@@ -178,6 +178,22 @@ derive_state(ImView *view, const Findings *found)
 		set(view, IM_STATE_IDLE, "");
 }
 
+/* Where the sender looks for new rows; the least id if there is no sender. */
+static int64
+watermark_of_sender(void)
+{
+	ImSlot	   *slot = im_slot_find(MyDatabaseId);
+	int64		watermark = PG_INT64_MIN;
+
+	if (slot == NULL)
+		return watermark;
+	im_slot_lock(slot);
+	if (slot->worker_pid != 0)
+		watermark = slot->watermark;
+	im_slot_unlock(slot);
+	return watermark;
+}
+
 /* See watch.h. */
 void
 im_watch(ImView *view)
@@ -193,7 +209,7 @@ im_watch(ImView *view)
 				 errmsg("the extension im_import in this database is not of the library's version"),
 				 errhint("Run ALTER EXTENSION im_import UPDATE; if that changes nothing, a package was upgraded under the running server: restart it.")));
 	im_outbox_enter(&saved);
-	im_outbox_count(outbox, &view->counts);
+	im_outbox_count(outbox, watermark_of_sender(), &view->counts);
 	(void) im_outbox_read_control(outbox, &found.control);
 	im_outbox_leave(&saved);
 	for (int i = IM_PENDING; i <= IM_IN_DOUBT; i++)

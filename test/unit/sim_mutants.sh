@@ -32,7 +32,7 @@ copy_sources()
 # Compiles the copies; a mutant may leave something unused.
 build()
 {
-	$cc -std=gnu99 -O1 -w -I"$tmp/work" -o "$tmp/work/sim" "$tmp"/work/*.c
+	$cc -std=gnu99 -O1 -w -I"$tmp/work" -o "$tmp/work/sim" "$tmp"/work/*.c -lm
 }
 
 # mutant NAME FILE CHANGE [FILE CHANGE...]
@@ -157,9 +157,9 @@ mutant clock_back_not_dated_anew protocol.c \
 mutant due_not_capped sim_db.c \
 	's/COVER\(DUE_CAPPED\);\s+row->due_at = wall;/COVER(DUE_CAPPED);/'
 mutant limiter_starts_full limiter.c \
-	's/(im_limiter_init.*?limiter->next = \(double\) now) \+ interval\(limiter\);/$1;/s'
-mutant limiter_catches_up limiter.c \
-	's/if \(\(double\) now - limiter->next > lag\)/if (false)/'
+	's/(im_limiter_init.*?limiter->next = \(double\) now) \+ fmax\(interval\(limiter\), late\);/$1;/s'
+mutant limiter_does_not_count limiter.c \
+	's/if \(\(double\) limiter->recent >= ceil\(limiter->limit\)\)/if (false)/'
 
 echo "sim_mutants: $count mutants, $([ $failed = 0 ] && echo all caught || echo NOT all caught)"
 exit $failed

@@ -70,6 +70,7 @@ test_pace(void)
 			int			seconds = limits[i] < 5 ? 1000 : 40;
 			ImLimiter	limiter;
 			double		got;
+			double		least;
 
 			ngrants = 0;
 			im_limiter_init(&limiter, limits[i], SEC);
@@ -77,9 +78,10 @@ test_pace(void)
 			ok(most_in_a_second(0) <= (int) ceil(limits[i]),
 			   "limit %g, up to %d us late: never more", limits[i], (int) lates[j]);
 			got = ngrants / (limits[i] * seconds);
-			if (lates[j] <= 1000 && !ok(got >= 0.995 - 1.0 / (limits[i] * seconds),
-										"limit %g, up to %d us late: at least 99.5 %%",
-										limits[i], (int) lates[j]))
+			/* The first grant of all comes late by what may be caught up on. */
+			least = (lates[j] <= 3000 ? 0.996 : 0.994) - IM_LIMITER_CATCH_UP / seconds - 1.0 / (limits[i] * seconds);
+			if (lates[j] <= 10000 && !ok(got >= least, "limit %g, up to %d us late: at least %.4f of it",
+										 limits[i], (int) lates[j], least))
 				diag("got %.4f of it", got);
 		}
 }
@@ -247,7 +249,7 @@ test_large_clock(void)
 		ngrants = 0;
 		im_limiter_init(&limiter, 200, starts[i]);
 		run(&limiter, starts[i], 10, 1000);
-		ok(most_in_a_second(0) <= 200 && ngrants >= 1989, "clock at 2^%d us", i == 0 ? 40 : 48 + 2 * i);
+		ok(most_in_a_second(0) <= 200 && ngrants >= 1979, "clock at 2^%d us", i == 0 ? 40 : 48 + 2 * i);
 		is_int(im_limiter_take(&limiter, true, starts[i] + (INT64_C(1) << 50)), 0,
 			   "and 35 years later");
 		ok(im_limiter_take(&limiter, false, starts[i] + (INT64_C(1) << 50)) <= SEC,
