@@ -365,8 +365,8 @@ rows_wanted(ImDrain *drain, int allowed)
 	if (drain->control.paused)
 		want = (int) Min((int64) want, budget);
 
-	/* A few at a time would cost a commit each. */
-	if (want * 2 < target && im_sender_queued(drain->sender) > 0)
+	/* A few at a time would cost a commit each: what may queue is half sent first. */
+	if (want * 2 < target - im_sender_in_flight(drain->sender) && im_sender_queued(drain->sender) > 0)
 		return 0;
 	return Max(want, 0);
 }

@@ -519,17 +519,20 @@ void
 im_ring(ImSlot *slot, bool urgent)
 {
 	int			whom;
+	bool		wake;
 
 	im_slot_lock(slot);
 	whom = slot->worker >= 0 ? slot->worker : shared->launcher;
-	if (whom >= 0 && (!slot->ring || (urgent && !slot->urgent)))
-		SetLatch(im_latch_of(whom));
+	wake = !slot->ring || (urgent && !slot->urgent);
 	slot->ring = true;
 	if (urgent)
 	{
 		slot->urgent = true;
 		slot->rings++;
 	}
+	/* Last: the launcher looks without the lock, and may do so at once. */
+	if (whom >= 0 && wake)
+		SetLatch(im_latch_of(whom));
 	im_slot_unlock(slot);
 }
 

@@ -364,6 +364,23 @@ look_after_all(void)
 	list_free(copy);
 }
 
+/* Milliseconds until the launcher must look again, latch or not. */
+static long
+nap_ms(int64 now)
+{
+	long		nap = LAUNCHER_NAP_MS;
+	ListCell   *lc;
+
+	foreach(lc, watched)
+	{
+		Watched    *one = lfirst(lc);
+
+		if (one->handle == NULL && one->start_after > now)
+			nap = Min(nap, (long) ((one->start_after - now) / 1000) + 1);
+	}
+	return nap;
+}
+
 /* At the launcher's exit: nobody must set its latch any more. */
 static void
 unregister_launcher(int code, Datum arg)
@@ -402,7 +419,7 @@ im_launcher_main(Datum arg)
 		look_after_all();
 		MemoryContextReset(turn);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 LAUNCHER_NAP_MS, im_wait_event_sender());
+						 nap_ms(im_now_us()), im_wait_event_sender());
 	}
 }
 
