@@ -115,10 +115,11 @@ static double
 earliest(const ImLimiter *limiter, int64_t now)
 {
 	double		when = fmax(limiter->next, limiter->quick);
+	int64_t		next_cell = (now / IM_LIMITER_CELL_US + 1) * IM_LIMITER_CELL_US;
 
 	/* It may be cells until there is room; who asks is told the next one. */
 	if ((double) limiter->recent >= ceil(limiter->limit))
-		when = fmax(when, (double) ((now / IM_LIMITER_CELL_US + 1) * IM_LIMITER_CELL_US));
+		when = fmax(when, (double) next_cell);
 	return when;
 }
 
