@@ -13,6 +13,9 @@ use Test::More;
 use ImTest;
 use ImFence;
 
+my $library = (split /\n/, `pg_config --pkglibdir`)[0] . '/auto_explain.so';
+plan skip_all => "there is no $library" unless -e $library;
+
 my $service = ImService->new;
 my $node = start_cluster(conf => <<CONF);
 shared_preload_libraries = 'im_import, auto_explain'
