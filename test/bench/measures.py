@@ -274,7 +274,7 @@ def part_alternatives(stage: Stage, sizes: Sizes):
                "%.2f" % (cpu / sizes.drain / (other / sizes.alternative)))
     yield Line("drain beside plpython3u and requests, in one transaction", number(rate) + " rows/s",
                "%s rows/s" % number(median(serial)), "%.1f" % (rate / median(serial)))
-    yield Line("drain beside pg_net, pgsql-http", "", "not packaged by Debian, not measured here", "", "≥ 40 × pg_net")
+    yield Line("drain beside pg_net, pgsql-http", "", "by hand: [profile.md](profile.md)", "", "≥ 40 × pg_net")
 
 
 # ---- INSERT
