@@ -45,7 +45,7 @@ im_limiter_init(ImLimiter *limiter, double limit, int64_t now)
 	limiter->limit = limit;
 	limiter->rate = limit;
 	limiter->grown_at = now;
-	limiter->next = (double) now + fmax(interval(limiter), late);
+	limiter->next = (double) now + interval(limiter) + late;
 }
 
 /* See limiter.h. */

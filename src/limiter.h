@@ -44,8 +44,8 @@ typedef struct ImLimiter
 } ImLimiter;
 
 /*
- * Starts empty: the first grant is one interval from now, not now, and not
- * before what was caught up on until a moment ago can be a part of it.
+ * Starts empty: the first grant is one interval from now, and later by what may
+ * have been caught up on until a moment ago, before a crash.
  */
 extern void im_limiter_init(ImLimiter *limiter, double limit, int64_t now);
 

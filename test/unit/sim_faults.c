@@ -212,6 +212,10 @@ has_rival(SimWorld *world, const SimCopy *copy, int key)
 				row->status != IM_IMPORTED)
 				return true;
 		}
+		/* A deleted row may still have its call there. */
+		for (int j = 0; other->running && j < other->drain.live.n; j++)
+			if (other->drain.keys[other->drain.live.at[j]] == key)
+				return true;
 	}
 	return false;
 }

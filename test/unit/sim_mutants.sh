@@ -157,7 +157,7 @@ mutant clock_back_not_dated_anew protocol.c \
 mutant due_not_capped sim_db.c \
 	's/COVER\(DUE_CAPPED\);\s+row->due_at = wall;/COVER(DUE_CAPPED);/'
 mutant limiter_starts_full limiter.c \
-	's/(im_limiter_init.*?limiter->next = \(double\) now) \+ fmax\(interval\(limiter\), late\);/$1;/s'
+	's/(im_limiter_init.*?limiter->next = \(double\) now) \+ interval\(limiter\) \+ late;/$1;/s'
 mutant limiter_does_not_count limiter.c \
 	's/if \(\(double\) limiter->recent >= ceil\(limiter->limit\)\)/if (false)/'
 
