@@ -64,6 +64,7 @@ im_limiter_set(ImLimiter *limiter, double limit, int64_t now)
 	/* A wait that began at a lower rate must not last that long. */
 	if (limiter->next > (double) now + interval(limiter) && interval(limiter) < old)
 		limiter->next = (double) now + interval(limiter);
+	limiter->quick = fmin(limiter->quick, limiter->next);
 }
 
 /* Microseconds to wait, at most an hour: the caller asks again anyway. */

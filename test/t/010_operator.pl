@@ -89,7 +89,7 @@ sql("ALTER SERVER im OPTIONS (SET endpoint '@{[ $service->endpoint ]}')");
 # Pause, rehearse, go on
 
 $service->fault({ do => 'hold', times => 3 });
-insert_groups($node, 50, 'pause');
+insert_groups($node, 600, 'pause');
 $service->wait_for(held => 1);
 sql("SELECT im_import_pause('lunch')");
 my $status = wait_state($node, 'paused');

@@ -220,6 +220,11 @@ test_changes(void)
 	im_limiter_init(&limiter, 0.01, now);
 	im_limiter_set(&limiter, 100, now);
 	ok(im_limiter_take(&limiter, true, now) <= 11000, "a long wait ends when the limit is raised");
+	im_limiter_set(&limiter, 0.01, now);
+	now += 200 * SEC;
+	is_int(im_limiter_take(&limiter, true, now), 0, "a call at a very low limit");
+	im_limiter_set(&limiter, 100, now);
+	ok(im_limiter_take(&limiter, true, now) <= 11000, "and after it no long wait either");
 	now = run(&limiter, now, 5, 500);
 	im_limiter_set(&limiter, 10, now);
 	ngrants = 0;
