@@ -81,9 +81,9 @@ struct ImDrain
 	ImControl	control;
 	char		trouble[IM_REASON_MAX]; /* why not configured */
 	uint32		rings;			/* of the doorbell, as last looked after */
-	bool		called;			/* the last ring was for more than new rows */
 	bool		just_paused;	/* what is queued was claimed before the pause */
 	int64		looked_at;
+	int64		counted_at;
 
 	bool		hungry;			/* there may be rows to claim */
 	bool		rescan;			/* look for them from the true minimum */
@@ -108,6 +108,7 @@ typedef struct Transaction
 {
 	ImDrain    *drain;
 	bool		look;			/* options, pause, fence */
+	bool		count;			/* counts, and what is shown of them */
 	List	   *writing;		/* outcomes to be written */
 	List	   *written;
 	ImClaim		claim;
@@ -512,10 +513,10 @@ transact(void *arg)
 	tx->table_busy = !im_outbox_try_lock(outbox);
 	if (tx->table_busy)
 		return;
-	if (tx->look && keep_count(drain))
+	if (tx->count && keep_count(drain))
 		show_activity(drain);
 	im_outbox_settle(outbox, &tx->writing, &tx->written);
-	if (tx->look || drain->nlive == 0)
+	if (tx->count || drain->nlive == 0)
 		im_outbox_write_day(outbox);
 	if (!drain->configured || drain->control.fenced)
 		return;
@@ -717,6 +718,8 @@ run_transaction(ImDrain *drain, Transaction *tx)
 	im_steady_note(&drain->slot->steady, GetCurrentTimestamp(), im_now_us());
 	if (tx->look)
 		drain->looked_at = im_now_us();
+	if (tx->count)
+		drain->counted_at = im_now_us();
 	ok = im_outbox_run(transact, tx, &error);
 	drain->installed = im_outbox_installed(im_outbox_get());
 	if (ok && tx->claim.calls != NIL)
@@ -777,8 +780,9 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 	int64		now = im_now_us();
 	bool		flush = must_flush(drain, now);
 
-	tx.look = drain->called || now - drain->looked_at >= LOOK_EVERY ||
+	tx.look = rang || now - drain->looked_at >= LOOK_EVERY ||
 		(drain->configured && im_sender_wants_configure(drain->sender));
+	tx.count = now - drain->counted_at >= LOOK_EVERY;
 	check_same_refusal(drain, &tx);
 	if (drain->retry_at > now && !rang)
 		return;
@@ -795,7 +799,7 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 	flush = flush || (drain->outcomes != NIL && tx.claim.want > 0 && now >= drain->flush_after);
 	if (flush)
 		tx.writing = outcomes_to_write(drain);
-	if (tx.look || flush || tx.claim.want > 0 || tx.claim.asked != NIL ||
+	if (tx.look || tx.count || flush || tx.claim.want > 0 || tx.claim.asked != NIL ||
 		tx.pause_reason[0] != '\0' || (drain->dirty && now >= drain->recover_at))
 		run_transaction(drain, &tx);
 }
@@ -1110,7 +1114,6 @@ answer_doorbell(ImDrain *drain)
 
 	im_slot_lock(slot);
 	rang = slot->ring;
-	drain->called = slot->urgent;
 	slot->ring = slot->urgent = false;
 	drain->rings = slot->rings;
 	if (slot->recover)
@@ -1155,7 +1158,7 @@ plan_rescan(ImDrain *drain, bool rang)
 static void
 first_look(ImDrain *drain)
 {
-	Transaction tx = {.look = true};
+	Transaction tx = {.look = true, .count = true};
 
 	run_transaction(drain, &tx);
 }

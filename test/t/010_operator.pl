@@ -88,8 +88,9 @@ sql("ALTER SERVER im OPTIONS (SET endpoint '@{[ $service->endpoint ]}')");
 # ---------------------------------------------------------------------------
 # Pause, rehearse, go on
 
-$service->fault({ do => 'hold', times => 3 });
-insert_groups($node, 600, 'pause');
+sql("ALTER SERVER im OPTIONS (ADD max_in_flight '3')");
+$service->fault({ do => 'hold' });
+insert_groups($node, 50, 'pause');
 $service->wait_for(held => 1);
 sql("SELECT im_import_pause('lunch')");
 my $status = wait_state($node, 'paused');
@@ -98,6 +99,7 @@ $service->clear;
 poll_until { $service->release; status_of($node)->{sending} == 0 } 'what is in flight to settle';
 my $left = status_of($node)->{pending};
 cmp_ok($left, '>', 0, 'rows wait');
+sql("ALTER SERVER im OPTIONS (DROP max_in_flight)");
 my $created = $service->stats->{created};
 $node->restart;
 is(status_of($node)->{state}, 'paused', 'a pause survives a restart');
