@@ -524,6 +524,8 @@ register_worker(ImSlot *slot)
 static void
 end_in_order(ImDrain *drain, ImSlot *slot)
 {
+	/* The postmaster signals process and group: the second one must not set them again. */
+	pqsignal(SIGTERM, SIG_IGN);
 	ProcDiePending = false;
 	InterruptPending = false;
 	im_drain_shutdown(drain);
