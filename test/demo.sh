@@ -157,7 +157,7 @@ heading "7. How did it go? Every row is accounted for, and what failed says why"
 
 sql <<'END'
 SELECT state, pending, sending, imported, failed, invalid, in_doubt, total, percent_done FROM im_import_status;
-SELECT error_code, status, meaning, rows, sample_id FROM im_import_errors;
+SELECT error_code, meaning, rows, failed, invalid, sample_id FROM im_import_errors;
 SELECT source_id, status, error_info FROM im_import_failures ORDER BY id;
 END
 expect "imported rows" 270 "SELECT imported FROM im_import_status"
