@@ -4,6 +4,7 @@
 #   sh test/sanitize.sh              build it (about ten minutes on two cores), then all tests
 #   sh test/sanitize.sh FILE...      only these TAP files
 #
+# Files that need failpoints run last, with a build that has them.
 # SANITIZERS=address,undefined is the default; empty: assertions only.
 # SANITIZE_DIR=/var/tmp/sanitize keeps what was built there for the next time; the
 # default is a new folder that is removed if all is well.  FRESH=1: a new build in it.
@@ -101,19 +102,21 @@ build_server()
 			as_sanitized make -s install &&
 			as_sanitized make -s -C src/test/regress install &&
 			as_sanitized make -s -C src/test/isolation install &&
-			as_sanitized make -s -C contrib/pg_stat_statements install
+			as_sanitized make -s -C contrib/pg_stat_statements install &&
+			as_sanitized make -s -C contrib/auto_explain install
 	) </dev/null
 }
 
 # ---- the extension
 
+# build_extension ARGUMENT...: of make, beside the usual ones.
 build_extension()
 {
 	rm -rf "$DIR/src"
 	copy_tree "$HERE"
 	(
 		cd "$DIR/src" &&
-			as_sanitized make -s -j "$(jobs_of_machine)" PG_CONFIG="$SERVER/bin/pg_config" with_llvm=no install
+			as_sanitized make -s -j "$(jobs_of_machine)" PG_CONFIG="$SERVER/bin/pg_config" with_llvm=no "$@" install
 	) </dev/null
 }
 
@@ -141,6 +144,21 @@ run_tap()
 	as_sanitized timeout --kill-after=60 "$LIMIT" env PATH="$SERVER/bin:$PATH" PG_REGRESS="$(of_tests regress/pg_regress)" PGPORT=65432 \
 		TESTDIR="$DIR/tap" TESTDATADIR="$DIR/tap/tmp_check" TESTLOGDIR="$DIR/tap/tmp_check/log" \
 		prove --nocolor --timer -j2 -I "$(of_tests perl)" -I test/perl "$@" </dev/null
+}
+
+# choose_files FILE...: into PLAIN and CRASH, which need a build that stops where it is told to.
+choose_files()
+{
+	PLAIN=
+	CRASH=
+	cd "$DIR/src" || return
+	for file in "$@"; do
+		if grep -q need_failpoints "$file"; then
+			CRASH="$CRASH $file"
+		else
+			PLAIN="$PLAIN $file"
+		fi
+	done
 }
 
 # ---- the run
@@ -211,16 +229,17 @@ step "build the extension" build_extension || exit 1
 if [ -z "${BUILD_ONLY-}" ]; then
 	if [ $# = 0 ]; then
 		step "regression tests" run_regress
-		set --
 		for file in "$HERE"/test/t/*.pl; do
-			case $file in
-				*crash*) ;;		# they need a build that stops where it is told to
-				*) set -- "$@" "test/t/$(basename "$file")" ;;
-			esac
+			set -- "$@" "test/t/$(basename "$file")"
 		done
 	fi
-	step "TAP tests" run_tap "$@"
-	grep -E '\.pl \.+ (ok|skipped)|^Files=' "$LOGS/TAP_tests.log"
+	choose_files "$@" || exit 1
+	# shellcheck disable=SC2086
+	[ -z "$PLAIN" ] || step "TAP tests" run_tap $PLAIN
+	# shellcheck disable=SC2086
+	[ -z "$CRASH" ] || { step "build with failpoints" build_extension FAILPOINTS=1 &&
+		step "TAP tests with failpoints" run_tap $CRASH; }
+	cat "$LOGS"/TAP_tests*.log | grep -E '\.pl \.+ (ok|skipped)|^Files='
 	count_reports
 fi
 finish 0
