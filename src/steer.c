@@ -82,10 +82,13 @@ im_sql_origin(PG_FUNCTION_ARGS)
 static void
 set_pause(bool paused, const char *reason)
 {
-	ImOutbox   *outbox = im_require_outbox();
+	ImOutbox   *outbox;
 	char	   *who = GetUserNameFromId(GetUserId(), false);
 	ImRights	saved;
 
+	/* A standby has no timeline of its own yet. */
+	PreventCommandDuringRecovery(paused ? "im_import_pause()" : "im_import_resume()");
+	outbox = im_require_outbox();
 	im_outbox_enter(&saved);
 	im_outbox_pause(outbox, paused, who, reason);
 	im_outbox_leave(&saved);
@@ -113,12 +116,15 @@ im_sql_resume(PG_FUNCTION_ARGS)
 Datum
 im_sql_adopt(PG_FUNCTION_ARGS)
 {
-	ImOutbox   *outbox = im_require_outbox();
+	ImOutbox   *outbox;
 	ImProblem	problem = {0};
-	ImApp	   *app = im_app_load(CurrentMemoryContext, &problem);
+	ImApp	   *app;
 	ImRights	saved;
 	volatile int64 n = 0;
 
+	PreventCommandDuringRecovery("im_import_adopt()");
+	outbox = im_require_outbox();
+	app = im_app_load(CurrentMemoryContext, &problem);
 	if (app == NULL)
 		im_app_raise(&problem);
 	im_outbox_enter(&saved);

@@ -56,7 +56,15 @@ $primary->wait_for_catchup($_) foreach qw(async sync);
 is(status_of($async, 'hold')->{pending}, 30, 'a standby shows the rows');
 like(status_of($async, 'hold')->{reason}, qr/standby|paused/, 'and that it does not send them');
 is(value_of($async, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'im_import%'"), 0, 'no worker in recovery');
-like(error_of($async, 'SELECT im_import_adopt()', 'hold'), qr/read-only|recovery/, 'nobody can adopt on a standby');
+like(error_of($async, "SELECT $_()", 'hold'), qr/cannot execute $_\(\) during recovery/, "no $_() on a standby")
+  foreach qw(im_import_adopt im_import_pause im_import_resume);
+like(error_of($async, $_, 'hold'), qr/read-only|recovery/, "$_ on a standby")
+  foreach 'SELECT im_import_retry()', 'SELECT im_import_resolve(1)', 'SELECT im_import_set_rate(1)',
+  'CALL im_import_verify()', "CALL im_import_forget('2020-01-01')", "INSERT INTO im_group_outbox (name) VALUES ('x')",
+  "SELECT im_import_group(t) FROM (SELECT 'Public' AS type, 'x' AS name, 'x' AS group_id) t";
+is(error_of($async, "SELECT * FROM $_", 'hold'), '', "$_ on a standby")
+  foreach qw(im_import_doctor() im_import_plan() im_import_history im_import_errors im_import_failures
+  im_import_verify_summary pg_stat_im_import im_import_stats_reset());
 
 # ---------------------------------------------------------------------------
 # Asynchronous: it has seen the rows, but not that they were sent
