@@ -17,6 +17,9 @@ BIN=/usr/lib/postgresql/$PG_MAJOR/bin
 BUILD_PACKAGES="gcc make libc6-dev postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR
 	libcurl4-openssl-dev libssl-dev zlib1g-dev python3 openssl ca-certificates"
 
+# What prove says of a file that passed.  Of one that bailed out it may say "ok(".
+PROVE_OK='ok +[0-9]+ ms'
+
 die()
 {
 	echo "$0: $*" >&2

@@ -220,7 +220,7 @@ run_again()
 	log_again=$2
 	shift 2
 	for file in "$@"; do
-		grep -qE "^(\[[0-9:]*\] )?$file \.+ (ok|skipped)" "$log_again" || again="$again $file"
+		grep -qE "^(\[[0-9:]*\] )?$file \.+ ($PROVE_OK|skipped)" "$log_again" || again="$again $file"
 	done
 	[ -n "$again" ] && [ "$(echo "$again" | wc -w)" -le 4 ] || return 0
 	echo "      failed, run once more alone:$again"
@@ -239,7 +239,7 @@ tap()
 	chown postgres: "$DIR/tap_$name"
 	prove_files "$name" 2 "$@" >"$log" 2>&1
 	run_again "$name" "$log" "$@"
-	good=$(lines '\.pl \.+ ok' "$log")
+	good=$(lines "\.pl \.+ $PROVE_OK" "$log")
 	none=$(lines '\.pl \.+ skipped' "$log")
 	count "TAP tests, $name build" "$good" $(($# - good - none)) "$none" "$log"
 	[ $(($# - good - none)) = 0 ] ||
