@@ -49,6 +49,7 @@
 #define HEADERS_MAX			(64 * 1024)
 #define DATE_MAX			40	/* a Date header's value has 29 characters */
 #define EVENTS_AT_ONCE		64
+#define LATE_US				1000	/* a body that leaves so long after the start */
 #define UPLOAD_BUFFER		16384L	/* libcurl's least; its 64 kB cost a brk() each */
 #define DOWNLOAD_BUFFER		4096L
 #define DEBIAN_CA_FILE		"/etc/ssl/certs/ca-certificates.crt"
@@ -66,6 +67,8 @@ typedef struct Transfer
 	int			local_errno;	/* why this machine had no socket for it, or 0 */
 	bool		in_flight;		/* in libcurl's hands */
 	int64		started_us;
+	ImHttp	   *http;
+	struct Transfer *next_late;
 	char		curl_error[CURL_ERROR_SIZE];
 	dlist_node	node;			/* in starting, done or free */
 	struct Transfer *next_all;
@@ -88,6 +91,7 @@ struct ImHttp
 	dlist_head	starting;		/* to be given to libcurl at the next wait */
 	dlist_head	done;			/* to be handed out */
 	dlist_head	free;
+	Transfer   *late;			/* whose bodies began to leave late, in this wait */
 	Transfer   *all;
 	MemoryContextCallback cleanup;
 };
@@ -142,6 +146,17 @@ set_quick_exit(CURL *easy)
 #endif
 }
 
+/* The first byte of a body leaves: notes it if that is long after the start. */
+static void
+note_sent(Transfer *transfer)
+{
+	transfer->call.sent = true;
+	if (now_us() - transfer->started_us < LATE_US)
+		return;
+	transfer->next_late = transfer->http->late;
+	transfer->http->late = transfer;
+}
+
 /* Callback: hands the body out.  That it is called at all is what counts. */
 static size_t
 read_body(char *buffer, size_t size, size_t nitems, void *arg)
@@ -149,7 +164,8 @@ read_body(char *buffer, size_t size, size_t nitems, void *arg)
 	Transfer   *transfer = arg;
 	size_t		n = Min(size * nitems, transfer->call.body_len - transfer->read_at);
 
-	transfer->call.sent = true;
+	if (!transfer->call.sent)
+		note_sent(transfer);
 	memcpy(buffer, transfer->call.body + transfer->read_at, n);
 	transfer->read_at += n;
 	return n;
@@ -490,6 +506,7 @@ make_transfer(ImHttp *http)
 	leave_curl(&saved);
 	if (transfer->easy == NULL)
 		return NULL;
+	transfer->http = http;
 	transfer->next_all = http->all;
 	http->all = transfer;
 	return transfer;
@@ -761,6 +778,7 @@ im_http_wait(ImHttp *http, long timeout_ms)
 {
 	WaitEvent	event;
 
+	http->late = NULL;
 	if (!dlist_is_empty(&http->starting) || (http->timer_at >= 0 && now_us() >= http->timer_at))
 		perform(http);
 	if (!dlist_is_empty(&http->done))
@@ -770,6 +788,18 @@ im_http_wait(ImHttp *http, long timeout_ms)
 		(event.events & WL_LATCH_SET) != 0 && http->in_flight == 0)
 		return;
 	perform(http);
+}
+
+/* See http.h. */
+int64
+im_http_next_late(ImHttp *http)
+{
+	Transfer   *transfer = http->late;
+
+	if (transfer == NULL)
+		return 0;
+	http->late = transfer->next_late;
+	return transfer->started_us;
 }
 
 /* See http.h. */
