@@ -21,8 +21,9 @@
  * signal mask, and a PostgreSQL handler must never run in it: every signal is
  * blocked while libcurl runs.
  *
- * Callbacks only record.  None of them may raise an ERROR or allocate: a
- * longjmp through libcurl leaves it broken.
+ * Callbacks only record.  None of them may raise an ERROR, nor allocate from a
+ * memory context, which may raise one: a longjmp through libcurl leaves it
+ * broken.
  */
 #include "postgres.h"
 
@@ -52,6 +53,8 @@
 #define LATE_US				1000	/* a body that leaves so long after the start */
 #define UPLOAD_BUFFER		16384L	/* libcurl's least; its 64 kB cost a brk() each */
 #define DOWNLOAD_BUFFER		4096L
+#define REPLY_ROOM			4096	/* for an answer, at first; most have less */
+#define REPLY_KEPT			(16 * 1024) /* more than this is given back */
 #define DEBIAN_CA_FILE		"/etc/ssl/certs/ca-certificates.crt"
 
 /* A call and what libcurl needs for it; kept and reused. */
@@ -64,6 +67,7 @@ typedef struct Transfer
 	char		date[DATE_MAX + 1]; /* the Date header's value, or "" */
 	size_t		reply_room;		/* allocated for call.reply */
 	bool		overflow;		/* answer over a cap */
+	bool		no_memory;		/* no room for more of the answer */
 	int			local_errno;	/* why this machine had no socket for it, or 0 */
 	bool		in_flight;		/* in libcurl's hands */
 	int64		started_us;
@@ -181,6 +185,41 @@ refuse_seek(void *arg, curl_off_t offset, int origin)
 	return CURL_SEEKFUNC_FAIL;
 }
 
+/*
+ * Room for so many bytes of an answer and a terminator; false without memory.
+ * Outside PostgreSQL's memory contexts because a callback calls it.  It grows
+ * with the answer: at its cap each of many connections would hold a megabyte,
+ * which malloc() takes from pages that transactions have used before.
+ */
+static bool
+make_room(Transfer *transfer, size_t bytes)
+{
+	size_t		room = Max(transfer->reply_room, REPLY_ROOM);
+	char	   *bigger;
+
+	while (room <= bytes)
+		room *= 2;
+	if (room == transfer->reply_room)
+		return true;
+	bigger = realloc(transfer->call.reply, room);
+	if (bigger == NULL)
+		return false;
+	transfer->call.reply = bigger;
+	transfer->reply_room = room;
+	return true;
+}
+
+/* Gives the room of a large answer back: few are large. */
+static void
+shrink_room(Transfer *transfer)
+{
+	if (transfer->reply_room <= REPLY_KEPT)
+		return;
+	free(transfer->call.reply);
+	transfer->call.reply = NULL;
+	transfer->reply_room = 0;
+}
+
 /* Callback: keeps the answer, up to the cap. */
 static size_t
 write_reply(char *data, size_t size, size_t nmemb, void *arg)
@@ -192,6 +231,11 @@ write_reply(char *data, size_t size, size_t nmemb, void *arg)
 	if (n > call->reply_cap - call->reply_len)
 	{
 		transfer->overflow = true;
+		return 0;
+	}
+	if (!make_room(transfer, call->reply_len + n))
+	{
+		transfer->no_memory = true;
 		return 0;
 	}
 	memcpy(call->reply + call->reply_len, data, n);
@@ -532,38 +576,21 @@ im_http_open(ImHttp *http)
 	return &transfer->call;
 }
 
-/*
- * Room for the answer, outside PostgreSQL's memory contexts because a
- * callback fills it.  Pages that no answer touches cost nothing.
- */
-static void
-make_room(Transfer *transfer)
-{
-	size_t		need = transfer->call.reply_cap + 1;
-	char	   *bigger;
-
-	if (transfer->reply_room >= need)
-		return;
-	bigger = realloc(transfer->call.reply, need);
-	if (bigger == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
-	transfer->call.reply = bigger;
-	transfer->reply_room = need;
-}
-
 /* See http.h. */
 void
 im_http_start(ImHttp *http, ImHttpCall *call)
 {
 	Transfer   *transfer = (Transfer *) call;
 
-	make_room(transfer);
+	if (!make_room(transfer, 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
 	transfer->read_at = 0;
 	transfer->header_bytes = 0;
 	transfer->date[0] = '\0';
 	transfer->overflow = false;
+	transfer->no_memory = false;
 	transfer->local_errno = 0;
 	transfer->curl_error[0] = '\0';
 	transfer->started_us = now_us();
@@ -625,6 +652,8 @@ describe_failure(Transfer *transfer, CURLcode result)
 
 	if (transfer->overflow)
 		text = "the answer is larger than expected";
+	else if (transfer->no_memory)
+		text = "there was no memory for the answer";
 	else if (result == CURLE_OK && call->status == 0)
 		text = "the connection was closed without an answer";
 	else if (result == CURLE_OK)
@@ -818,6 +847,7 @@ im_http_close(ImHttp *http, ImHttpCall *call)
 {
 	Transfer   *transfer = (Transfer *) call;
 
+	shrink_room(transfer);
 	dlist_push_head(&http->free, &transfer->node);
 }
 
