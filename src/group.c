@@ -115,6 +115,7 @@ struct ImField
 	ImFieldCheck check;			/* further rules of a text field, or NULL */
 };
 
+/* What the table names; each is explained where it stands. */
 static void encode_text(ImEncoder *enc, const ImField *field,
 						const ImSource *source, Datum value);
 static void encode_type(ImEncoder *enc, const ImField *field,

@@ -21,8 +21,9 @@
  * signal mask, and a PostgreSQL handler must never run in it: every signal is
  * blocked while libcurl runs.
  *
- * Callbacks only record.  None of them may raise an ERROR or allocate: a
- * longjmp through libcurl leaves it broken.
+ * Callbacks only record.  None of them may raise an ERROR, nor allocate from a
+ * memory context, which may raise one: a longjmp through libcurl leaves it
+ * broken.
  */
 #include "postgres.h"
 
@@ -49,8 +50,11 @@
 #define HEADERS_MAX			(64 * 1024)
 #define DATE_MAX			40	/* a Date header's value has 29 characters */
 #define EVENTS_AT_ONCE		64
+#define LATE_US				1000	/* a body that leaves so long after the start */
 #define UPLOAD_BUFFER		16384L	/* libcurl's least; its 64 kB cost a brk() each */
 #define DOWNLOAD_BUFFER		4096L
+#define REPLY_ROOM			4096	/* for an answer, at first; most have less */
+#define REPLY_KEPT			(16 * 1024) /* more than this is given back */
 #define DEBIAN_CA_FILE		"/etc/ssl/certs/ca-certificates.crt"
 
 /* A call and what libcurl needs for it; kept and reused. */
@@ -63,9 +67,12 @@ typedef struct Transfer
 	char		date[DATE_MAX + 1]; /* the Date header's value, or "" */
 	size_t		reply_room;		/* allocated for call.reply */
 	bool		overflow;		/* answer over a cap */
+	bool		no_memory;		/* no room for more of the answer */
 	int			local_errno;	/* why this machine had no socket for it, or 0 */
 	bool		in_flight;		/* in libcurl's hands */
 	int64		started_us;
+	ImHttp	   *http;
+	struct Transfer *next_late;
 	char		curl_error[CURL_ERROR_SIZE];
 	dlist_node	node;			/* in starting, done or free */
 	struct Transfer *next_all;
@@ -88,6 +95,7 @@ struct ImHttp
 	dlist_head	starting;		/* to be given to libcurl at the next wait */
 	dlist_head	done;			/* to be handed out */
 	dlist_head	free;
+	Transfer   *late;			/* whose bodies began to leave late, in this wait */
 	Transfer   *all;
 	MemoryContextCallback cleanup;
 };
@@ -142,6 +150,17 @@ set_quick_exit(CURL *easy)
 #endif
 }
 
+/* The first byte of a body leaves: notes it if that is long after the start. */
+static void
+note_sent(Transfer *transfer)
+{
+	transfer->call.sent = true;
+	if (now_us() - transfer->started_us < LATE_US)
+		return;
+	transfer->next_late = transfer->http->late;
+	transfer->http->late = transfer;
+}
+
 /* Callback: hands the body out.  That it is called at all is what counts. */
 static size_t
 read_body(char *buffer, size_t size, size_t nitems, void *arg)
@@ -149,7 +168,8 @@ read_body(char *buffer, size_t size, size_t nitems, void *arg)
 	Transfer   *transfer = arg;
 	size_t		n = Min(size * nitems, transfer->call.body_len - transfer->read_at);
 
-	transfer->call.sent = true;
+	if (!transfer->call.sent)
+		note_sent(transfer);
 	memcpy(buffer, transfer->call.body + transfer->read_at, n);
 	transfer->read_at += n;
 	return n;
@@ -165,6 +185,41 @@ refuse_seek(void *arg, curl_off_t offset, int origin)
 	return CURL_SEEKFUNC_FAIL;
 }
 
+/*
+ * Room for so many bytes of an answer and a terminator; false without memory.
+ * Outside PostgreSQL's memory contexts because a callback calls it.  It grows
+ * with the answer: at its cap each of many connections would hold a megabyte,
+ * which malloc() takes from pages that transactions have used before.
+ */
+static bool
+make_room(Transfer *transfer, size_t bytes)
+{
+	size_t		room = Max(transfer->reply_room, REPLY_ROOM);
+	char	   *bigger;
+
+	while (room <= bytes)
+		room *= 2;
+	if (room == transfer->reply_room)
+		return true;
+	bigger = realloc(transfer->call.reply, room);
+	if (bigger == NULL)
+		return false;
+	transfer->call.reply = bigger;
+	transfer->reply_room = room;
+	return true;
+}
+
+/* Gives the room of a large answer back: few are large. */
+static void
+shrink_room(Transfer *transfer)
+{
+	if (transfer->reply_room <= REPLY_KEPT)
+		return;
+	free(transfer->call.reply);
+	transfer->call.reply = NULL;
+	transfer->reply_room = 0;
+}
+
 /* Callback: keeps the answer, up to the cap. */
 static size_t
 write_reply(char *data, size_t size, size_t nmemb, void *arg)
@@ -176,6 +231,11 @@ write_reply(char *data, size_t size, size_t nmemb, void *arg)
 	if (n > call->reply_cap - call->reply_len)
 	{
 		transfer->overflow = true;
+		return 0;
+	}
+	if (!make_room(transfer, call->reply_len + n))
+	{
+		transfer->no_memory = true;
 		return 0;
 	}
 	memcpy(call->reply + call->reply_len, data, n);
@@ -490,6 +550,7 @@ make_transfer(ImHttp *http)
 	leave_curl(&saved);
 	if (transfer->easy == NULL)
 		return NULL;
+	transfer->http = http;
 	transfer->next_all = http->all;
 	http->all = transfer;
 	return transfer;
@@ -515,38 +576,21 @@ im_http_open(ImHttp *http)
 	return &transfer->call;
 }
 
-/*
- * Room for the answer, outside PostgreSQL's memory contexts because a
- * callback fills it.  Pages that no answer touches cost nothing.
- */
-static void
-make_room(Transfer *transfer)
-{
-	size_t		need = transfer->call.reply_cap + 1;
-	char	   *bigger;
-
-	if (transfer->reply_room >= need)
-		return;
-	bigger = realloc(transfer->call.reply, need);
-	if (bigger == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
-	transfer->call.reply = bigger;
-	transfer->reply_room = need;
-}
-
 /* See http.h. */
 void
 im_http_start(ImHttp *http, ImHttpCall *call)
 {
 	Transfer   *transfer = (Transfer *) call;
 
-	make_room(transfer);
+	if (!make_room(transfer, 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
 	transfer->read_at = 0;
 	transfer->header_bytes = 0;
 	transfer->date[0] = '\0';
 	transfer->overflow = false;
+	transfer->no_memory = false;
 	transfer->local_errno = 0;
 	transfer->curl_error[0] = '\0';
 	transfer->started_us = now_us();
@@ -608,6 +652,8 @@ describe_failure(Transfer *transfer, CURLcode result)
 
 	if (transfer->overflow)
 		text = "the answer is larger than expected";
+	else if (transfer->no_memory)
+		text = "there was no memory for the answer";
 	else if (result == CURLE_OK && call->status == 0)
 		text = "the connection was closed without an answer";
 	else if (result == CURLE_OK)
@@ -761,6 +807,7 @@ im_http_wait(ImHttp *http, long timeout_ms)
 {
 	WaitEvent	event;
 
+	http->late = NULL;
 	if (!dlist_is_empty(&http->starting) || (http->timer_at >= 0 && now_us() >= http->timer_at))
 		perform(http);
 	if (!dlist_is_empty(&http->done))
@@ -770,6 +817,18 @@ im_http_wait(ImHttp *http, long timeout_ms)
 		(event.events & WL_LATCH_SET) != 0 && http->in_flight == 0)
 		return;
 	perform(http);
+}
+
+/* See http.h. */
+int64
+im_http_next_late(ImHttp *http)
+{
+	Transfer   *transfer = http->late;
+
+	if (transfer == NULL)
+		return 0;
+	http->late = transfer->next_late;
+	return transfer->started_us;
 }
 
 /* See http.h. */
@@ -788,6 +847,7 @@ im_http_close(ImHttp *http, ImHttpCall *call)
 {
 	Transfer   *transfer = (Transfer *) call;
 
+	shrink_room(transfer);
 	dlist_push_head(&http->free, &transfer->node);
 }
 

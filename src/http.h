@@ -72,6 +72,14 @@ extern void im_http_start(ImHttp *http, ImHttpCall *call);
  */
 extern void im_http_wait(ImHttp *http, long timeout_ms);
 
+/*
+ * Of a call whose body began to leave during the last im_http_wait(), but well
+ * after im_http_start(), because it had to make a connection: when it was
+ * started, in microseconds of the monotonic clock.  Each is told once; 0: no
+ * more.
+ */
+extern int64 im_http_next_late(ImHttp *http);
+
 /* The next call that is done, or NULL. */
 extern ImHttpCall *im_http_next(ImHttp *http);
 extern void im_http_close(ImHttp *http, ImHttpCall *call);

@@ -171,6 +171,23 @@ im_limiter_take(ImLimiter *limiter, bool worker, int64_t now)
 
 /* See limiter.h. */
 void
+im_limiter_late(ImLimiter *limiter, int64_t granted, int64_t now)
+{
+	int64_t		cell = granted / IM_LIMITER_CELL_US;
+	int32_t    *then = &limiter->cells[cell % IM_LIMITER_CELLS];
+
+	advance(limiter, now);
+	if (cell > limiter->cell - IM_LIMITER_CELLS && cell <= limiter->cell && *then > 0)
+	{
+		(*then)--;
+		limiter->recent--;
+	}
+	limiter->cells[limiter->cell % IM_LIMITER_CELLS]++;
+	limiter->recent++;
+}
+
+/* See limiter.h. */
+void
 im_limiter_slow(ImLimiter *limiter, int64_t now)
 {
 	grow(limiter, now);

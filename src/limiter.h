@@ -18,7 +18,7 @@
  * at twice the pace; what is later is lost.
  */
 #define IM_LIMITER_PACE		0.9965
-#define IM_LIMITER_CATCH_UP	0.05
+#define IM_LIMITER_CATCH_UP	0.025
 
 /*
  * Whatever was caught up on, no sliding second sees more grants than the limit
@@ -58,6 +58,13 @@ extern void im_limiter_set(ImLimiter *limiter, double limit, int64_t now);
  * next two grants: the worker leaves it every other one.
  */
 extern int64_t im_limiter_take(ImLimiter *limiter, bool worker, int64_t now);
+
+/*
+ * A call that was granted at that time leaves only now, because it had to make
+ * a connection first.  It is counted now: the service sees it now, together
+ * with those that were granted since then.
+ */
+extern void im_limiter_late(ImLimiter *limiter, int64_t granted, int64_t now);
 
 /*
  * The service said "too fast": the rate falls to 0.7 of itself, at most once

@@ -421,8 +421,14 @@ im_sender_pump(ImSender *sender, int allowed)
 void
 im_sender_wait(ImSender *sender, long timeout_ms)
 {
+	int64		granted;
+
 	if (sender->http != NULL)
+	{
 		im_http_wait(sender->http, timeout_ms);
+		while ((granted = im_http_next_late(sender->http)) != 0)
+			im_slot_late(sender->slot, granted);
+	}
 	else						/* could not be made; the reason was raised */
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 timeout_ms, im_wait_event_sender());

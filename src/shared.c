@@ -601,7 +601,18 @@ im_slot_take(ImSlot *slot, bool worker)
 	if (wait == 0)
 		count_second(slot, now);
 	im_slot_unlock(slot);
+	if (wait == 0)
+		elog(DEBUG1, "im_import: call granted at " INT64_FORMAT " us", now);
 	return wait;
+}
+
+/* See shared.h. */
+void
+im_slot_late(ImSlot *slot, int64 granted)
+{
+	im_slot_lock(slot);
+	im_limiter_late(&slot->limiter, granted, im_now_us());
+	im_slot_unlock(slot);
 }
 
 /* See shared.h. */

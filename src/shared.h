@@ -210,6 +210,9 @@ extern bool im_launcher_present(void);
  */
 extern int64 im_slot_take(ImSlot *slot, bool worker);
 
+/* A call that was granted then leaves only now, see im_limiter_late(). */
+extern void im_slot_late(ImSlot *slot, int64 granted);
+
 /* Tells which app is called, and brings the configured rate to the limiter. */
 extern void im_slot_set_app(ImSlot *slot, int64 sdkappid, double rate);
 

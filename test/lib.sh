@@ -1,7 +1,8 @@
-# Shell functions that test/demo.sh and test/run.sh share.  POSIX sh; sourced.
+# Shell functions that test/demo.sh, test/run.sh and the scripts beside them
+# share.  POSIX sh; sourced.
 #
-# Both run a private copy of the installed PostgreSQL, in a folder of their
-# own that belongs to postgres, with the extension built and installed there:
+# Each runs a PostgreSQL of its own, mostly a copy of the installed one, in a
+# folder that belongs to postgres, with the extension built and installed there:
 # neither the checkout nor the installed server nor its clusters are touched.
 
 # The caller's PATH may lead to programs that postgres cannot read.
@@ -125,6 +126,35 @@ end_process()
 		[ $tries -le 100 ] || { kill -KILL "$1" 2>/dev/null; break; }
 		sleep 0.1
 	done
+}
+
+# end_leftovers WORD: ends what is left of our processes with WORD in their
+# command line.
+end_leftovers()
+{
+	for process in /proc/[0-9]*; do
+		end_process QUIT "${process#/proc/}" "$1" 2>/dev/null
+	done
+}
+
+# timed_step NAME COMMAND...: one that is passed or failed as a whole, and is
+# counted in passed or failed, which the caller begins with 0.  What it prints
+# is kept in $LOGS; the end of that is shown if it failed.
+timed_step()
+{
+	name=$1
+	shift
+	log=$LOGS/$(echo "$name" | tr ' ' _).log
+	began=$(date +%s)
+	if "$@" >"$log" 2>&1; then
+		echo "ok    $name ($(($(date +%s) - began)) s)"
+		passed=$((passed + 1))
+	else
+		echo "FAIL  $name; the end of $log:"
+		tail -n 40 "$log" | sed 's/^/      /'
+		failed=$((failed + 1))
+		return 1
+	fi
 }
 
 # start_service NAME OPTION...: the stand-in for the IM service, in $DIR/NAME;

@@ -321,19 +321,11 @@ part_demo()
 
 # ---- the run
 
-# Ends what is left of processes that have our folder in their command line.
-end_leftovers()
-{
-	for process in /proc/[0-9]*; do
-		end_process QUIT "${process#/proc/}" "$DIR/" 2>/dev/null
-	done
-}
-
 finish()
 {
 	trap - EXIT INT TERM
 	cd /
-	end_leftovers
+	end_leftovers "$DIR/"
 	if [ "$failed" = 0 ] && [ "$1" = 0 ]; then
 		rm -rf "$DIR"
 	else

@@ -166,23 +166,6 @@ choose_files()
 passed=0
 failed=0
 
-# step NAME COMMAND...
-step()
-{
-	name=$1
-	shift
-	log=$LOGS/$(echo "$name" | tr ' ' _).log
-	if "$@" >"$log" 2>&1; then
-		echo "ok    $name"
-		passed=$((passed + 1))
-	else
-		echo "FAIL  $name; the end of $log:"
-		tail -n 40 "$log" | sed 's/^/      /'
-		failed=$((failed + 1))
-		return 1
-	fi
-}
-
 # Reports of sanitizers, and assertions that failed in any server.
 count_reports()
 {
@@ -204,9 +187,7 @@ finish()
 {
 	trap - EXIT INT TERM
 	cd /
-	for process in /proc/[0-9]*; do
-		end_process QUIT "${process#/proc/}" "$SERVER/bin/postgres" 2>/dev/null
-	done
+	end_leftovers "$SERVER/bin/postgres"
 	if [ "$1" = 0 ] && [ "$failed" = 0 ] && [ $keep = 0 ]; then
 		rm -rf "$DIR"
 	else
@@ -223,22 +204,22 @@ for folder in "$REPORTS" "$LOGS" "$DIR/tap" "$DIR/regress"; do
 done
 
 if [ ! -x "$SERVER/bin/postgres" ]; then
-	step "get the source" get_source && step "build the server" build_server || exit 1
+	timed_step "get the source" get_source && timed_step "build the server" build_server || exit 1
 fi
-step "build the extension" build_extension || exit 1
+timed_step "build the extension" build_extension || exit 1
 if [ -z "${BUILD_ONLY-}" ]; then
 	if [ $# = 0 ]; then
-		step "regression tests" run_regress
+		timed_step "regression tests" run_regress
 		for file in "$HERE"/test/t/*.pl; do
 			set -- "$@" "test/t/$(basename "$file")"
 		done
 	fi
 	choose_files "$@" || exit 1
 	# shellcheck disable=SC2086
-	[ -z "$PLAIN" ] || step "TAP tests" run_tap $PLAIN
+	[ -z "$PLAIN" ] || timed_step "TAP tests" run_tap $PLAIN
 	# shellcheck disable=SC2086
-	[ -z "$CRASH" ] || { step "build with failpoints" build_extension FAILPOINTS=1 &&
-		step "TAP tests with failpoints" run_tap $CRASH; }
+	[ -z "$CRASH" ] || { timed_step "build with failpoints" build_extension FAILPOINTS=1 &&
+		timed_step "TAP tests with failpoints" run_tap $CRASH; }
 	cat "$LOGS"/TAP_tests*.log | grep -E "\.pl \.+ ($PROVE_OK|skipped)|^Files="
 	count_reports
 fi

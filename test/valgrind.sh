@@ -120,24 +120,6 @@ END
 passed=0
 failed=0
 
-# step NAME COMMAND...
-step()
-{
-	name=$1
-	shift
-	log=$LOGS/$(echo "$name" | tr ' ' _).log
-	began=$(date +%s)
-	if "$@" >"$log" 2>&1; then
-		echo "ok    $name ($(($(date +%s) - began)) s)"
-		passed=$((passed + 1))
-	else
-		echo "FAIL  $name; the end of $log:"
-		tail -n 40 "$log" | sed 's/^/      /'
-		failed=$((failed + 1))
-		return 1
-	fi
-}
-
 # Findings that have our code or libcurl in their stack, each kind once.  But the
 # server writes padding to its log and its cache files, also for our transactions.
 ours()
@@ -161,9 +143,7 @@ finish()
 {
 	trap - EXIT INT TERM
 	cd /
-	for process in /proc/[0-9]*; do
-		end_process QUIT "${process#/proc/}" "$DIR/" 2>/dev/null
-	done
+	end_leftovers "$DIR/"
 	if [ "$1" = 0 ] && [ "$failed" = 0 ]; then
 		rm -rf "$DIR"
 	else
@@ -174,14 +154,14 @@ finish()
 trap 'finish 1' EXIT
 trap 'exit 130' INT TERM
 copy_tree "$HERE"
-step "build" build && step "valgrind before the server" wrap_server || exit 1
+timed_step "build" build && timed_step "valgrind before the server" wrap_server || exit 1
 if [ $# = 0 ]; then
-	step "regression tests" run_regress
-	step "an import" run_import
+	timed_step "regression tests" run_regress
+	timed_step "an import" run_import
 else
-	step "TAP tests" run_tap "$@"
+	timed_step "TAP tests" run_tap "$@"
 fi
-step "no finding in our code" no_findings && head -n 1 "$LOGS/no_finding_in_our_code.log"
+timed_step "no finding in our code" no_findings && head -n 1 "$LOGS/no_finding_in_our_code.log"
 finish 0
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -68,19 +68,11 @@ seed()
 	echo "caught by $test: $why"
 }
 
-# Ends what is left of processes that have our folder in their command line.
-end_leftovers()
-{
-	for process in /proc/[0-9]*; do
-		end_process QUIT "${process#/proc/}" "$DIR/" 2>/dev/null
-	done
-}
-
 finish()
 {
 	trap - EXIT INT TERM
 	cd /
-	end_leftovers
+	end_leftovers "$DIR/"
 	if [ "$1" = 0 ]; then
 		rm -rf "$DIR"
 	else
@@ -106,7 +98,7 @@ lane()
 			word=FAIL
 		fi
 		printf '%-4s  %-28s %s  (%d s)\n' "$word" "$name" "$words" $(($(date +%s) - began))
-		end_leftovers
+		end_leftovers "$DIR/"
 		# The next one starts from the same built tree: one file is compiled anew.
 		rm -rf "$DIR/src"
 		cp -a "$CLEAN_TREE" "$DIR/src"

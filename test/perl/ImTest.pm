@@ -24,6 +24,7 @@ our @EXPORT = qw(
   rows row value_of error_of as_role status_of reply_of json
   poll_until wait_settled wait_state
   insert_groups accounted
+  most_granted
 );
 
 my $LIMIT = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 120;    # seconds
@@ -293,6 +294,25 @@ sub accounted
 	splice @problems, 20 if @problems > 20;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	is_deeply(\@problems, [], $given{name} // 'every row is accounted for');
+}
+
+# The most calls that the limiter let go in any sliding second, as the worker
+# and the sessions of a cluster with log_min_messages = debug1 tell.  What the
+# service counts depends on how busy the machine is: what was granted evenly
+# need not arrive so.
+sub most_granted
+{
+	my ($node) = @_;
+	my @at = sort { $a <=> $b } slurp_file($node->logfile) =~ /im_import: call granted at (\d+) us/g;
+	my $most = 0;
+	my $first = 0;
+
+	foreach my $last (0 .. $#at)
+	{
+		$first++ while $at[$last] - $at[$first] >= 1_000_000;
+		$most = $last - $first + 1 if $last - $first >= $most;
+	}
+	return $most;
 }
 
 1;

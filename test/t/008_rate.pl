@@ -13,7 +13,7 @@ use Time::HiRes qw(time);
 use ImTest;
 
 my $RATE = 50;
-my ($node, $service) = set_up(options => { rate_limit => $RATE });
+my ($node, $service) = set_up(conf => 'log_min_messages = debug1', options => { rate_limit => $RATE });
 
 # Three sessions in loops, and the worker with more than enough to do.
 my $since = time();
@@ -36,6 +36,7 @@ my $seconds = time() - $since;
 my $stats = $service->stats;
 is($stats->{created}, 300, 'all groups exist');
 cmp_ok($stats->{widest_second}, '<=', $RATE + 2, "no second had more calls than the limit ($stats->{widest_second})");
+cmp_ok(most_granted($node), '<=', $RATE, 'as granted, exactly');
 cmp_ok($stats->{widest_second}, '>=', $RATE * 0.7, 'and the limit was made use of');
 cmp_ok($seconds, '>=', 300 / $RATE - 1, "300 calls took $seconds s");
 is($stats->{codes}{60007}, undef, 'the service never said too fast');
@@ -52,6 +53,7 @@ $service->wait_for(created => 330);
 $node->restart('immediate');
 wait_settled($node);
 cmp_ok($service->stats->{widest_second}, '<=', $RATE + 2, 'nor around a restart');
+cmp_ok(most_granted($node), '<=', $RATE, 'as granted, exactly');
 accounted($node, $service, others => [ map { $_->{group_id} } grep { $_->{name} =~ /^sync/ } $service->ledger ]);
 
 # The service says too fast: slower for a while, and nothing is lost.

@@ -9,18 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "fuzz.h"
 #include "values.h"
-
-extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) \
-		{ \
-			fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition); \
-			abort(); \
-		} \
-	} while (0)
 
 /* Numbers are within their limits, and say the same when written again. */
 static void
