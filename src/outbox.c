@@ -30,6 +30,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "portability/instr_time.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -315,7 +316,16 @@ im_outbox_keep_count(ImOutbox *outbox, bool insist)
 bool
 im_outbox_try_lock(ImOutbox *outbox)
 {
-	return ConditionalLockRelationOid(outbox->relid, RowExclusiveLock);
+	Relation	rel;
+
+	if (!ConditionalLockRelationOid(outbox->relid, RowExclusiveLock))
+		return false;
+	rel = try_table_open(outbox->relid, NoLock);
+	if (rel == NULL)
+		return false;			/* dropped just now */
+	im_statements_grown(RelationGetNumberOfBlocks(rel));
+	table_close(rel, NoLock);
+	return true;
 }
 
 /* Runs a statement on this outbox; see im_statement(). */

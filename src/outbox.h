@@ -109,7 +109,8 @@ extern bool im_outbox_keep_count(ImOutbox *outbox, bool insist);
 
 /*
  * Tries to lock the table for writing without waiting.  False: somebody works
- * on it (CREATE INDEX, TRUNCATE, ALTER); come back later.
+ * on it (CREATE INDEX, TRUNCATE, ALTER); come back later.  Plans are made anew
+ * if it has grown.
  */
 extern bool im_outbox_try_lock(ImOutbox *outbox);
 

@@ -5,7 +5,9 @@
  * None may wait for a person: rows are taken with SKIP LOCKED.  None may be
  * planned into a scan of the outbox, which grows to millions of rows: they go
  * through the partial indexes, and the worker plans with sequential scans and
- * hash joins disabled (see worker_settings in worker.c).
+ * hash joins disabled (see worker_settings in worker.c).  Its plans are kept,
+ * and made anew when the table grows: what was best for a few rows may read
+ * millions.
  *
  * Operators have no schema here: whoever runs a statement must have locked the
  * search_path before (im_outbox_enter()), but for the plain INSERT, DELETE and
@@ -254,6 +256,19 @@ forget(void)
 			SPI_freeplan(plans[i]);
 		plans[i] = NULL;
 	}
+}
+
+/* See statements.h. */
+void
+im_statements_grown(BlockNumber pages)
+{
+	static BlockNumber known = 0;
+
+	known = Min(known, pages);	/* what shrinks a table invalidates its plans */
+	if (pages / 2 <= known)
+		return;
+	forget();
+	known = pages;
 }
 
 /* Prepares a statement at its first use. */

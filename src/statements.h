@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "executor/spi.h"
+#include "storage/block.h"
 
 /* See statements[] in statements.c. */
 typedef enum ImStatement
@@ -57,6 +58,12 @@ typedef enum ImStatement
  * im_outbox_enter().  The current memory context stays what it was.
  */
 extern uint64 im_statement(Oid schema, ImStatement id, Datum *values, const char *nulls, long limit);
+
+/*
+ * The outbox has so many pages now.  Plans that were made for less than half of
+ * them are forgotten.
+ */
+extern void im_statements_grown(BlockNumber pages);
 
 /* Column n (from 1) of row i of the last result. */
 extern Datum im_statement_value(uint64 i, int n, bool *isnull);

@@ -45,12 +45,14 @@ is(status_of($node)->{state}, 'paused', 'and the state says so');
 $node->safe_psql('postgres', 'SELECT im_import_resume()');
 worker_waits();
 
+# What waits for its turn was never sent: a shutdown gives it back, too.
 $node->stop('fast');
 $node->start;
 insert_groups($node, 1, 'after the start ');
 worker_waits();
 is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status IN ('pending', 'sending')"), 31, 'no row is lost, and none is sent');
 is($service->stats->{journaled}, 0, 'the service has seen nothing');
+unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/recovered \d+ rows/, 'nor did the shutdown leave a row that may have been sent');
 
 # From the least rate to the usual one, and back in the middle of it.
 set_rate(200);
