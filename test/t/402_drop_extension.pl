@@ -75,13 +75,16 @@ sub set_version { $node->safe_psql('postgres', "ALTER EXTENSION im_import UPDATE
 
 hold_in_flight($node, $service, 60, 'version');
 set_version('9.9');
+poll_until { PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /is now "not configured": the extension's version/ } 'the worker to see it';
+my $groups = $service->stats->{groups};
 $service->clear;
 $service->release;
+poll_until { $service->stats->{held} == 0 } 'the answers';
 like(error_of($node, 'SELECT * FROM im_import_status'), qr/not of the library's version.*ALTER EXTENSION im_import UPDATE/s,
 	'an unknown version: a clear error');
 like(error_of($node, 'SELECT im_import_group(o) FROM im_group_outbox o LIMIT 1'), qr/not of the library's version/,
 	'also to who hands over a row');
-poll_until { $service->stats->{held} == 0 } 'the answers';
+is($service->stats->{groups}, $groups, 'nor is anything sent that had been claimed before');
 set_version('1.0');
 wait_settled($node);
 my $posted = posted($service, 'version');

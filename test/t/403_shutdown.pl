@@ -59,6 +59,17 @@ foreach my $mode (qw(fast immediate))
 	is($doubt, 8, "assigned ids, $mode: those whose request was held, and no other") if $mode eq 'fast';
 	is($doubt + $imported, 60, "assigned ids, $mode: all others are imported");
 }
+
+# Told to end again and again while it puts its affairs in order: what it had
+# claimed and not sent is still given back, and not in doubt.
+hold_in_flight($node, $service, 60, 'assigned again');
+my $told = status_of($node)->{worker_pid};
+poll_until { !kill 'TERM', $told } 'the worker to end';
+$service->clear;
+$service->release;
+wait_settled($node);
+is(value_of($node, "SELECT string_agg(status || ' ' || n, ', ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM im_group_outbox WHERE name LIKE 'assigned again%' GROUP BY status) s"),
+	'imported 52, in_doubt 8', 'more than one SIGTERM: only those whose request was held are in doubt');
 is(scalar(grep { $_ > 1 } values %{ posted($service, 'assigned') }), 0, 'assigned ids: no row was sent twice');
 accounted($node, $service, others => strangers($node, $service), name => 'assigned ids: every row is accounted for');
 $node->safe_psql('postgres', "ALTER SERVER im OPTIONS (DROP group_ids)");

@@ -19,7 +19,8 @@ my $TOO_MANY = qr/too many open files|out of file descriptors/i;
 my $NOTHING = 4;
 
 # What no limit makes fail, or nothing but that: a library fails epoll_ctl() and
-# epoll_create1() in the process whose id is in a file.
+# epoll_create1(), or socket(), in the process whose id is in a file with "watch"
+# or "socket".
 my $watch_off = PostgreSQL::Test::Utils::tempdir() . '/watch_off';
 my $library = build_library();
 
@@ -33,21 +34,39 @@ sub build_library
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static int
-is_off(void)
+is_off(const char *what)
 {
 	FILE	   *file = fopen(getenv("IM_WATCH_OFF"), "r");
+	char		word[16] = "";
 	int			pid = 0;
 
 	if (file == NULL)
 		return 0;
-	if (fscanf(file, "%d", &pid) != 1)
+	if (fscanf(file, "%d %15s", &pid, word) != 2)
 		pid = 0;
 	fclose(file);
-	return pid == getpid();
+	return pid == getpid() && strcmp(word, what) == 0;
+}
+
+int
+socket(int domain, int type, int protocol)
+{
+	static int	(*real) (int, int, int);
+
+	if (real == NULL)
+		real = (int (*) (int, int, int)) dlsym(RTLD_NEXT, "socket");
+	if ((domain == AF_INET || domain == AF_INET6) && is_off("socket"))
+	{
+		errno = EMFILE;
+		return -1;
+	}
+	return real(domain, type, protocol);
 }
 
 int
@@ -57,7 +76,7 @@ epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 
 	if (real == NULL)
 		real = (int (*) (int, int, int, struct epoll_event *)) dlsym(RTLD_NEXT, "epoll_ctl");
-	if (op == EPOLL_CTL_ADD && is_off())
+	if (op == EPOLL_CTL_ADD && is_off("watch"))
 	{
 		errno = ENOSPC;
 		return -1;
@@ -72,7 +91,7 @@ epoll_create1(int flags)
 
 	if (real == NULL)
 		real = (int (*) (int)) dlsym(RTLD_NEXT, "epoll_create1");
-	if (is_off())
+	if (is_off("watch"))
 	{
 		errno = EMFILE;
 		return -1;
@@ -194,15 +213,16 @@ $session->quit;
 is($service->group('session-2'), undef, 'nothing was sent without them');
 
 # ---------------------------------------------------------------------------
-# A descriptor for the set of connections, a socket that cannot be watched
+# A descriptor for the set of connections, a socket that cannot be watched, no
+# socket at all
 
 SKIP:
 {
-	skip 'needs gcc, and no sanitizer', 9 unless $library;
+	skip 'needs gcc, and no sanitizer', 13 unless $library;
 	my $others = [ 'session-1', 'session-3' ];
 
 	$pid = busy_worker('epoll');
-	append_to_file($watch_off, $pid);
+	append_to_file($watch_off, "$pid watch");
 	$node->safe_psql('postgres', "ALTER SERVER im OPTIONS (SET request_timeout '10s')");
 	let_go();
 	insert_groups($node, 20, 'epoll ');
@@ -212,7 +232,7 @@ SKIP:
 	goes_on('no epoll', 'epoll ', 2, $others);
 
 	$pid = busy_worker('watch');
-	append_to_file($watch_off, $pid);
+	append_to_file($watch_off, "$pid watch");
 	insert_groups($node, 20, 'watch ');
 	poll_until { ((status_of($node)->{last_error} // '') . (status_of($node)->{reason} // '')) =~ /no socket on this machine: not enough resources/ }
 	'the socket to be missed';
@@ -221,6 +241,18 @@ SKIP:
 	unlink $watch_off;
 	let_go();
 	goes_on('no watch', 'watch ', 2, $others);
+
+	# The table can be read and written, only the socket is missing.
+	$pid = busy_worker('open');
+	append_to_file($watch_off, "$pid socket");
+	insert_groups($node, 20, 'open ');
+	poll_until { ((status_of($node)->{last_error} // '') . (status_of($node)->{reason} // '')) =~ /no socket on this machine: too many open files/ }
+	'the socket to be missed';
+	is(worker(), $pid, 'only no socket: the worker lives');
+	is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE name LIKE 'open %' AND status IN ('failed', 'invalid', 'in_doubt')"), 0, 'only no socket: no row ends badly');
+	unlink $watch_off;
+	let_go();
+	goes_on('only no socket', 'open ', 2, $others);
 }
 
 done_testing();
