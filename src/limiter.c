@@ -4,9 +4,10 @@
  *
  * Grants lie on a grid of one interval.  A caller that comes late moves the
  * grid only by what it is later than IM_LIMITER_CATCH_UP of a second: so
- * neither coarse timers nor commits cost throughput, and idleness earns next
- * to no burst.  What it may catch up on is bounded twice: by double the pace,
- * and by the number of grants in the last second, which is counted.
+ * neither coarse timers nor commits cost throughput.  Only who was told to wait
+ * can be late: time in which nobody asked earns no burst.  What may be caught
+ * up on is bounded twice: by double the pace, and by the number of grants in
+ * the last second, which is counted.
  *
  * Must not know: shared memory, locks, who calls, any clock of its own.
  */
@@ -19,6 +20,7 @@
 #define CUT			0.7			/* of the rate, per slow-down */
 #define GROWTH		0.01		/* of the limit, per second */
 #define AT_ONCE		10000.0		/* us: what coarse timers may bunch */
+#define UNASKED		1500.0		/* us: what nobody was told to wait for may be late */
 #define SESSION_LATE 5000		/* us that a waiting session may wake late */
 
 /* Lowest rate that a slow-down leaves. */
@@ -129,9 +131,12 @@ static void
 grant(ImLimiter *limiter, bool worker, int64_t now)
 {
 	double		step = interval(limiter);
+	double		late = limiter->wanted ? IM_LIMITER_CATCH_UP * US_PER_SEC : UNASKED;
 
-	limiter->next = fmax(limiter->next, (double) now - IM_LIMITER_CATCH_UP * US_PER_SEC) + step;
-	limiter->quick = fmax(limiter->quick, (double) now - AT_ONCE) + step / 2;
+	limiter->next = fmax(limiter->next, (double) now - late) + step;
+	limiter->quick = fmax(limiter->quick, (double) now - fmin(late, AT_ONCE)) + step / 2;
+	if (limiter->next > (double) now)
+		limiter->wanted = false;	/* caught up with */
 	limiter->cells[limiter->cell % IM_LIMITER_CELLS]++;
 	limiter->recent++;
 	limiter->worker_last = worker;
@@ -152,6 +157,7 @@ im_limiter_take(ImLimiter *limiter, bool worker, int64_t now)
 	when = earliest(limiter, now);
 	if ((double) now < when)
 	{
+		limiter->wanted = true;
 		if (!worker)
 			limiter->session_until = now + wait_until(when + step, now) + SESSION_LATE;
 		return wait_until(when, now);

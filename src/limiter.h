@@ -13,9 +13,9 @@
 #include <stdint.h>
 
 /*
- * The pace is a little below the limit.  Who comes late, because of a coarse
- * timer or a commit that took its time, may catch up on so much of a second,
- * at twice the pace; what is later is lost.
+ * The pace is a little below the limit.  Who was told to wait and comes late,
+ * because of a coarse timer or a commit that took its time, may catch up on so
+ * much of a second, at twice the pace; what is later is lost.
  */
 #define IM_LIMITER_PACE		0.9965
 #define IM_LIMITER_CATCH_UP	0.025
@@ -38,6 +38,7 @@ typedef struct ImLimiter
 	int64_t		grown_at;		/* rate was last raised at */
 	int64_t		session_until;	/* a session waits for a grant, as far as known */
 	bool		worker_last;	/* the last grant was the worker's */
+	bool		wanted;			/* somebody was told to wait, and is not caught up with */
 	int64_t		cell;			/* number of the present cell of time */
 	int32_t		cells[IM_LIMITER_CELLS];	/* grants by cell modulo their number */
 	int64_t		recent;			/* sum of them */

@@ -610,9 +610,13 @@ im_slot_take(ImSlot *slot, bool worker)
 void
 im_slot_late(ImSlot *slot, int64 granted)
 {
+	int64		now;
+
 	im_slot_lock(slot);
-	im_limiter_late(&slot->limiter, granted, im_now_us());
+	now = im_now_us();
+	im_limiter_late(&slot->limiter, granted, now);
 	im_slot_unlock(slot);
+	elog(DEBUG1, "im_import: call granted at about " INT64_FORMAT " us left at " INT64_FORMAT " us", granted, now);
 }
 
 /* See shared.h. */

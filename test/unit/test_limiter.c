@@ -101,6 +101,15 @@ test_idle(void)
 		now += below(20 * SEC);
 	}
 	ok(most_in_a_second(0) <= 100, "idleness earns no burst");
+
+	/* Nobody was told to wait, then somebody was. */
+	im_limiter_init(&limiter, 100, now);
+	now += 10 * SEC;
+	is_int(im_limiter_take(&limiter, true, now), 0, "a call after idleness");
+	ok(im_limiter_take(&limiter, true, now) > 5000, "and no second one at once");
+	now += 30000;
+	is_int(im_limiter_take(&limiter, true, now), 0, "who is told to wait, and is late by more than one");
+	is_int(im_limiter_take(&limiter, true, now), 0, "catches up on it");
 }
 
 /* The first grant is one interval after the start. */
