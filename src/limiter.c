@@ -177,6 +177,13 @@ im_limiter_take(ImLimiter *limiter, bool worker, int64_t now)
 
 /* See limiter.h. */
 void
+im_limiter_want(ImLimiter *limiter)
+{
+	limiter->wanted = true;
+}
+
+/* See limiter.h. */
+void
 im_limiter_late(ImLimiter *limiter, int64_t granted, int64_t now)
 {
 	int64_t		cell = granted / IM_LIMITER_CELL_US;

@@ -18,7 +18,7 @@
  * much of a second, at twice the pace; what is later is lost.
  */
 #define IM_LIMITER_PACE		0.9965
-#define IM_LIMITER_CATCH_UP	0.025
+#define IM_LIMITER_CATCH_UP	0.05
 
 /*
  * Whatever was caught up on, no sliding second sees more grants than the limit
@@ -61,9 +61,16 @@ extern void im_limiter_set(ImLimiter *limiter, double limit, int64_t now);
 extern int64_t im_limiter_take(ImLimiter *limiter, bool worker, int64_t now);
 
 /*
+ * Somebody would ask if all connections were not busy: it counts as having been
+ * told to wait.
+ */
+extern void im_limiter_want(ImLimiter *limiter);
+
+/*
  * A call that was granted at that time leaves only now, because it had to make
  * a connection first.  It is counted now: the service sees it now, together
- * with those that were granted since then.
+ * with those that were granted since then.  One that takes longer than a second
+ * to connect is forgotten meanwhile, and may come on top of the limit.
  */
 extern void im_limiter_late(ImLimiter *limiter, int64_t granted, int64_t now);
 

@@ -414,6 +414,8 @@ im_sender_pump(ImSender *sender, int allowed)
 		allowed--;
 		launch(sender, flight);
 	}
+	if (sender->nqueued > 0 && allowed > 0 && sender->nflying >= sender->max_flying)
+		im_slot_want(sender->slot);
 	return -1;
 }
 
@@ -591,7 +593,8 @@ im_sender_give_up(ImSender *sender)
 		return NULL;
 	flight = dlist_container(Flight, node, dlist_head_node(&sender->flying));
 	exchange.op = flight->call->op;
-	exchange.sent = flight->http_call->sent;
+	/* Memory may have run out before it was given to the network. */
+	exchange.sent = flight->http_call != NULL && flight->http_call->sent;
 	exchange.failure = IM_CODE_CRASHED;
 	exchange.reply = &flight->call->reply;
 	exchange.group_id = flight->call->group_id;

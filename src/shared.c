@@ -608,6 +608,15 @@ im_slot_take(ImSlot *slot, bool worker)
 
 /* See shared.h. */
 void
+im_slot_want(ImSlot *slot)
+{
+	im_slot_lock(slot);
+	im_limiter_want(&slot->limiter);
+	im_slot_unlock(slot);
+}
+
+/* See shared.h. */
+void
 im_slot_late(ImSlot *slot, int64 granted)
 {
 	int64		now;

@@ -210,6 +210,9 @@ extern bool im_launcher_present(void);
  */
 extern int64 im_slot_take(ImSlot *slot, bool worker);
 
+/* There are calls to be granted, and no connection is free for them. */
+extern void im_slot_want(ImSlot *slot);
+
 /* A call that was granted then leaves only now, see im_limiter_late(). */
 extern void im_slot_late(ImSlot *slot, int64 granted);
 

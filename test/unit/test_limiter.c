@@ -110,6 +110,15 @@ test_idle(void)
 	now += 30000;
 	is_int(im_limiter_take(&limiter, true, now), 0, "who is told to wait, and is late by more than one");
 	is_int(im_limiter_take(&limiter, true, now), 0, "catches up on it");
+
+	/* As does who had no connection free. */
+	im_limiter_init(&limiter, 100, now);
+	now += 10 * SEC;
+	is_int(im_limiter_take(&limiter, true, now), 0, "a call, and no connection for a second one");
+	im_limiter_want(&limiter);
+	now += 30000;
+	is_int(im_limiter_take(&limiter, true, now), 0, "then there is one");
+	is_int(im_limiter_take(&limiter, true, now), 0, "and it catches up");
 }
 
 /* The first grant is one interval after the start. */
@@ -121,7 +130,7 @@ test_starts_empty(void)
 	im_limiter_init(&limiter, 10, 7 * SEC);
 	ok(im_limiter_take(&limiter, true, 7 * SEC) > 0, "nothing at once");
 	ok(im_limiter_take(&limiter, true, 7 * SEC + 99999) > 0, "nor just before");
-	is_int(im_limiter_take(&limiter, true, 7 * SEC + 125400), 0, "but after one interval, and what may be caught up on");
+	is_int(im_limiter_take(&limiter, true, 7 * SEC + 150400), 0, "but after one interval, and what may be caught up on");
 
 	/* However often it is restarted. */
 	ngrants = 0;
