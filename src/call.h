@@ -239,6 +239,8 @@ typedef struct ImCall
 	int64_t		elapsed_us;		/* of the last exchange */
 	int64_t		server_time;	/* UNIX seconds by the answer's Date header, 0:
 								 * none */
+	int			retry_after;	/* seconds that an HTTP status 429 or 503 asks
+								 * to wait, at most a day; 0: it does not */
 	int32_t		refusal_code;	/* what led to a lookup, to be reported ... */
 	char		refusal_info[IM_INFO_MAX + 1];	/* ... if the group is absent */
 

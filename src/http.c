@@ -33,6 +33,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/ilist.h"
@@ -49,6 +50,7 @@
 #define CONNECT_TIMEOUT_MS	5000L
 #define HEADERS_MAX			(64 * 1024)
 #define DATE_MAX			40	/* a Date header's value has 29 characters */
+#define RETRY_AFTER_MAX		86400	/* seconds; who says more means a day */
 #define EVENTS_AT_ONCE		64
 #define LATE_US				1000	/* a body that leaves so long after the start */
 #define UPLOAD_BUFFER		16384L	/* libcurl's least; its 64 kB cost a brk() each */
@@ -65,6 +67,7 @@ typedef struct Transfer
 	size_t		read_at;		/* next byte of the body to be read */
 	size_t		header_bytes;
 	char		date[DATE_MAX + 1]; /* the Date header's value, or "" */
+	char		retry_after[DATE_MAX + 1];	/* that of Retry-After, or "" */
 	size_t		reply_room;		/* allocated for call.reply */
 	bool		overflow;		/* answer over a cap */
 	bool		no_memory;		/* no room for more of the answer */
@@ -243,17 +246,16 @@ write_reply(char *data, size_t size, size_t nmemb, void *arg)
 	return n;
 }
 
-/* Keeps the value of a Date header, which comes without a terminator. */
+/* Keeps a header's value, if it is the one of that name; data has no terminator. */
 static void
-note_date(Transfer *transfer, const char *data, size_t len)
+note_header(char *value, const char *name, const char *data, size_t len)
 {
-	static const char name[] = "date:";
-	size_t		skip = sizeof(name) - 1;
+	size_t		skip = strlen(name);
 
 	if (len <= skip || pg_strncasecmp(data, name, skip) != 0 || len - skip > DATE_MAX)
 		return;
-	memcpy(transfer->date, data + skip, len - skip);
-	transfer->date[len - skip] = '\0';
+	memcpy(value, data + skip, len - skip);
+	value[len - skip] = '\0';
 }
 
 /* Callback: endless headers end here. */
@@ -262,7 +264,8 @@ count_header(char *data, size_t size, size_t nmemb, void *arg)
 {
 	Transfer   *transfer = arg;
 
-	note_date(transfer, data, size * nmemb);
+	note_header(transfer->date, "date:", data, size * nmemb);
+	note_header(transfer->retry_after, "retry-after:", data, size * nmemb);
 	transfer->header_bytes += size * nmemb;
 	if (transfer->header_bytes <= HEADERS_MAX)
 		return size * nmemb;
@@ -589,6 +592,7 @@ im_http_start(ImHttp *http, ImHttpCall *call)
 	transfer->read_at = 0;
 	transfer->header_bytes = 0;
 	transfer->date[0] = '\0';
+	transfer->retry_after[0] = '\0';
 	transfer->overflow = false;
 	transfer->no_memory = false;
 	transfer->local_errno = 0;
@@ -639,6 +643,17 @@ failure_code(const Transfer *transfer, CURLcode result)
 	}
 }
 
+/* An HTTP status that is not 200, in words. */
+static void
+describe_status(ImHttpCall *call)
+{
+	if (call->retry_after > 0)
+		snprintf(call->error, sizeof(call->error),
+				 "HTTP status %d, which asks to wait %d s", call->status, call->retry_after);
+	else
+		snprintf(call->error, sizeof(call->error), "HTTP status %d", call->status);
+}
+
 /*
  * The failure in words.  libcurl's own text is the better one (it names host,
  * port and certificate trouble), but must not bring the query string along,
@@ -658,7 +673,7 @@ describe_failure(Transfer *transfer, CURLcode result)
 		text = "the connection was closed without an answer";
 	else if (result == CURLE_OK)
 	{
-		snprintf(call->error, sizeof(call->error), "HTTP status %d", call->status);
+		describe_status(call);
 		return;
 	}
 	else if (transfer->local_errno != 0)
@@ -685,6 +700,34 @@ server_time(ImHttp *http, const char *date)
 	return http->date_time;
 }
 
+/*
+ * Seconds that the answer asks to wait: a number, or a date, which is held
+ * against the same answer's Date, since the clocks here and there may differ.
+ */
+static int
+retry_after(const Transfer *transfer)
+{
+	const ImHttpCall *call = &transfer->call;
+	const char *text = transfer->retry_after;
+	int64		seconds;
+	char	   *end;
+
+	if (call->status != 429 && call->status != 503)
+		return 0;
+	text += strspn(text, " \t");
+	if (*text >= '0' && *text <= '9')
+	{
+		seconds = strtol(text, &end, 10);	/* too many digits: the largest number */
+		if (end[strspn(end, " \t\r\n")] != '\0')
+			return 0;
+	}
+	else if ((seconds = (int64) curl_getdate(text, NULL)) <= 0)
+		return 0;
+	else
+		seconds -= call->server_time != 0 ? call->server_time : (int64) time(NULL);
+	return (int) Max(Min(seconds, RETRY_AFTER_MAX), 0);
+}
+
 /* Takes a finished transfer out of libcurl and notes what happened. */
 static void
 finish(ImHttp *http, Transfer *transfer, CURLcode result)
@@ -703,6 +746,7 @@ finish(ImHttp *http, Transfer *transfer, CURLcode result)
 	call->status = (int) status;
 	call->connected = connects > 0;
 	call->server_time = server_time(http, transfer->date);
+	call->retry_after = retry_after(transfer);
 	call->elapsed_us = now_us() - transfer->started_us;
 	call->reply[call->reply_len] = '\0';
 	call->failure = failure_code(transfer, result);

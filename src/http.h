@@ -37,6 +37,8 @@ typedef struct ImHttpCall
 	int64		elapsed_us;		/* from im_http_start() */
 	bool		connected;		/* a new connection was made for it */
 	int64		server_time;	/* UNIX seconds of the Date header, 0: none */
+	int			retry_after;	/* seconds that HTTP 429 or 503 asks to wait, at
+								 * most a day; 0: it does not say */
 } ImHttpCall;
 
 /* What all calls of one ImHttp share. */

@@ -526,6 +526,7 @@ judge(ImSender *sender, Flight *flight)
 
 	call->elapsed_us = http_call->elapsed_us;
 	call->server_time = http_call->server_time;
+	call->retry_after = http_call->retry_after;
 	read_reply(sender, call, http_call);
 	exchange.found = call->found;
 	exchange.class = im_error_find(call->reply.code)->class;
@@ -600,6 +601,7 @@ im_sender_give_up(ImSender *sender)
 	exchange.group_id = flight->call->group_id;
 	flight->call->reply.readable = false;
 	flight->call->reply.info[0] = '\0';
+	flight->call->retry_after = 0;
 	im_judge(&exchange, &flight->call->verdict);
 	land(sender, flight);
 	return flight->call;
