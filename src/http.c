@@ -71,6 +71,7 @@ typedef struct Transfer
 	size_t		reply_room;		/* allocated for call.reply */
 	bool		overflow;		/* answer over a cap */
 	bool		no_memory;		/* no room for more of the answer */
+	bool		worn;			/* it failed: see renew_easy() */
 	int			local_errno;	/* why this machine had no socket for it, or 0 */
 	bool		in_flight;		/* in libcurl's hands */
 	int64		started_us;
@@ -536,22 +537,38 @@ set_trust_options(Transfer *transfer, const ImHttp *http)
 	set_quick_exit(easy);
 }
 
-/* Makes another transfer, or returns NULL without memory. */
-static Transfer *
-make_transfer(ImHttp *http)
+/*
+ * Gives a transfer a new easy handle; false without memory.  What failed once
+ * may leave something behind.  libcurl 8.7 to 8.15 keeps a refused rewind on
+ * the handle: it tries to rewind before each later transfer, and fails, and
+ * curl_easy_reset() does not clear that.  Connections, names and TLS sessions
+ * belong to the multi handle, and stay.
+ */
+static bool
+renew_easy(ImHttp *http, Transfer *transfer)
 {
-	Transfer   *transfer = MemoryContextAllocZero(GetMemoryChunkContext(http), sizeof(Transfer));
 	sigset_t	saved;
 
 	enter_curl(&saved);
+	curl_easy_cleanup(transfer->easy);
 	transfer->easy = curl_easy_init();
 	if (transfer->easy != NULL)
 	{
 		set_request_options(transfer, http);
 		set_trust_options(transfer, http);
+		transfer->worn = false;
 	}
 	leave_curl(&saved);
-	if (transfer->easy == NULL)
+	return transfer->easy != NULL;
+}
+
+/* Makes a transfer, or returns NULL without memory. */
+static Transfer *
+make_transfer(ImHttp *http)
+{
+	Transfer   *transfer = MemoryContextAllocZero(GetMemoryChunkContext(http), sizeof(Transfer));
+
+	if (!renew_easy(http, transfer))
 		return NULL;
 	transfer->http = http;
 	transfer->next_all = http->all;
@@ -559,16 +576,29 @@ make_transfer(ImHttp *http)
 	return transfer;
 }
 
+/* A transfer that was used before and can be used again, or a new one, or NULL without memory. */
+static Transfer *
+take_transfer(ImHttp *http)
+{
+	Transfer   *transfer;
+
+	if (dlist_is_empty(&http->free))
+		return make_transfer(http);
+	transfer = dlist_container(Transfer, node, dlist_pop_head_node(&http->free));
+	if (!transfer->worn || renew_easy(http, transfer))
+		return transfer;
+	dlist_push_head(&http->free, &transfer->node);
+	return NULL;
+}
+
 /* See http.h. */
 ImHttpCall *
 im_http_open(ImHttp *http)
 {
-	Transfer   *transfer;
+	Transfer   *transfer = take_transfer(http);
 	char	   *reply;
 
-	if (!dlist_is_empty(&http->free))
-		transfer = dlist_container(Transfer, node, dlist_pop_head_node(&http->free));
-	else if ((transfer = make_transfer(http)) == NULL)
+	if (transfer == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory"),
@@ -750,6 +780,7 @@ finish(ImHttp *http, Transfer *transfer, CURLcode result)
 	call->elapsed_us = now_us() - transfer->started_us;
 	call->reply[call->reply_len] = '\0';
 	call->failure = failure_code(transfer, result);
+	transfer->worn = call->failure != 0;
 	if (call->failure != 0)
 		describe_failure(transfer, result);
 }
@@ -915,7 +946,10 @@ im_http_abandon(ImHttp *http)
 	for (Transfer *transfer = http->all; transfer != NULL; transfer = transfer->next_all)
 	{
 		if (transfer->in_flight)
+		{
 			curl_multi_remove_handle(http->multi, transfer->easy);
+			transfer->worn = true;
+		}
 		transfer->in_flight = false;
 		im_http_close(http, &transfer->call);
 	}
