@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 use ImTest;
@@ -35,15 +36,21 @@ foreach my $do (qw(close_after rst_after close_before))
 		scalar(@calls), "$do: as many attempts as calls");
 	is(scalar(@calls), 15, "$do: twelve rows, three of them twice");
 }
-my $stats = row($node, 'SELECT calls, lookups, connections FROM pg_stat_im_import');
+my $stats = row($node, 'SELECT calls, lookups, connections, no_reply FROM pg_stat_im_import');
 is($stats->{calls}, scalar($service->journal), 'as many calls counted as made');
 cmp_ok($stats->{connections}, '>=', $service->stats->{connections}, 'and no connection left out');
 accounted($node, $service);
 
+# A lost connection costs its own call, and nothing after it: not one call
+# fails before it is sent, which many of them would make "unreachable".
+is($stats->{no_reply}, 9, 'no call failed but those whose connections died');
+my $log = slurp_file($node->logfile);
+unlike($log, qr{is now "unreachable"}, 'and the worker stayed running');
+
 # A session, whose ids the service assigns: a repeated call is a second group.
 my $session = $node->background_psql('postgres');
 $service->fault({ do => 'close_after', match => { name => 'session3' } });
-foreach my $i (1 .. 4)
+foreach my $i (1 .. 13)
 {
 	my $reply = json($session->query_safe("SELECT im_import_group(q) FROM (SELECT 'Public' AS type, 'session$i' AS name) q"));
 
