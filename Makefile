@@ -5,12 +5,13 @@ OBJS = \
 	src/app.o \
 	src/appdata.o \
 	src/breaker.o \
+	src/cmd_group.o \
+	src/command.o \
 	src/doctor.o \
 	src/drain.o \
 	src/errcodes.o \
 	src/failpoint.o \
 	src/functions.o \
-	src/group.o \
 	src/guard.o \
 	src/http.o \
 	src/im_import.o \
@@ -18,6 +19,7 @@ OBJS = \
 	src/limiter.o \
 	src/outbox.o \
 	src/protocol.o \
+	src/record.o \
 	src/reply.o \
 	src/sender.o \
 	src/session.o \

@@ -255,7 +255,7 @@ parse_identifier(const char *value, ImApp *app)
 {
 	size_t		len;
 
-	app->identifier = im_group_to_utf8(im_group_conversion(), pstrdup(value), strlen(value), &len);
+	app->identifier = im_text_to_utf8(im_text_conversion(), pstrdup(value), strlen(value), &len);
 	return app->identifier != NULL && im_value_identifier(app->identifier, len, IM_IDENTIFIER_MAX);
 }
 

@@ -15,7 +15,7 @@
 
 #include "nodes/pg_list.h"
 
-#include "group.h"
+#include "record.h"
 #include "values.h"
 
 /* The wrapper's name, created by the extension's script. */

@@ -117,6 +117,14 @@ typedef struct ImVerdict
 	bool		ambiguous;		/* with IM_OUT_STOP: an undocumented code */
 } ImVerdict;
 
+/* The kinds of rows, in the order of a move. */
+typedef enum ImKind
+{
+	IM_GROUP
+} ImKind;
+
+#define IM_KINDS			(IM_GROUP + 1)
+
 /* Which command of the service a call uses. */
 typedef enum ImOp
 {

@@ -36,7 +36,7 @@
 
 #include "app.h"
 #include "errcodes.h"
-#include "group.h"
+#include "cmd_group.h"
 #include "http.h"
 #include "outbox.h"
 #include "sender.h"

@@ -30,8 +30,8 @@
 #include "appdata.h"
 #include "compat.h"
 #include "errcodes.h"
+#include "cmd_group.h"
 #include "functions.h"
-#include "group.h"
 #include "usersig.h"
 
 /* How long a UserSig is valid unless the caller says so: a day. */
@@ -90,7 +90,7 @@ make_record(MemoryContext parent, Oid type, int32 typmod, uint64 shape)
 	record->shape = shape;
 	record->desc = CreateTupleDescCopy(desc);
 	ReleaseTupleDesc(desc);
-	record->map = im_group_map(record->desc);
+	record->map = im_record_map(&im_cmd_group, record->desc);
 	record->id_column = find_column(record->desc, "id", INT8OID);
 	record->row_key_column = find_column(record->desc, "row_key", UUIDOID);
 	record->values = palloc(sizeof(Datum) * Max(record->desc->natts, 1));
@@ -153,43 +153,43 @@ im_record_is_row(const ImRecord *record, int64 *id, const unsigned char **row_ke
  * the one that its row_key stands for.
  */
 static void
-encode_record(const ImRecord *record, bool want_warnings, ImGroup *group)
+encode_record(const ImRecord *record, bool want_warnings, ImItem *item)
 {
+	ImEncoding	encoding = {.limits = record->limits, .warnings = want_warnings};
 	char		generated[IM_GROUP_ID_MAX + 1];
 	const unsigned char *row_key;
 	bool		is_row = !record->assigned_ids && im_record_is_row(record, NULL, &row_key);
 
 	if (is_row)
 		im_group_generate_id(row_key,
-							 im_group_is_community(record->map, record->desc,
-												   record->values, record->nulls),
+							 im_group_is_community(record->map, record->values, record->nulls),
 							 generated);
-	im_group_encode(record->map, record->desc, record->values, record->nulls,
-					is_row ? generated : NULL, record->limits, want_warnings, group);
+	encoding.group_id = is_row ? generated : NULL;
+	im_record_encode(record->map, record->values, record->nulls, &encoding, item);
 }
 
 /* im_group_json(record): the body as json, best effort if there are problems. */
 Datum
 im_group_json(PG_FUNCTION_ARGS)
 {
-	ImGroup		group;
+	ImItem		item;
 
-	encode_record(im_record_arg(fcinfo, 0), false, &group);
-	PG_RETURN_TEXT_P(cstring_to_text(pg_any_to_server(group.body.data, group.body.len, PG_UTF8)));
+	encode_record(im_record_arg(fcinfo, 0), false, &item);
+	PG_RETURN_TEXT_P(cstring_to_text(pg_any_to_server(item.json.data, item.json.len, PG_UTF8)));
 }
 
 /* im_group_problems(record, warnings): all problems as text[]. */
 Datum
 im_group_problems(PG_FUNCTION_ARGS)
 {
-	ImGroup		group;
+	ImItem		item;
 	Datum	   *elements;
 	ListCell   *lc;
 	int			n = 0;
 
-	encode_record(im_record_arg(fcinfo, 0), PG_GETARG_BOOL(1), &group);
-	elements = palloc(sizeof(Datum) * (list_length(group.problems) + 1));
-	foreach(lc, group.problems)
+	encode_record(im_record_arg(fcinfo, 0), PG_GETARG_BOOL(1), &item);
+	elements = palloc(sizeof(Datum) * (list_length(item.problems) + 1));
+	foreach(lc, item.problems)
 		elements[n++] = CStringGetTextDatum(lfirst(lc));
 	PG_RETURN_ARRAYTYPE_P(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
@@ -220,7 +220,7 @@ im_fit(PG_FUNCTION_ARGS)
 		utf8 = pg_server_to_any(text_to_cstring(source), (int) len, PG_UTF8);
 		len = strlen(utf8);
 	}
-	fit = im_group_fit(utf8, len, (size_t) bytes);
+	fit = im_text_fit(utf8, len, (size_t) bytes);
 	if (fit == len)
 		PG_RETURN_TEXT_P(source);
 	if (convert)

@@ -9,7 +9,7 @@
 
 #include "fmgr.h"
 
-#include "group.h"
+#include "record.h"
 
 /* A record and what its type means; all but the values lives in fn_extra. */
 typedef struct ImRecord
@@ -17,7 +17,7 @@ typedef struct ImRecord
 	Datum	   *values;
 	bool	   *nulls;
 	TupleDesc	desc;
-	ImGroupMap *map;
+	ImRecordMap *map;
 	int			id_column;		/* index of a bigint column "id", or -1 */
 	int			row_key_column; /* index of a uuid column "row_key", or -1 */
 	ImTextLimits limits;		/* of the configured app, else the page's */

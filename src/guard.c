@@ -19,7 +19,7 @@
 #include "utils/rel.h"
 #include "utils/uuid.h"
 
-#include "group.h"
+#include "cmd_group.h"
 #include "guard.h"
 #include "outbox.h"
 #include "protocol.h"

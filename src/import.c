@@ -28,7 +28,7 @@
 #include "compat.h"
 #include "errcodes.h"
 #include "functions.h"
-#include "group.h"
+#include "record.h"
 #include "outbox.h"
 #include "sender.h"
 #include "session.h"
@@ -159,20 +159,20 @@ import_record(ImSlot *slot, const ImRecord *record)
 {
 	ImCall		call = {.request = -1, .op = IM_OP_IMPORT_GROUP};
 	ImSender   *sender = require_sender(slot);
-	ImGroup		group;
+	ImEncoding	encoding = {.limits = im_sender_app(sender)->text_limits};
+	ImItem		item;
 
-	im_group_encode(record->map, record->desc, record->values, record->nulls, NULL,
-					im_sender_app(sender)->text_limits, false, &group);
-	if (group.problems != NIL)
+	im_record_encode(record->map, record->values, record->nulls, &encoding, &item);
+	if (item.problems != NIL)
 	{
-		Answer		answer = {group.problem_code, im_group_problem_text(&group), NULL};
+		Answer		answer = {item.problem_code, im_item_problem_text(&item), NULL};
 
 		return answer_jsonb(&answer);
 	}
-	strlcpy(call.group_id, group.group_id, sizeof(call.group_id));
-	call.row.id_kind = group.group_id[0] ? IM_ID_OWN : IM_ID_ASSIGNED;
-	call.body = group.body.data;
-	call.body_len = group.body.len;
+	strlcpy(call.group_id, item.group_id, sizeof(call.group_id));
+	call.row.id_kind = item.group_id[0] ? IM_ID_OWN : IM_ID_ASSIGNED;
+	call.body = item.json.data;
+	call.body_len = item.json.len;
 
 	exchange(sender, &call);
 

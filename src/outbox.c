@@ -43,8 +43,8 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "cmd_group.h"
 #include "errcodes.h"
-#include "group.h"
 #include "outbox.h"
 #include "protocol.h"
 #include "reply.h"
@@ -72,7 +72,7 @@ struct ImOutbox
 	bool		is_sender;		/* this process is the worker */
 	ImTally		difference;		/* of the current transaction, worker only */
 	int64		created;		/* groups not yet in im_import_days */
-	ImGroupMap *map;			/* of CLAIM_COLUMNS */
+	ImRecordMap *map;			/* of CLAIM_COLUMNS */
 	MemoryContext map_ctx;
 };
 
@@ -379,7 +379,7 @@ im_outbox_utf8(const char *text)
 
 	if (GetDatabaseEncoding() == PG_UTF8)
 		return copy;
-	utf8 = im_group_to_utf8(im_group_conversion(), copy, len, &len);
+	utf8 = im_text_to_utf8(im_text_conversion(), copy, len, &len);
 	if (utf8 != NULL)
 		return utf8;
 	for (char *p = copy; *p; p++)
@@ -571,7 +571,7 @@ im_outbox_recover(ImOutbox *outbox, List *live)
  */
 
 /* Columns of the last claim query, found once. */
-static const ImGroupMap *
+static const ImRecordMap *
 map_of(ImOutbox *outbox, TupleDesc desc)
 {
 	MemoryContext old;
@@ -581,24 +581,24 @@ map_of(ImOutbox *outbox, TupleDesc desc)
 		outbox->map_ctx = AllocSetContextCreate(TopMemoryContext, "im_import columns",
 												ALLOCSET_SMALL_SIZES);
 		old = MemoryContextSwitchTo(outbox->map_ctx);
-		outbox->map = im_group_map(desc);
+		outbox->map = im_record_map(&im_cmd_group, desc);
 		MemoryContextSwitchTo(old);
 	}
 	return outbox->map;
 }
 
-/* Copies what group has encoded into the call, in the calls' context. */
+/* Copies what record.c has encoded into the call, in the calls' context. */
 static void
-keep_group(ImCall *call, const ImGroup *group, MemoryContext ctx)
+keep_item(ImCall *call, const ImItem *item, MemoryContext ctx)
 {
-	strlcpy(call->group_id, group->group_id, sizeof(call->group_id));
-	call->body = MemoryContextAlloc(ctx, group->body.len + 1);
-	memcpy(call->body, group->body.data, group->body.len + 1);
-	call->body_len = group->body.len;
-	if (group->problems != NIL)
+	strlcpy(call->group_id, item->group_id, sizeof(call->group_id));
+	call->body = MemoryContextAlloc(ctx, item->json.len + 1);
+	memcpy(call->body, item->json.data, item->json.len + 1);
+	call->body_len = item->json.len;
+	if (item->problems != NIL)
 	{
-		call->problems = MemoryContextStrdup(ctx, im_outbox_utf8(im_group_problem_text(group)));
-		call->problem_code = group->problem_code;
+		call->problems = MemoryContextStrdup(ctx, im_outbox_utf8(im_item_problem_text(item)));
+		call->problem_code = item->problem_code;
 	}
 }
 
@@ -636,12 +636,13 @@ keep_row(ImCall *call, const Datum *values, const bool *nulls, const ImApp *app,
 static ImCall *
 make_call(ImOutbox *outbox, ImClaim *claim, HeapTuple tuple, TupleDesc desc)
 {
-	const ImGroupMap *map = map_of(outbox, desc);
+	const ImRecordMap *map = map_of(outbox, desc);
 	ImPolicy	policy = {.max_attempts = claim->app->max_attempts};
 	Datum		values[MaxHeapAttributeNumber];
 	bool		nulls[MaxHeapAttributeNumber];
 	char		generated[IM_GROUP_ID_MAX + 1];
-	ImGroup		group;
+	ImEncoding	encoding = {.limits = claim->app->text_limits};
+	ImItem		item;
 	ImCall	   *call = MemoryContextAllocZero(claim->ctx, sizeof(ImCall));
 	bool		generate;
 
@@ -650,10 +651,10 @@ make_call(ImOutbox *outbox, ImClaim *claim, HeapTuple tuple, TupleDesc desc)
 	generate = nulls[COL_GROUP_ID] && call->row.id_kind == IM_ID_OWN;
 	if (generate)
 		im_group_generate_id(DatumGetUUIDP(values[COL_ROW_KEY])->data,
-							 im_group_is_community(map, desc, values, nulls), generated);
-	im_group_encode(map, desc, values, nulls, generate ? generated : NULL,
-					claim->app->text_limits, false, &group);
-	keep_group(call, &group, claim->ctx);
+							 im_group_is_community(map, values, nulls), generated);
+	encoding.group_id = generate ? generated : NULL;
+	im_record_encode(map, values, nulls, &encoding, &item);
+	keep_item(call, &item, claim->ctx);
 	im_protocol_claim(&call->row, call->problems != NULL, &policy, &call->next);
 	return call;
 }

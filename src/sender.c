@@ -23,9 +23,9 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "cmd_group.h"
 #include "errcodes.h"
 #include "failpoint.h"
-#include "group.h"
 #include "http.h"
 #include "protocol.h"
 #include "reply.h"

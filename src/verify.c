@@ -30,7 +30,7 @@
 
 #include "compat.h"
 #include "errcodes.h"
-#include "group.h"
+#include "cmd_group.h"
 #include "reply.h"
 #include "session.h"
 #include "statements.h"

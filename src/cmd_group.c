@@ -1,0 +1,238 @@
+/*
+ * cmd_group.c
+ *	  Groups: rows of im_group_outbox, sent by import_group, one a call.
+ *
+ * A GroupId decides what a second call does: the service refuses one that is
+ * taken, so a row with an id of its own, or with one that was generated from
+ * its row_key, can be sent again.  Where the service chooses the id it cannot.
+ *
+ * Source of fields and limits: the service's import_group page, document
+ * 1047/34967, and its group system, document 1047/33529.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/json.h"
+
+#include "cmd_group.h"
+#include "record.h"
+
+#define MEMBERS_MAX			6000
+#define MEMBERS_MAX_COMMUNITY 100000
+
+/* What the type column says. */
+enum
+{
+	TYPE_UNKNOWN,				/* rules that depend on the type do not apply */
+	TYPE_ORDINARY,
+	TYPE_COMMUNITY,
+	TYPE_REFUSED				/* AVChatRoom: exists, cannot be imported */
+};
+
+static void check_type(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
+static void check_group_id(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
+static void check_members(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
+static void check_join_option(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
+static void check_topic(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
+
+static const ImWord type_words[] = {
+	{"Public", "Public", TYPE_ORDINARY},
+	{"Private", "Private", TYPE_ORDINARY},
+	{"Work", "Private", TYPE_ORDINARY},
+	{"ChatRoom", "ChatRoom", TYPE_ORDINARY},
+	{"Meeting", "ChatRoom", TYPE_ORDINARY},
+	{"Community", "Community", TYPE_COMMUNITY},
+	{"AVChatRoom", "AVChatRoom", TYPE_REFUSED},
+	{NULL, NULL, 0}
+};
+
+static const ImWord join_words[] = {
+	{"FreeAccess", "FreeAccess", 0},
+	{"NeedPermission", "NeedPermission", 0},
+	{"DisableApply", "DisableApply", 0},
+	{NULL, NULL, 0}
+};
+
+/*
+ * The fields in the order of the import page's sample request.  The second
+ * limit is what newer SDK documents say.
+ */
+static const ImField fields[] = {
+	{.column = "owner_account",.sent = "Owner_Account",.kind = IM_VALUE_TEXT,
+	.flags = IM_FIELD_NONEMPTY,.limit = {32, 32},.check = im_check_user_id},
+	{.column = "type",.sent = "Type",.kind = IM_VALUE_WORD,
+		.flags = IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY,.words = type_words,
+		.allowed = "Public, Private (or Work), ChatRoom (or Meeting) and Community",
+	.check = check_type},
+	{.column = "group_id",.sent = "GroupId",.kind = IM_VALUE_TEXT,
+	.flags = IM_FIELD_NONEMPTY,.limit = {48, 48},.check = check_group_id},
+	{.column = "name",.sent = "Name",.kind = IM_VALUE_TEXT,
+	.flags = IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY,.limit = {30, 100}},
+	{.column = "introduction",.sent = "Introduction",.kind = IM_VALUE_TEXT,.limit = {240, 400}},
+	{.column = "notification",.sent = "Notification",.kind = IM_VALUE_TEXT,.limit = {300, 400}},
+	{.column = "face_url",.sent = "FaceUrl",.kind = IM_VALUE_TEXT,.limit = {100, 500}},
+	{.column = "max_member_count",.sent = "MaxMemberCount",.kind = IM_VALUE_COUNT,
+	.check = check_members},
+	{.column = "apply_join_option",.sent = "ApplyJoinOption",.kind = IM_VALUE_WORD,
+		.flags = IM_FIELD_NONEMPTY,.words = join_words,
+		.allowed = "FreeAccess, NeedPermission and DisableApply",
+	.check = check_join_option},
+	{.column = "create_time",.sent = "CreateTime",.kind = IM_VALUE_TIME},
+	{.column = "app_defined_data",.sent = "AppDefinedData",.kind = IM_VALUE_CUSTOM},
+	{.column = "support_topic",.sent = "SupportTopic",.kind = IM_VALUE_FLAG,.check = check_topic},
+};
+
+const ImCommand im_cmd_group = {
+	.kind = IM_GROUP,
+	.name = "group",
+	.table = "im_group_outbox",
+	.op = IM_OP_IMPORT_GROUP,
+	.fields = fields,
+	.nfields = lengthof(fields),
+	.batch = 1,
+	.variant_field = 1,
+	.record_hint = "Give the record named columns, at least type and name: a row of a table, or of a subquery as in FROM (SELECT 'Public' AS type, title AS name FROM rooms) AS r."
+};
+
+/* AVChatRoom has a code and a way out of its own. */
+static void
+check_type(ImEncoder *enc, const ImField *field, const ImText *text, int64 number)
+{
+	if (enc->variant != TYPE_REFUSED)
+		return;
+	im_record_problem(enc, psprintf("%s is \"AVChatRoom\", which import_group does not support: make the group with create_group and modify_group_base_info",
+									field->column));
+	enc->item->problem_code = 10007;
+}
+
+/* The prefix that a GroupId must or must not have, if the type is known. */
+static void
+check_group_id_prefix(ImEncoder *enc, const ImField *field, const ImText *text)
+{
+	bool		community = enc->variant == TYPE_COMMUNITY;
+	char	   *quoted = im_record_quote(text);
+
+	if (enc->variant == TYPE_UNKNOWN)
+		return;
+	if (community && strncmp(text->utf8, "@TGS#_", 6) != 0)
+		im_record_problem(enc, psprintf("%s of a Community must begin with \"@TGS#_\": %s",
+										field->column, quoted));
+	else if (!community && strncmp(text->utf8, "@TGS#", 5) == 0)
+		im_record_problem(enc, psprintf("%s must not begin with \"@TGS#\", which is reserved for the service: %s",
+										field->column, quoted));
+	else if (!community && strncmp(text->utf8, "@TGS", 4) == 0)
+		im_record_warning(enc, psprintf("%s begins with \"@TGS\", which newer documents reserve: %s",
+										field->column, quoted));
+}
+
+/* GroupId: printable ASCII, and the prefix. */
+static void
+check_group_id(ImEncoder *enc, const ImField *field, const ImText *text, int64 number)
+{
+	im_check_group_id(enc, field, text, number);
+	check_group_id_prefix(enc, field, text);
+	if (text->len > 0 && (text->utf8[0] == ' ' || text->utf8[text->len - 1] == ' '))
+		im_record_warning(enc, psprintf("%s begins or ends with a space: %s",
+										field->column, im_record_quote(text)));
+}
+
+/* MaxMemberCount: the limit depends on the type. */
+static void
+check_members(ImEncoder *enc, const ImField *field, const ImText *text, int64 count)
+{
+	bool		community = enc->variant == TYPE_COMMUNITY;
+	int64		limit = community ? MEMBERS_MAX_COMMUNITY : MEMBERS_MAX;
+
+	if (count < 1)
+		im_record_problem(enc, psprintf("%s is " INT64_FORMAT ", the least is 1", field->column, count));
+	else if (count > limit)
+		im_record_problem(enc, psprintf("%s is " INT64_FORMAT ", the limit is " INT64_FORMAT "%s (" INT64_FORMAT " over)",
+										field->column, count, limit,
+										community ? " for a Community" : "", count - limit));
+}
+
+/* ApplyJoinOption does not exist for a Community. */
+static void
+check_join_option(ImEncoder *enc, const ImField *field, const ImText *text, int64 number)
+{
+	if (enc->variant == TYPE_COMMUNITY)
+		im_record_problem(enc, psprintf("%s does not exist for a Community: leave it NULL", field->column));
+}
+
+/* SupportTopic exists for a Community only. */
+static void
+check_topic(ImEncoder *enc, const ImField *field, const ImText *text, int64 number)
+{
+	if (enc->variant != TYPE_UNKNOWN && enc->variant != TYPE_COMMUNITY)
+		im_record_problem(enc, psprintf("%s exists for a Community only: leave it NULL", field->column));
+}
+
+/* See cmd_group.h. */
+bool
+im_group_is_community(const ImRecordMap *map, const Datum *values, const bool *nulls)
+{
+	return im_record_variant(map, values, nulls) == TYPE_COMMUNITY;
+}
+
+/*
+ * Base32 of RFC 4648 in lower case, without padding: 26 characters, so that
+ * the longest id has 35 of the 48 bytes allowed.
+ */
+void
+im_group_generate_id(const unsigned char *row_key, bool community, char *out)
+{
+	static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
+	uint32		bits = 0;
+	int			nbits = 0;
+	int			i;
+
+	out += sprintf(out, community ? "@TGS#_im-" : "im-");
+	for (i = 0; i < 16; i++)
+	{
+		bits = bits << 8 | row_key[i];
+		for (nbits += 8; nbits >= 5; nbits -= 5)
+			*out++ = alphabet[bits >> (nbits - 5) & 31];
+	}
+	*out++ = alphabet[bits << (5 - nbits) & 31];
+	*out = '\0';
+}
+
+/* See cmd_group.h. */
+void
+im_group_lookup_body(StringInfo buf, const char *group_id)
+{
+	appendStringInfoString(buf, "{\"GroupIdList\":[");
+	escape_json(buf, group_id);
+	appendStringInfoString(buf, "],\"ResponseFilter\":{\"GroupBaseInfoFilter\":"
+						   "[\"Type\",\"Name\",\"Owner_Account\",\"CreateTime\"]}}");
+}
+
+/* True if an earlier check asks for the same group. */
+static bool
+is_asked_for(const ImCheck *checks, int i)
+{
+	for (int j = 0; j < i; j++)
+		if (strcmp(checks[j].group_id, checks[i].group_id) == 0)
+			return true;
+	return false;
+}
+
+/* See cmd_group.h. */
+void
+im_group_check_body(StringInfo buf, const ImCheck *checks, int nchecks)
+{
+	const char *comma = "";
+
+	appendStringInfoString(buf, "{\"GroupIdList\":[");
+	for (int i = 0; i < nchecks; i++)
+	{
+		if (is_asked_for(checks, i))
+			continue;
+		appendStringInfoString(buf, comma);
+		escape_json(buf, checks[i].group_id);
+		comma = ",";
+	}
+	appendStringInfoString(buf, "],\"ResponseFilter\":{\"GroupBaseInfoFilter\":"
+						   "[\"Type\",\"Name\",\"Owner_Account\",\"CreateTime\",\"Introduction\","
+						   "\"Notification\",\"FaceUrl\",\"MaxMemberNum\",\"ApplyJoinOption\"]}}");
+}

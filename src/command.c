@@ -1,0 +1,56 @@
+/*
+ * command.c
+ *	  The table of commands, and the rules of fields that several share.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "utils/builtins.h"
+
+#include "command.h"
+#include "record.h"
+
+/* See command.h. */
+const ImCommand *const im_commands[IM_KINDS] = {
+	[IM_GROUP] = &im_cmd_group,
+};
+
+/* See command.h. */
+const ImCommand *
+im_command_find(const char *name)
+{
+	for (int i = 0; i < IM_KINDS; i++)
+		if (pg_strcasecmp(im_commands[i]->name, name) == 0)
+			return im_commands[i];
+	return NULL;
+}
+
+/* UserID: what every tls-sig-api calls safe; others may be refused. */
+void
+im_check_user_id(ImEncoder *enc, const ImField *field, const ImText *text, int64 number)
+{
+	const char *p;
+
+	for (p = text->utf8; isalnum((unsigned char) *p) || *p == '_' || *p == '-'; p++)
+		if (IS_HIGHBIT_SET(*p))
+			break;
+	if (*p != '\0')
+		im_record_warning(enc, psprintf("%s has characters other than A-Z, a-z, 0-9, _ and -: %s",
+										field->column, im_record_quote(text)));
+}
+
+/* GroupId: printable ASCII. Remembers it in the item. */
+void
+im_check_group_id(ImEncoder *enc, const ImField *field, const ImText *text, int64 number)
+{
+	const char *p;
+
+	for (p = text->utf8; *p >= 0x20 && *p <= 0x7e; p++)
+		;
+	if (*p != '\0')
+		im_record_problem(enc, psprintf("%s has a character outside printable ASCII (0x20 to 0x7e): %s",
+										field->column, im_record_quote(text)));
+	if (text->len <= IM_GROUP_ID_MAX)
+		memcpy(enc->item->group_id, text->utf8, text->len + 1);
+}

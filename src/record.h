@@ -1,0 +1,123 @@
+/*
+ * record.h
+ *	  From a record's columns to what the service is sent for it, as the
+ *	  command's fields[] says: matching the columns, checking them, building
+ *	  the JSON.
+ *
+ * Knows nothing of curl, SPI or the outbox.  The JSON is built with
+ * PostgreSQL's escape_json() and is UTF-8 whatever the database encoding.
+ */
+#ifndef IM_RECORD_H
+#define IM_RECORD_H
+
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+
+#include "command.h"
+
+/* Which set of text limits applies: option text_limits. */
+typedef enum ImTextLimits
+{
+	IM_LIMITS_PAGE,				/* 30/240/300/100 bytes, the import page */
+	IM_LIMITS_SDK				/* 100/400/400/500 bytes, newer SDK documents */
+} ImTextLimits;
+
+/* Where each field stands in a record; see im_record_map(). Opaque to others. */
+typedef struct ImRecordMap ImRecordMap;
+
+/* What is not the record's own, but goes into what is sent. */
+typedef struct ImEncoding
+{
+	ImTextLimits limits;
+	bool		warnings;		/* also tell what is unusual but would be sent */
+	const char *group_id;		/* used where the record's own is NULL; or NULL */
+} ImEncoding;
+
+/* One record, ready to be sent or refused. Strings are palloc'd. */
+typedef struct ImItem
+{
+	char		group_id[IM_GROUP_ID_MAX + 1];	/* UTF-8; "" if absent */
+	StringInfoData json;		/* one object, UTF-8; best effort if there are
+								 * problems */
+	List	   *problems;		/* of char *, server encoding; NIL: can be sent */
+	int32		problem_code;	/* the service's for such a record; 0 if none */
+} ImItem;
+
+/* A value as text, in the server encoding and in UTF-8. */
+typedef struct ImText
+{
+	char	   *server;
+	size_t		server_len;
+	char	   *utf8;
+	size_t		len;
+} ImText;
+
+/* One record on its way into JSON; for a command's own checks. */
+typedef struct ImEncoder
+{
+	const ImRecordMap *map;
+	const ImCommand *command;
+	const ImEncoding *encoding;
+	const Datum *values;
+	const bool *nulls;
+	const ImWord *word;			/* of the command's variant field, or NULL */
+	int			variant;		/* its variant; 0: unknown */
+	ImItem	   *item;
+} ImEncoder;
+
+/*
+ * Finds the fields' columns in a record by name, without regard to case and
+ * underscores.  Raises an ERROR with a HINT if there is no column for a
+ * required field, or if two columns mean the same field.  Allocated in the
+ * current memory context; valid as long as the caller keeps desc's shape.
+ */
+extern ImRecordMap *im_record_map(const ImCommand *command, TupleDesc desc);
+
+/*
+ * Checks and encodes one record.  Never raises for what is in the record, only
+ * for running out of memory.  With encoding->warnings the list also has what
+ * would be sent all the same, each beginning with "warning: ".
+ */
+extern void im_record_encode(const ImRecordMap *map, const Datum *values, const bool *nulls,
+							 const ImEncoding *encoding, ImItem *item);
+
+/* The variant of a record, see ImCommand.variant_field; 0 if it has none. */
+extern int	im_record_variant(const ImRecordMap *map, const Datum *values, const bool *nulls);
+
+/* All problems as one text, joined by "; ". */
+extern char *im_item_problem_text(const ImItem *item);
+
+/*
+ * For a command's checks: adds a problem, after which the record will not be
+ * sent, or what is unusual.
+ */
+extern void im_record_problem(ImEncoder *enc, const char *message);
+extern void im_record_warning(ImEncoder *enc, const char *message);
+
+/* A value for a message: quoted, escaped and cut. */
+extern char *im_record_quote(const ImText *text);
+
+/*
+ * The longest prefix of UTF-8 text that fits into bytes and ends between
+ * characters (never inside a multi-byte sequence); returns its length.
+ */
+extern size_t im_text_fit(const char *utf8, size_t len, size_t bytes);
+
+/*
+ * The conversion from the database encoding to UTF-8, InvalidOid if none is
+ * needed (UTF8, and SQL_ASCII, whose bytes must be UTF-8 to be sent).  Looks
+ * into catalogs: needs a transaction.
+ */
+extern Oid	im_text_conversion(void);
+
+/*
+ * Text of the database encoding as UTF-8, with a terminator, or NULL if it is
+ * invalid or has a character that UTF-8 lacks; never raises.  May return text
+ * itself, else palloc'd.
+ */
+extern char *im_text_to_utf8(Oid conversion, char *text, size_t len, size_t *utf8_len);
+
+#endif							/* IM_RECORD_H */
