@@ -16,6 +16,7 @@ OBJS = \
 	src/http.o \
 	src/im_import.o \
 	src/import.o \
+	src/json.o \
 	src/limiter.o \
 	src/outbox.o \
 	src/protocol.o \
@@ -27,6 +28,7 @@ OBJS = \
 	src/statements.o \
 	src/steer.o \
 	src/tally.o \
+	src/text.o \
 	src/usersig.o \
 	src/values.o \
 	src/verify.o \

@@ -22,7 +22,7 @@ typedef struct ImAppData
  * one plain object.  Never raises for what is in it.  Everything is palloc'd;
  * messages are in the server encoding.
  */
-extern void im_appdata_read(char *utf8, size_t len, bool want_warnings, ImAppData *data);
+extern void im_appdata_read(const char *utf8, size_t len, bool want_warnings, ImAppData *data);
 
 /*
  * False if a jsonb's text would have more than max bytes, as far as its
@@ -30,8 +30,5 @@ extern void im_appdata_read(char *utf8, size_t len, bool want_warnings, ImAppDat
  * digits.  Never makes more than one number's text at a time.
  */
 extern bool im_jsonb_within(Datum jsonb, size_t max);
-
-/* True if UTF-8 text is JSON, nested at most 32 deep; never raises. */
-extern bool im_json_valid(char *utf8, size_t len);
 
 #endif							/* IM_APPDATA_H */

@@ -8,7 +8,6 @@
 
 #ifndef FRONTEND
 
-#include "common/jsonapi.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -101,17 +100,6 @@ im_wait_event_limiter(void)
 	static uint32 event = 0;
 
 	return im_wait_event(&event, "ImImportLimiter");
-}
-
-/* A JSON lexer that leaves strings as they are written. */
-static inline JsonLexContext *
-im_json_lexer(char *json, int len, int encoding)
-{
-#if PG_VERSION_NUM >= 170000
-	return makeJsonLexContextCstringLen(NULL, json, len, encoding, false);
-#else
-	return makeJsonLexContextCstringLen(json, len, encoding, false);
-#endif
 }
 
 #endif							/* !FRONTEND */

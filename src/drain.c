@@ -38,8 +38,8 @@
 #include "failpoint.h"
 #include "outbox.h"
 #include "protocol.h"
-#include "reply.h"
 #include "sender.h"
+#include "text.h"
 
 #define MS					INT64_C(1000)
 #define SEC					INT64_C(1000000)
@@ -180,7 +180,7 @@ remove_live(ImDrain *drain, ImCall *call)
 static void
 copy_text(char *out, size_t size, const char *text)
 {
-	im_reply_clean(text, strlen(text), out, size);
+	im_text_clean(text, strlen(text), out, size);
 }
 
 /* Frees a call that is done with. */

@@ -27,11 +27,11 @@
 #include "utils/uuid.h"
 
 #include "app.h"
-#include "appdata.h"
 #include "compat.h"
 #include "errcodes.h"
 #include "cmd_group.h"
 #include "functions.h"
+#include "json.h"
 #include "usersig.h"
 
 /* How long a UserSig is valid unless the caller says so: a day. */

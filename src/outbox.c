@@ -47,9 +47,9 @@
 #include "errcodes.h"
 #include "outbox.h"
 #include "protocol.h"
-#include "reply.h"
 #include "statements.h"
 #include "tally.h"
+#include "text.h"
 
 #define TABLE_NAME			"im_group_outbox"
 #define GONE_SHOWN			10	/* deleted rows that a message names */
@@ -410,7 +410,7 @@ take_control(ImControl *control)
 
 		why = psprintf("paused by %s%s%s", by ? by : "somebody", why ? ": " : "", why ? why : "");
 		why = im_outbox_utf8(why);
-		im_reply_clean(why, strlen(why), control->reason, sizeof(control->reason));
+		im_text_clean(why, strlen(why), control->reason, sizeof(control->reason));
 	}
 	value = im_statement_value(0, 5, &isnull);
 	control->groups_today = isnull ? 0 : DatumGetInt64(value);

@@ -5,9 +5,7 @@
  * Must never know curl, SQL or what a code means for a row, and never throw:
  * a reply may arrive after a group was created, and an error here would make
  * us forget that it exists.  Hence no PostgreSQL in this file at all, no
- * allocation, and a small JSON scanner of its own: the server's parser hands
- * out no keys unless it also converts strings, and converting raises for
- * \u0000, for half a surrogate pair and for what the database encoding lacks.
+ * allocation, and the scanner of json.c.
  *
  * The surprising rule: strict about structure, lenient about text.  A byte too
  * many after the object makes an answer unreadable, since it is not what the
@@ -17,46 +15,9 @@
  */
 #include <string.h>
 
+#include "json.h"
 #include "reply.h"
-#include "utf8.h"
-
-/*
- * The text of a JSON token, where it stands in the body.  Strings are without
- * their quotes.
- */
-typedef struct Text
-{
-	const char *p;
-	const char *end;
-	bool		escaped;		/* a backslash begins a JSON escape; else it
-								 * is a backslash */
-} Text;
-
-typedef enum Kind
-{
-	KIND_NONE,					/* no such value */
-	KIND_STRING,
-	KIND_NUMBER,
-	KIND_ARRAY,					/* text: from bracket to bracket */
-	KIND_OBJECT,
-	KIND_LITERAL				/* true, false, null */
-} Kind;
-
-typedef struct Value
-{
-	Kind		kind;
-	Text		text;
-} Value;
-
-/* A place in a body.  Once bad, it stands at the end and stays there. */
-typedef struct Scan
-{
-	const char *p;
-	const char *end;
-	int			depth;
-	bool		fresh;			/* just opened: the next item has no comma */
-	bool		bad;
-} Scan;
+#include "text.h"
 
 /* The keys that we read, of an answer, of its entries, and of a request. */
 typedef enum Key
@@ -138,7 +99,7 @@ static const struct
 /* What one object says. */
 typedef struct Facts
 {
-	Value		of[KEY_COUNT];	/* of a repeated key the last, as everywhere */
+	ImJsonValue of[KEY_COUNT];	/* of a repeated key the last, as everywhere */
 	bool		code_seen;
 	bool		code_bad;		/* not an int32, or repeated with another
 								 * value */
@@ -148,8 +109,8 @@ typedef struct Facts
 /* One entry of AppDefinedData. */
 typedef struct Pair
 {
-	Text		key;
-	Value		value;
+	ImJsonText	key;
+	ImJsonValue value;
 } Pair;
 
 /* A key that takes more bytes in the request is not compared. */
@@ -159,395 +120,16 @@ typedef struct Pair
 #define CODE_NO_GROUP		10010
 #define CODE_BAD_GROUP_ID	10015	/* in newer words also: dissolved */
 
-#define REPLACEMENT			0xfffd
-
-/* What next_char() returns for a byte that is not UTF-8, with the byte. */
-#define INVALID_BYTE		UINT32_C(0x80000000)
-
-static void scan_value(Scan *scan, Value *value);
-
-/* Gives up: whatever comes after cannot be trusted. */
-static bool
-fail(Scan *scan)
-{
-	scan->bad = true;
-	scan->p = scan->end;
-	return false;
-}
-
-/* The next byte that is not white space, or -1 at the end. */
-static int
-peek(Scan *scan)
-{
-	while (scan->p < scan->end &&
-		   (*scan->p == ' ' || *scan->p == '\t' || *scan->p == '\n' || *scan->p == '\r'))
-		scan->p++;
-	return scan->p < scan->end ? (unsigned char) *scan->p : -1;
-}
-
-/* Steps over c, if it comes next. */
-static bool
-step_over(Scan *scan, char c)
-{
-	if (peek(scan) != c)
-		return false;
-	scan->p++;
-	return true;
-}
-
-/* Steps over c, which must come next. */
-static bool
-expect(Scan *scan, char c)
-{
-	return step_over(scan, c) || fail(scan);
-}
-
-/* True if c is a digit, whatever the locale thinks. */
-static bool
-is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-/* What a hexadecimal digit stands for, or -1. */
-static int
-hex_value(char c)
-{
-	if (is_digit(c))
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-/* Steps over an escape, from its backslash on. */
-static bool
-scan_escape(Scan *scan)
-{
-	size_t		left = (size_t) (scan->end - scan->p);
-
-	if (left >= 2 && memchr("\"\\/bfnrt", scan->p[1], 8) != NULL)
-	{
-		scan->p += 2;
-		return true;
-	}
-	if (left < 6 || scan->p[1] != 'u')
-		return fail(scan);
-	for (int i = 2; i < 6; i++)
-	{
-		if (hex_value(scan->p[i]) < 0)
-			return fail(scan);
-	}
-	scan->p += 6;
-	return true;
-}
-
-/*
- * Reads a string.  A NUL byte in it is refused: nobody sends one, so that the
- * body is damaged.
- */
-static bool
-scan_string(Scan *scan, Text *text)
-{
-	if (!expect(scan, '"'))
-		return false;
-	text->p = scan->p;
-	text->escaped = false;
-	while (scan->p < scan->end && *scan->p != '"')
-	{
-		if (*scan->p == '\0')
-			return fail(scan);
-		if (*scan->p != '\\')
-			scan->p++;
-		else if (scan_escape(scan))
-			text->escaped = true;
-		else
-			return false;
-	}
-	if (scan->p == scan->end)
-		return fail(scan);
-	text->end = scan->p++;
-	return true;
-}
-
-/* Steps over one or more digits. */
-static bool
-scan_digits(Scan *scan)
-{
-	if (scan->p == scan->end || !is_digit(*scan->p))
-		return fail(scan);
-	while (scan->p < scan->end && is_digit(*scan->p))
-		scan->p++;
-	return true;
-}
-
-/* Steps over c, if it is the very next byte, white space being none of it. */
-static bool
-scan_byte(Scan *scan, char c)
-{
-	if (scan->p == scan->end || *scan->p != c)
-		return false;
-	scan->p++;
-	return true;
-}
-
-/* Steps over a number, as JSON's grammar has it. */
-static bool
-scan_number(Scan *scan)
-{
-	scan_byte(scan, '-');
-	if (!scan_byte(scan, '0') && !scan_digits(scan))
-		return false;
-	if (scan_byte(scan, '.') && !scan_digits(scan))
-		return false;
-	if (scan_byte(scan, 'e') || scan_byte(scan, 'E'))
-	{
-		if (!scan_byte(scan, '+'))
-			scan_byte(scan, '-');
-		return scan_digits(scan);
-	}
-	return true;
-}
-
-/* Steps over true, false or null. */
-static bool
-scan_literal(Scan *scan, const char *word)
-{
-	size_t		len = strlen(word);
-
-	if ((size_t) (scan->end - scan->p) < len || memcmp(scan->p, word, len) != 0)
-		return fail(scan);
-	scan->p += len;
-	return true;
-}
-
-/* Steps into an object or array. */
-static bool
-enter(Scan *scan, char open)
-{
-	if (!expect(scan, open))
-		return false;
-	if (++scan->depth > IM_REPLY_DEPTH)
-		return fail(scan);
-	scan->fresh = true;
-	return true;
-}
-
-/*
- * True if there is another item before close, and steps over what separates
- * it from the one before; else steps over close.  Ends every loop over a
- * container, also over a damaged one.
- */
-static bool
-next_item(Scan *scan, char close)
-{
-	bool		fresh = scan->fresh;
-
-	scan->fresh = false;
-	if (step_over(scan, close))
-	{
-		scan->depth--;
-		return false;
-	}
-	return fresh || expect(scan, ',');
-}
-
-/* True if there is another member; reads its key and stops at its value. */
-static bool
-next_member(Scan *scan, Text *key)
-{
-	return next_item(scan, '}') && scan_string(scan, key) && expect(scan, ':');
-}
-
-/*
- * Steps over an object or array with all that is in it.  Recursion ends at
- * IM_REPLY_DEPTH.
- */
-static void
-scan_container(Scan *scan, bool object)
-{
-	Text		key;
-	Value		value;
-
-	if (!enter(scan, object ? '{' : '['))
-		return;
-	while (object ? next_member(scan, &key) : next_item(scan, ']'))
-		scan_value(scan, &value);
-}
-
-/* Reads any value; it is of KIND_NONE if there is none. */
-static void
-scan_value(Scan *scan, Value *value)
-{
-	int			c = peek(scan);
-
-	value->kind = KIND_NONE;
-	value->text.escaped = false;
-	value->text.p = scan->p;
-	if (c == '"')
-	{
-		if (scan_string(scan, &value->text))
-			value->kind = KIND_STRING;
-		return;
-	}
-	if (c == '{' || c == '[')
-	{
-		scan_container(scan, c == '{');
-		value->kind = c == '{' ? KIND_OBJECT : KIND_ARRAY;
-	}
-	else if (c == '-' || (c >= '0' && c <= '9'))
-	{
-		scan_number(scan);
-		value->kind = KIND_NUMBER;
-	}
-	else
-	{
-		scan_literal(scan, c == 't' ? "true" : c == 'f' ? "false" : "null");
-		value->kind = KIND_LITERAL;
-	}
-	value->text.end = scan->p;
-	if (scan->bad)
-		value->kind = KIND_NONE;
-}
-
-/* The number of an escape \uXXXX, from its backslash on. */
-static uint32_t
-hex_escape(const char *p)
-{
-	uint32_t	c = 0;
-
-	for (int i = 2; i < 6; i++)
-		c = c << 4 | (uint32_t) hex_value(p[i]);
-	return c;
-}
-
-/*
- * Takes an escape off text.  A pair of surrogates is one character; a lone one
- * is returned as it is, so that it equals nothing but itself.
- */
-static uint32_t
-take_escape(Text *text)
-{
-	static const char from[] = "bfnrt";
-	static const char to[] = "\b\f\n\r\t";
-	const char *found;
-	uint32_t	c;
-	uint32_t	low;
-
-	if (text->p[1] != 'u')
-	{
-		c = (unsigned char) text->p[1];
-		found = strchr(from, (int) c);
-		text->p += 2;
-		return found != NULL ? (uint32_t) to[found - from] : c;
-	}
-	c = hex_escape(text->p);
-	text->p += 6;
-	if (c < 0xd800 || c > 0xdbff || text->end - text->p < 6 ||
-		text->p[0] != '\\' || text->p[1] != 'u')
-		return c;
-	low = hex_escape(text->p);
-	if (low < 0xdc00 || low > 0xdfff)
-		return c;
-	text->p += 6;
-	return 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
-}
-
-/*
- * Takes the next character off text, which must not be at its end.  A byte
- * that is not UTF-8 comes as INVALID_BYTE with the byte.
- */
-static uint32_t
-take_char(Text *text)
-{
-	uint32_t	c;
-	size_t		len;
-
-	if (text->escaped && *text->p == '\\')
-		return take_escape(text);
-	len = im_utf8_decode(text->p, (size_t) (text->end - text->p), &c);
-	if (len == 0)
-	{
-		c = INVALID_BYTE | (unsigned char) *text->p;
-		len = 1;
-	}
-	text->p += len;
-	return c;
-}
-
-/* True if two texts are the same, character by character, after unescaping. */
-static bool
-same_text(Text a, Text b)
-{
-	while (a.p < a.end && b.p < b.end)
-	{
-		if (take_char(&a) != take_char(&b))
-			return false;
-	}
-	return a.p == a.end && b.p == b.end;
-}
-
-/* A plain string as a Text. */
-static Text
-plain_text(const char *string, size_t len)
-{
-	Text		text = {string, string + len, false};
-
-	return text;
-}
-
-/* True if text says exactly word. */
-static bool
-text_is(const Text *text, const char *word)
-{
-	size_t		len = strlen(word);
-
-	if (text->escaped)
-		return same_text(*text, plain_text(word, len));
-	return (size_t) (text->end - text->p) == len && memcmp(text->p, word, len) == 0;
-}
-
-/*
- * Reads a whole number.  False for anything else, for 1.0 and 1e0 too, and for
- * what needs more than 18 digits: no number of the service does.
- */
-static bool
-whole_number(const Value *value, int64_t *number)
-{
-	const char *p = value->text.p;
-	bool		negative;
-
-	if (value->kind != KIND_NUMBER)
-		return false;
-	negative = *p == '-';
-	if (negative)
-		p++;
-	if (value->text.end - p > 18)
-		return false;
-	*number = 0;
-	for (; p < value->text.end; p++)
-	{
-		if (!is_digit(*p))
-			return false;
-		*number = *number * 10 + (*p - '0');
-	}
-	if (negative)
-		*number = -*number;
-	return true;
-}
-
 /*
  * Notes an ErrorCode.  Two that disagree are worse than none: which of them a
  * parser picks must not decide whether a group exists.
  */
 static void
-note_code(Facts *facts, const Value *value)
+note_code(Facts *facts, const ImJsonValue *value)
 {
 	int64_t		number;
 
-	if (!whole_number(value, &number) ||
+	if (!im_json_whole(value, &number) ||
 		number < INT32_MIN || number > INT32_MAX ||
 		(facts->code_seen && number != facts->code))
 		facts->code_bad = true;
@@ -558,21 +140,21 @@ note_code(Facts *facts, const Value *value)
 
 /* Reads an object's members, those that we know. */
 static void
-read_object(Scan *scan, Facts *facts)
+read_object(ImJsonScan *scan, Facts *facts)
 {
-	Text		name;
-	Value		value;
+	ImJsonText	name;
+	ImJsonValue value;
 
 	memset(facts, 0, sizeof(*facts));
-	if (!enter(scan, '{'))
+	if (!im_json_enter(scan, '{'))
 		return;
-	while (next_member(scan, &name))
+	while (im_json_next_member(scan, &name))
 	{
 		int			key = 0;
 
-		while (key < KEY_COUNT && !text_is(&name, key_names[key]))
+		while (key < KEY_COUNT && !im_json_is(&name, key_names[key]))
 			key++;
-		scan_value(scan, &value);
+		im_json_value(scan, &value);
 		if (key == KEY_COUNT)
 			continue;
 		facts->of[key] = value;
@@ -585,90 +167,19 @@ read_object(Scan *scan, Facts *facts)
 static bool
 read_body(const char *body, size_t len, Facts *facts)
 {
-	Scan		scan = {body, body + len, 0, false, false};
+	ImJsonScan	scan = im_json_begin(body, len);
 
 	read_object(&scan, facts);
-	return peek(&scan) == -1 && !scan.bad;
-}
-
-/* Writes a character as UTF-8 to out (4 bytes), and returns its length. */
-static size_t
-encode_utf8(uint32_t c, char *out)
-{
-	if (c < 0x80)
-	{
-		out[0] = (char) c;
-		return 1;
-	}
-	if (c < 0x800)
-	{
-		out[0] = (char) (0xc0 | c >> 6);
-		out[1] = (char) (0x80 | (c & 0x3f));
-		return 2;
-	}
-	if (c < 0x10000)
-	{
-		out[0] = (char) (0xe0 | c >> 12);
-		out[1] = (char) (0x80 | (c >> 6 & 0x3f));
-		out[2] = (char) (0x80 | (c & 0x3f));
-		return 3;
-	}
-	out[0] = (char) (0xf0 | c >> 18);
-	out[1] = (char) (0x80 | (c >> 12 & 0x3f));
-	out[2] = (char) (0x80 | (c >> 6 & 0x3f));
-	out[3] = (char) (0x80 | (c & 0x3f));
-	return 4;
-}
-
-/*
- * Writes what may be shown of a character to out (4 bytes) and returns its
- * length, 0 for a control character.  \u0000 and half a surrogate pair, which
- * only an escape can bring, become U+FFFD.
- */
-static size_t
-clean_char(uint32_t c, bool escaped, char *out)
-{
-	if (c & INVALID_BYTE)
-		c = '?';
-	else if (c == '\t' || c == '\n')
-		c = ' ';
-	else if ((c == 0 && escaped) || (c >= 0xd800 && c <= 0xdfff))
-		c = REPLACEMENT;
-	else if (im_utf8_is_control(c))
-		return 0;
-	return encode_utf8(c, out);
-}
-
-/* Copies what may be shown of text to out, see im_reply_clean(). */
-static size_t
-clean_text(Text text, char *out, size_t size)
-{
-	char		encoded[4];
-	size_t		used = 0;
-
-	if (size == 0)
-		return 0;
-	while (text.p < text.end)
-	{
-		uint32_t	c = take_char(&text);
-		size_t		len = clean_char(c, text.escaped, encoded);
-
-		if (len > size - 1 - used)
-			break;
-		memcpy(out + used, encoded, len);
-		used += len;
-	}
-	out[used] = '\0';
-	return used;
+	return im_json_at_end(&scan);
 }
 
 /* Copies a string value to out, or nothing if it is none. */
 static void
-copy_info(const Value *value, char *out)
+copy_info(const ImJsonValue *value, char *out)
 {
 	out[0] = '\0';
-	if (value->kind == KIND_STRING)
-		clean_text(value->text, out, IM_INFO_MAX + 1);
+	if (value->kind == IM_JSON_STRING)
+		im_json_clean(value->text, out, IM_INFO_MAX + 1);
 }
 
 /*
@@ -676,19 +187,19 @@ copy_info(const Value *value, char *out)
  * for byte is not copied at all: part of an id names another group.
  */
 static void
-copy_group_id(const Value *value, char *out)
+copy_group_id(const ImJsonValue *value, char *out)
 {
-	Text		text = value->text;
+	ImJsonText	text = value->text;
 	size_t		used = 0;
 
 	out[0] = '\0';
-	if (value->kind != KIND_STRING)
+	if (value->kind != IM_JSON_STRING)
 		return;
 	while (text.p < text.end)
 	{
-		uint32_t	c = take_char(&text);
+		uint32_t	c = im_json_take(&text);
 
-		if (c < 0x20 || c > 0x7e || used == IM_GROUP_ID_MAX)
+		if (!im_text_is_printable_char(c) || used == IM_GROUP_ID_MAX)
 		{
 			out[0] = '\0';
 			return;
@@ -708,7 +219,7 @@ fill_reply(const Facts *facts, ImReply *reply)
 	reply->code = facts->code;
 	copy_info(&facts->of[KEY_ERROR_INFO], reply->info);
 	copy_group_id(&facts->of[KEY_GROUP_ID], reply->group_id);
-	reply->odd_group_id = facts->of[KEY_GROUP_ID].kind == KIND_STRING && reply->group_id[0] == '\0';
+	reply->odd_group_id = facts->of[KEY_GROUP_ID].kind == IM_JSON_STRING && reply->group_id[0] == '\0';
 }
 
 /* Makes *reply an unreadable one. */
@@ -738,26 +249,26 @@ im_reply_parse(const char *body, size_t len, ImReply *reply)
  * none, or more than one: we could not say which of them is meant.
  */
 static bool
-find_entry(const Value *list, const char *group_id, Facts *entry)
+find_entry(const ImJsonValue *list, const char *group_id, Facts *entry)
 {
-	Scan		scan = {list->text.p, list->text.end, 0, false, false};
-	Text		id = plain_text(group_id, strlen(group_id));
+	ImJsonScan	scan = im_json_within(list);
+	ImJsonText	id = im_json_plain(group_id, strlen(group_id));
 	Facts		facts;
-	Value		value;
+	ImJsonValue value;
 	int			found = 0;
 
-	if (list->kind != KIND_ARRAY || !enter(&scan, '['))
+	if (list->kind != IM_JSON_ARRAY || !im_json_enter(&scan, '['))
 		return false;
-	while (next_item(&scan, ']'))
+	while (im_json_next_item(&scan, ']'))
 	{
-		if (peek(&scan) != '{')
+		if (im_json_peek(&scan) != '{')
 		{
-			scan_value(&scan, &value);
+			im_json_value(&scan, &value);
 			continue;
 		}
 		read_object(&scan, &facts);
-		if (facts.of[KEY_GROUP_ID].kind != KIND_STRING ||
-			!same_text(facts.of[KEY_GROUP_ID].text, id))
+		if (facts.of[KEY_GROUP_ID].kind != IM_JSON_STRING ||
+			!im_json_same(facts.of[KEY_GROUP_ID].text, id))
 			continue;
 		*entry = facts;
 		found++;
@@ -767,17 +278,17 @@ find_entry(const Value *list, const char *group_id, Facts *entry)
 
 /* True if a and b are the two spellings of one type, in either order. */
 static bool
-are_spellings(const Text *a, const Text *b, const char *one, const char *other)
+are_spellings(const ImJsonText *a, const ImJsonText *b, const char *one, const char *other)
 {
-	return (text_is(a, one) && text_is(b, other)) ||
-		(text_is(a, other) && text_is(b, one));
+	return (im_json_is(a, one) && im_json_is(b, other)) ||
+		(im_json_is(a, other) && im_json_is(b, one));
 }
 
 /* True if two Types are the same, the older spelling or the newer. */
 static bool
-same_type(const Text *a, const Text *b)
+same_type(const ImJsonText *a, const ImJsonText *b)
 {
-	return same_text(*a, *b) ||
+	return im_json_same(*a, *b) ||
 		are_spellings(a, b, "Private", "Work") ||
 		are_spellings(a, b, "ChatRoom", "Meeting");
 }
@@ -787,11 +298,11 @@ same_type(const Text *a, const Text *b)
  * Owner_Account, or an empty one.
  */
 static bool
-same_owner(const Value *owner, const Value *sent)
+same_owner(const ImJsonValue *owner, const ImJsonValue *sent)
 {
-	if (owner->kind != KIND_STRING)
-		return same_text(plain_text("", 0), sent->text);
-	return same_text(owner->text, sent->text);
+	if (owner->kind != IM_JSON_STRING)
+		return im_json_same(im_json_plain("", 0), sent->text);
+	return im_json_same(owner->text, sent->text);
 }
 
 /*
@@ -799,21 +310,21 @@ same_owner(const Value *owner, const Value *sent)
  * differ decides before what is not known.
  */
 static ImFound
-compare_groups(const Value *group, const Value *sent)
+compare_groups(const ImJsonValue *group, const ImJsonValue *sent)
 {
 	int64_t		created;
 	int64_t		sent_created;
 
 	if (!same_type(&group[KEY_TYPE].text, &sent[KEY_TYPE].text) ||
-		!same_text(group[KEY_NAME].text, sent[KEY_NAME].text))
+		!im_json_same(group[KEY_NAME].text, sent[KEY_NAME].text))
 		return IM_FOUND_OTHER;
-	if (sent[KEY_OWNER].kind != KIND_NONE &&
+	if (sent[KEY_OWNER].kind != IM_JSON_NONE &&
 		!same_owner(&group[KEY_OWNER], &sent[KEY_OWNER]))
 		return IM_FOUND_OTHER;
-	if (sent[KEY_CREATE_TIME].kind == KIND_NONE)
+	if (sent[KEY_CREATE_TIME].kind == IM_JSON_NONE)
 		return IM_FOUND_SAME;
-	if (!whole_number(&sent[KEY_CREATE_TIME], &sent_created) ||
-		!whole_number(&group[KEY_CREATE_TIME], &created))
+	if (!im_json_whole(&sent[KEY_CREATE_TIME], &sent_created) ||
+		!im_json_whole(&group[KEY_CREATE_TIME], &created))
 		return IM_FOUND_UNREADABLE;
 	return created == sent_created ? IM_FOUND_SAME : IM_FOUND_OTHER;
 }
@@ -822,8 +333,8 @@ compare_groups(const Value *group, const Value *sent)
 static bool
 has_type_and_name(const Facts *facts)
 {
-	return facts->of[KEY_TYPE].kind == KIND_STRING &&
-		facts->of[KEY_NAME].kind == KIND_STRING;
+	return facts->of[KEY_TYPE].kind == IM_JSON_STRING &&
+		facts->of[KEY_NAME].kind == IM_JSON_STRING;
 }
 
 /*
@@ -874,7 +385,7 @@ im_field_column(ImCompared field)
 
 /* Compares one field that the request has. */
 static ImFound
-compare_field(How how, const Value *said, const Value *sent)
+compare_field(How how, const ImJsonValue *said, const ImJsonValue *sent)
 {
 	int64_t		a;
 	int64_t		b;
@@ -882,36 +393,36 @@ compare_field(How how, const Value *said, const Value *sent)
 
 	if (how == HOW_NUMBER || how == HOW_FLAG)
 	{
-		if (!whole_number(sent, &a) || !whole_number(said, &b))
+		if (!im_json_whole(sent, &a) || !im_json_whole(said, &b))
 			return IM_FOUND_UNREADABLE;
 		same = a == b;
 	}
 	else if (how == HOW_TEXT)
 		same = same_owner(said, sent);
-	else if (said->kind != KIND_STRING)
+	else if (said->kind != IM_JSON_STRING)
 		return IM_FOUND_UNREADABLE;
 	else
 		same = how == HOW_TYPE ? same_type(&said->text, &sent->text) :
-			same_text(said->text, sent->text);
+			im_json_same(said->text, sent->text);
 	return same ? IM_FOUND_SAME : IM_FOUND_OTHER;
 }
 
 /* Reads the next entry of an AppDefinedData; false at its end. */
 static bool
-next_pair(Scan *scan, Pair *pair)
+next_pair(ImJsonScan *scan, Pair *pair)
 {
 	Facts		facts;
-	Value		value;
+	ImJsonValue value;
 
-	while (next_item(scan, ']'))
+	while (im_json_next_item(scan, ']'))
 	{
-		if (peek(scan) != '{')
+		if (im_json_peek(scan) != '{')
 		{
-			scan_value(scan, &value);
+			im_json_value(scan, &value);
 			continue;
 		}
 		read_object(scan, &facts);
-		if (facts.of[KEY_PAIR_KEY].kind != KIND_STRING)
+		if (facts.of[KEY_PAIR_KEY].kind != IM_JSON_STRING)
 			continue;
 		pair->key = facts.of[KEY_PAIR_KEY].text;
 		pair->value = facts.of[KEY_PAIR_VALUE];
@@ -925,12 +436,12 @@ next_pair(Scan *scan, Pair *pair)
  * no row can make a comparison long.  Returns how many there are.
  */
 static int
-sent_pairs(const Value *list, Pair *pairs)
+sent_pairs(const ImJsonValue *list, Pair *pairs)
 {
-	Scan		scan = {list->text.p, list->text.end, 0, false, false};
+	ImJsonScan	scan = im_json_within(list);
 	int			n = 0;
 
-	if (list->kind != KIND_ARRAY || !enter(&scan, '['))
+	if (list->kind != IM_JSON_ARRAY || !im_json_enter(&scan, '['))
 		return 0;
 	while (n < IM_CUSTOM_MAX && next_pair(&scan, &pairs[n]))
 	{
@@ -945,17 +456,17 @@ sent_pairs(const Value *list, Pair *pairs)
  * says of its key; of a repeated key the last.
  */
 static void
-find_values(const Value *list, const Pair *sent, int n, Value *values)
+find_values(const ImJsonValue *list, const Pair *sent, int n, ImJsonValue *values)
 {
-	Scan		scan = {list->text.p, list->text.end, 0, false, false};
+	ImJsonScan	scan = im_json_within(list);
 	Pair		pair;
 
-	enter(&scan, '[');
+	im_json_enter(&scan, '[');
 	while (next_pair(&scan, &pair))
 	{
 		for (int i = 0; i < n; i++)
 		{
-			if (same_text(pair.key, sent[i].key))
+			if (im_json_same(pair.key, sent[i].key))
 				values[i] = pair.value;
 		}
 	}
@@ -963,11 +474,11 @@ find_values(const Value *list, const Pair *sent, int n, Value *values)
 
 /* True if one of the values that were sent with the i-th key is the said one. */
 static bool
-was_sent(const Value *said, const Pair *sent, int n, int i)
+was_sent(const ImJsonValue *said, const Pair *sent, int n, int i)
 {
 	for (int j = 0; j < n; j++)
 	{
-		if (same_text(sent[j].key, sent[i].key) && same_owner(said, &sent[j].value))
+		if (im_json_same(sent[j].key, sent[i].key) && same_owner(said, &sent[j].value))
 			return true;
 	}
 	return false;
@@ -979,20 +490,20 @@ was_sent(const Value *said, const Pair *sent, int n, int i)
  * string is none of the documented ones: not known.
  */
 static ImFound
-compare_custom(const Value *said, const Value *sent, uint64_t *differs)
+compare_custom(const ImJsonValue *said, const ImJsonValue *sent, uint64_t *differs)
 {
 	Pair		pairs[IM_CUSTOM_MAX];
-	Value		values[IM_CUSTOM_MAX];
+	ImJsonValue values[IM_CUSTOM_MAX];
 	int			n = sent_pairs(sent, pairs);
 	ImFound		all = IM_FOUND_SAME;
 
-	if (said->kind != KIND_ARRAY)
+	if (said->kind != IM_JSON_ARRAY)
 		return IM_FOUND_UNREADABLE;
-	memset(values, 0, sizeof(values));	/* of KIND_NONE: not there, empty */
+	memset(values, 0, sizeof(values));	/* of IM_JSON_NONE: not there, empty */
 	find_values(said, pairs, n, values);
 	for (int i = 0; i < n; i++)
 	{
-		if (values[i].kind != KIND_NONE && values[i].kind != KIND_STRING)
+		if (values[i].kind != IM_JSON_NONE && values[i].kind != IM_JSON_STRING)
 			all = IM_FOUND_UNREADABLE;
 		else if (!was_sent(&values[i], pairs, n, i))
 			*differs |= UINT64_C(1) << i;
@@ -1011,7 +522,7 @@ im_reply_extras(const char *sent, size_t len, ImExtras *extras)
 	extras->nkeys = 0;
 	if (!read_body(sent, len, &facts))
 		return;
-	extras->topic = facts.of[KEY_TOPIC].kind != KIND_NONE;
+	extras->topic = facts.of[KEY_TOPIC].kind != IM_JSON_NONE;
 	extras->nkeys = sent_pairs(&facts.of[KEY_CUSTOM], pairs);
 	for (int i = 0; i < extras->nkeys; i++)
 	{
@@ -1022,26 +533,26 @@ im_reply_extras(const char *sent, size_t len, ImExtras *extras)
 
 /* True if the answer has nothing to compare with, and need not have. */
 static bool
-says_nothing(How how, const Value *said)
+says_nothing(How how, const ImJsonValue *said)
 {
 	return (how == HOW_FLAG || how == HOW_CUSTOM) &&
-		(said->kind == KIND_NONE || (said->kind == KIND_LITERAL && text_is(&said->text, "null")));
+		(said->kind == IM_JSON_NONE || (said->kind == IM_JSON_LITERAL && im_json_is(&said->text, "null")));
 }
 
 /* Compares an entry with what was sent; notes which fields differ. */
 static ImFound
-compare_fields(const Value *said, const Value *sent, ImCheck *check)
+compare_fields(const ImJsonValue *said, const ImJsonValue *sent, ImCheck *check)
 {
 	ImFound		all = IM_FOUND_SAME;
 
 	for (int i = 0; i < IM_FIELDS; i++)
 	{
-		const Value *value = &sent[compared[i].sent];
-		const Value *other = &said[compared[i].said];
+		const ImJsonValue *value = &sent[compared[i].sent];
+		const ImJsonValue *other = &said[compared[i].said];
 		How			how = compared[i].how;
 		ImFound		one;
 
-		if (value->kind == KIND_NONE || says_nothing(how, other))
+		if (value->kind == IM_JSON_NONE || says_nothing(how, other))
 			continue;
 		one = how == HOW_CUSTOM ? compare_custom(other, value, &check->custom) :
 			compare_field(how, other, value);
@@ -1075,11 +586,11 @@ check_entry(const Facts *entry, ImCheck *check)
 static void
 place_entry(const Facts *entry, ImCheck *checks, bool *seen, int nchecks)
 {
-	const Value *id = &entry->of[KEY_GROUP_ID];
+	const ImJsonValue *id = &entry->of[KEY_GROUP_ID];
 
-	for (int i = 0; id->kind == KIND_STRING && i < nchecks; i++)
+	for (int i = 0; id->kind == IM_JSON_STRING && i < nchecks; i++)
 	{
-		if (!same_text(id->text, plain_text(checks[i].group_id, strlen(checks[i].group_id))))
+		if (!im_json_same(id->text, im_json_plain(checks[i].group_id, strlen(checks[i].group_id))))
 			continue;
 		if (seen[i])
 		{
@@ -1095,24 +606,24 @@ place_entry(const Facts *entry, ImCheck *checks, bool *seen, int nchecks)
 
 /* Reads the array GroupInfo; whatever else stands in it is stepped over. */
 static void
-read_entries(const Value *list, ImCheck *checks, int nchecks)
+read_entries(const ImJsonValue *list, ImCheck *checks, int nchecks)
 {
-	Scan		scan = {list->text.p, list->text.end, 0, false, false};
+	ImJsonScan	scan = im_json_within(list);
 	bool		seen[IM_CHECK_MAX] = {false};
 	Facts		entry;
-	Value		value;
+	ImJsonValue value;
 
-	if (list->kind != KIND_ARRAY || !enter(&scan, '['))
+	if (list->kind != IM_JSON_ARRAY || !im_json_enter(&scan, '['))
 		return;
-	while (next_item(&scan, ']'))
+	while (im_json_next_item(&scan, ']'))
 	{
-		if (peek(&scan) == '{')
+		if (im_json_peek(&scan) == '{')
 		{
 			read_object(&scan, &entry);
 			place_entry(&entry, checks, seen, nchecks);
 		}
 		else
-			scan_value(&scan, &value);
+			im_json_value(&scan, &value);
 	}
 }
 
@@ -1140,11 +651,4 @@ im_reply_check(const char *body, size_t len, ImCheck *checks, int nchecks, ImRep
 			all = IM_FOUND_SAME;
 	}
 	return all;
-}
-
-/* See reply.h. */
-size_t
-im_reply_clean(const char *text, size_t len, char *out, size_t size)
-{
-	return clean_text(plain_text(text, len), out, size);
 }

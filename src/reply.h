@@ -12,9 +12,6 @@
 
 #include "call.h"
 
-/* Deepest nesting that is read; an answer of the service has at most 5. */
-#define IM_REPLY_DEPTH		32
-
 /*
  * Fills *reply from the body of any command's answer.  Of an unreadable one
  * code is 0 and the texts are empty.
@@ -70,13 +67,5 @@ extern void im_reply_extras(const char *sent, size_t len, ImExtras *extras);
 
 /* The outbox column that an ImCompared is about. */
 extern const char *im_field_column(ImCompared field);
-
-/*
- * Copies at most size - 1 bytes of foreign UTF-8 text to out, with a
- * terminator.  A tab or line feed becomes a space, other control characters
- * are dropped, each byte that is not UTF-8 becomes '?'; cuts between
- * characters.  Returns the length written; size 0 writes nothing.
- */
-extern size_t im_reply_clean(const char *text, size_t len, char *out, size_t size);
 
 #endif							/* IM_REPLY_H */

@@ -30,6 +30,7 @@
 #include "protocol.h"
 #include "reply.h"
 #include "sender.h"
+#include "text.h"
 #include "usersig.h"
 
 #define SIG_LIFETIME		86400	/* seconds; the documented advice is a day */
@@ -444,7 +445,7 @@ quote_unreadable(ImCall *call, const ImHttpCall *http_call)
 	size_t		used = sizeof(prefix) - 1;
 
 	memcpy(call->reply.info, prefix, used);
-	im_reply_clean(http_call->reply, Min(http_call->reply_len, QUOTE_MAX),
+	im_text_clean(http_call->reply, Min(http_call->reply_len, QUOTE_MAX),
 				   call->reply.info + used, sizeof(call->reply.info) - used);
 }
 
@@ -476,7 +477,7 @@ read_reply(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	call->reply.group_id[0] = '\0';
 	call->reply.odd_group_id = false;
 	if (http_call->failure != 0)
-		im_reply_clean(http_call->error, strlen(http_call->error),
+		im_text_clean(http_call->error, strlen(http_call->error),
 					   call->reply.info, sizeof(call->reply.info));
 	else if (call->op == IM_OP_GET_GROUP_INFO)
 		call->found = im_reply_compare(http_call->reply, http_call->reply_len,

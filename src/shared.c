@@ -29,8 +29,8 @@
 
 #include "compat.h"
 #include "errcodes.h"
-#include "reply.h"
 #include "shared.h"
+#include "text.h"
 
 /* The whole of our shared memory. */
 typedef struct ImShared
@@ -123,7 +123,7 @@ im_breaker_reason(const ImBreaker *breaker, char *out, size_t size)
 	used = strlen(text);
 	if (used > 0)
 		snprintf(text + used, sizeof(text) - used, ". %s", im_error_find(breaker->code)->advice);
-	im_reply_clean(text, strlen(text), out, size);
+	im_text_clean(text, strlen(text), out, size);
 }
 
 /* See shared.h. */

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
 #include "values.h"
 
 #define HOST_MAX		253		/* of a name, in bytes */
@@ -38,13 +39,6 @@ static const Unit units[] = {
 
 /* ---- characters ---- */
 
-/* 0 to 9 only. */
-static bool
-is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 /* What may stand around a value. */
 static bool
 is_blank(char c)
@@ -56,7 +50,7 @@ is_blank(char c)
 static bool
 is_alnum(char c)
 {
-	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+	return im_text_is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
 /* True if text begins with a word of lower case, in any case. */
@@ -172,7 +166,7 @@ split_host(char *authority, char **host)
 		*end++ = '\0';
 	if (*end != '\0')
 	{
-		if (*end != ':' || !is_digit(end[1]) || !im_value_whole(end + 1, 1, PORT_MAX, &port))
+		if (*end != ':' || !im_text_is_digit(end[1]) || !im_value_whole(end + 1, 1, PORT_MAX, &port))
 			return false;
 		*end = '\0';
 	}

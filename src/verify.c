@@ -35,6 +35,7 @@
 #include "session.h"
 #include "statements.h"
 #include "steer.h"
+#include "text.h"
 
 PG_FUNCTION_INFO_V1(im_sql_verify);
 PG_FUNCTION_INFO_V1(im_sql_forget);
@@ -112,7 +113,7 @@ put_keys(StringInfo buf, const ImCheck *check)
 		if (!(check->custom & (UINT64_C(1) << i)))
 			continue;
 		name[0] = '.';
-		im_reply_clean(extras.keys[i].p, extras.keys[i].len, name + 1, sizeof(name) - 1);
+		im_text_clean(extras.keys[i].p, extras.keys[i].len, name + 1, sizeof(name) - 1);
 		put_element(buf, im_field_column(IM_FIELD_CUSTOM), im_outbox_text(name));
 	}
 }

@@ -20,8 +20,8 @@
 #include "utils/timestamp.h"
 
 #include "app.h"
-#include "reply.h"
 #include "shared.h"
+#include "text.h"
 #include "watch.h"
 
 PG_FUNCTION_INFO_V1(im_sql_status);
@@ -148,7 +148,7 @@ derive_state(ImView *view, const Findings *found)
 		char	   *text = im_outbox_utf8(psprintf("%s. %s", found->problem.message,
 												   found->problem.hint ? found->problem.hint : ""));
 
-		im_reply_clean(text, strlen(text), reason, sizeof(reason));
+		im_text_clean(text, strlen(text), reason, sizeof(reason));
 		set(view, IM_STATE_NOT_CONFIGURED, reason);
 	}
 	else if (!view->counts.exact && !(found->have_slot && found->slot.no_start) && !RecoveryInProgress())

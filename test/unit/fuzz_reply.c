@@ -9,7 +9,7 @@
 
 #include "fuzz.h"
 #include "reply.h"
-#include "utf8.h"
+#include "text.h"
 
 /* Clean, as reply.h promises it. */
 static void
@@ -65,7 +65,7 @@ quote(const char *text, size_t len, char *out)
 }
 
 /*
- * Any text without NUL comes out of an answer as im_reply_clean() would have
+ * Any text without NUL comes out of an answer as im_text_clean() would have
  * it.
  */
 static void
@@ -80,7 +80,7 @@ check_info(const char *text, size_t len)
 	used += quote(text, len, body + used);
 	body[used++] = '}';
 	im_reply_parse(body, used, &reply);
-	im_reply_clean(text, len, cleaned, sizeof(cleaned));
+	im_text_clean(text, len, cleaned, sizeof(cleaned));
 	CHECK(reply.readable && reply.code == 1);
 	CHECK(strcmp(reply.info, cleaned) == 0);
 }
@@ -168,7 +168,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	im_reply_parse(text, size, &reply);
 	check_reply(&reply);
 	CHECK(reply.readable || reply.info[0] == '\0');
-	CHECK(im_reply_clean(text, size, cleaned, sizeof(cleaned)) == strlen(cleaned));
+	CHECK(im_text_clean(text, size, cleaned, sizeof(cleaned)) == strlen(cleaned));
 	check_clean(cleaned, sizeof(cleaned) - 1);
 	check_compare(text, size);
 	if (size <= 2000 && memchr(text, '\0', size) == NULL)

@@ -2,6 +2,7 @@
  * test_reply.c
  *	  Reads answers of the service: good, odd and hostile.
  */
+#include "json.h"
 #include "reply.h"
 #include "tap.h"
 
@@ -200,20 +201,20 @@ readable_at_depth(int n, const char *open, const char *close)
 	return reply.readable;
 }
 
-/* Nesting ends at IM_REPLY_DEPTH, the object itself counted. */
+/* Nesting ends at IM_JSON_DEPTH, the object itself counted. */
 static void
 test_depth(void)
 {
 	ImReply		reply;
 	char		wide[4096] = "{\"ErrorCode\":0,\"a\":[0";
 
-	ok(readable_at_depth(IM_REPLY_DEPTH - 1, "[", "]"), "arrays as deep as allowed");
-	ok(!readable_at_depth(IM_REPLY_DEPTH, "[", "]"), "arrays one deeper");
-	ok(readable_at_depth(IM_REPLY_DEPTH - 1, "{\"b\":", "}"), "objects as deep as allowed");
-	ok(!readable_at_depth(IM_REPLY_DEPTH, "{\"b\":", "}"), "objects one deeper");
+	ok(readable_at_depth(IM_JSON_DEPTH - 1, "[", "]"), "arrays as deep as allowed");
+	ok(!readable_at_depth(IM_JSON_DEPTH, "[", "]"), "arrays one deeper");
+	ok(readable_at_depth(IM_JSON_DEPTH - 1, "{\"b\":", "}"), "objects as deep as allowed");
+	ok(!readable_at_depth(IM_JSON_DEPTH, "{\"b\":", "}"), "objects one deeper");
 	ok(!readable_at_depth(60000, "[", "]"), "60000 arrays");
 	ok(!readable_at_depth(60000, "[", ""), "60000 arrays, none closed");
-	for (int i = 0; i < 3 * IM_REPLY_DEPTH; i++)
+	for (int i = 0; i < 3 * IM_JSON_DEPTH; i++)
 		strcat(wide, ",[],{}");
 	strcat(wide, "]}");
 	parse(wide, &reply);
@@ -251,64 +252,6 @@ test_bounds(void)
 	sprintf(body, "{\"ErrorCode\":0,\"GroupId\":\"%si\"}", text);
 	parse(body, &reply);
 	ok(reply.readable && reply.group_id[0] == '\0', "a longer one is none");
-}
-
-/* What im_reply_clean() makes of bytes. */
-static void
-test_clean(void)
-{
-	char		out[64];
-	static const struct
-	{
-		const char *text;
-		size_t		len;
-		const char *clean;
-	}			cases[] = {
-		{"", 0, ""},
-		{"plain", 5, "plain"},
-		{"a\\u0041\\n", 9, "a\\u0041\\n"},	/* no JSON here */
-		{"a\0b", 3, "ab"},
-		{"a\tb\nc\r\x1b" "d\x7f", 10, "a b cd"},
-		{"\xc2\x80\xc2\x9f\xc2\xa0", 6, "\xc2\xa0"},
-		{"\x1f \x1e\x7e", 4, " ~"},
-		{"\x80\xbf", 2, "??"},
-		{"\xc0\xaf\xc1\xbf", 4, "????"},
-		{"\xe0\x80\xaf\xe0\x9f\xbf", 6, "??????"},
-		{"\xe0\xa0\x80", 3, "\xe0\xa0\x80"},
-		{"\xed\xa0\x80\xed\x9f\xbf", 6, "???\xed\x9f\xbf"},
-		{"\xed\xbf\xbf\xee\x80\x80", 6, "???\xee\x80\x80"},
-		{"\xf0\x80\x80\x80\xf0\x8f\xbf\xbf", 8, "????????"},
-		{"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", 8, "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"},
-		{"\xf4\x90\x80\x80\xf5\x80\x80\x80", 8, "????????"},
-		{"\xf8\x88\x80\x80\x80\xfe\xff", 7, "???????"},
-		{"\xf9\x90\x80\x80\xfc\x80\x80\x80", 8, "????????"},
-		{"\xe7\xbe", 2, "??"},
-		{"\xe7\xbe\xa4\xe7", 4, "\xe7\xbe\xa4?"},
-		{"\xc3" "a\xe7" "b\xe7\xbe" "c\xf0\x9f\x98" "d", 11, "?a?b??c???d"},
-		{"\xef\xbf\xbd", 3, FFFD},
-	};
-
-	for (size_t i = 0; i < COUNT(cases); i++)
-	{
-		char	   *copy = exact_copy(cases[i].text, cases[i].len);
-		size_t		len;
-
-		memset(out, 0x7f, sizeof(out));
-		len = im_reply_clean(copy, cases[i].len, out, sizeof(out));
-		is_str(out, cases[i].clean, "clean text %d", (int) i);
-		is_int((int64_t) len, (int64_t) strlen(cases[i].clean), "its length");
-		free(copy);
-	}
-	is_int((int64_t) im_reply_clean("abc", 3, out, 3), 2, "bounded");
-	is_str(out, "ab", "to what fits");
-	is_int((int64_t) im_reply_clean("a\xc3\xa9" "b", 4, out, 3), 1, "nothing after a character that does not fit");
-	is_str(out, "a", "cut between characters");
-	is_int((int64_t) im_reply_clean("a\xc3\xa9" "b", 4, out, 4), 3, "a character that just fits");
-	is_int((int64_t) im_reply_clean("abc", 3, out, 1), 0, "room for the terminator only");
-	is_str(out, "", "is empty");
-	out[0] = 'x';
-	is_int((int64_t) im_reply_clean("abc", 3, out, 0), 0, "no room at all");
-	is_int(out[0], 'x', "is not written to");
 }
 
 /* The request that most comparisons use, and entries of answers to it. */
@@ -668,7 +611,6 @@ main(void)
 	test_cut_off();
 	test_depth();
 	test_bounds();
-	test_clean();
 	test_compare();
 	test_compare_reply();
 	test_long_names();
