@@ -185,8 +185,8 @@ typedef enum ImWhy
 	IM_WHY_INVALID				/* would not be sent now, maybe applied before */
 } ImWhy;
 
-/* A row's state as the protocol sees it while it is claimed. */
-typedef struct ImRow
+/* The life of a row as the protocol sees it while the row is claimed. */
+typedef struct ImLife
 {
 	ImIdKind	id_kind;
 	bool		maybe_sent;		/* before this attempt */
@@ -195,7 +195,7 @@ typedef struct ImRow
 								 * maybe_sent */
 	int32_t		attempts;		/* this one included */
 	ImWhy		why;
-} ImRow;
+} ImLife;
 
 /* What to do with a call now. */
 typedef enum ImAct
@@ -223,7 +223,7 @@ typedef struct ImCall
 	/* Which row: filled by outbox, or left empty by a SQL function. */
 	int64_t		id;
 	int64_t		claim;			/* token; write-back must match it */
-	ImRow		row;
+	ImLife		row;
 	int64_t		suspect_at;		/* TimestampTz of the doubt, if row.maybe_sent */
 	int			place;			/* in the drain's array of live calls */
 	int			request;		/* slot of the session that waits for it, or

@@ -84,7 +84,7 @@ im_steady_age_ms(ImSteady *steady, int64_t at, int64_t wall, int64_t mono)
 
 /* Starts a decision: the row ends in status, as certain as it was before. */
 static void
-settle(ImNext *next, const ImRow *row, ImStatus status)
+settle(ImNext *next, const ImLife *row, ImStatus status)
 {
 	memset(next, 0, sizeof(*next));
 	next->act = IM_ACT_SETTLE;
@@ -99,7 +99,7 @@ settle(ImNext *next, const ImRow *row, ImStatus status)
 
 /* Back to pending as before the claim: this attempt never was. */
 static void
-restore(ImNext *next, const ImRow *row, int64_t delay_ms)
+restore(ImNext *next, const ImLife *row, int64_t delay_ms)
 {
 	settle(next, row, IM_PENDING);
 	next->attempts = row->attempts > 0 ? row->attempts - 1 : 0;
@@ -108,7 +108,7 @@ restore(ImNext *next, const ImRow *row, int64_t delay_ms)
 
 /* The service must be asked about the group before the row can be judged. */
 static void
-look_up(ImNext *next, const ImRow *row, ImWhy why)
+look_up(ImNext *next, const ImLife *row, ImWhy why)
 {
 	settle(next, row, IM_PENDING);
 	next->act = IM_ACT_LOOKUP;
@@ -117,7 +117,7 @@ look_up(ImNext *next, const ImRow *row, ImWhy why)
 
 /* Nobody can know but a person. */
 static void
-doubt(ImNext *next, const ImRow *row, const char *reason)
+doubt(ImNext *next, const ImLife *row, const char *reason)
 {
 	settle(next, row, IM_IN_DOUBT);
 	next->maybe_sent = true;
@@ -127,14 +127,14 @@ doubt(ImNext *next, const ImRow *row, const char *reason)
 
 /* True once the last request that might still arrive is surely dead. */
 static bool
-zombies_gone(const ImRow *row)
+zombies_gone(const ImLife *row)
 {
 	return row->suspect_ms >= IM_ZOMBIE_MS;
 }
 
 /* Asks again after the last suspect request must have died. */
 static void
-wait_for_zombies(ImNext *next, const ImRow *row)
+wait_for_zombies(ImNext *next, const ImLife *row)
 {
 	int64_t		age = row->suspect_ms > 0 ? row->suspect_ms : 0;
 
@@ -147,7 +147,7 @@ wait_for_zombies(ImNext *next, const ImRow *row)
 
 /* Asks get_group_info, unless a late request could make its answer untrue. */
 static void
-look_up_in_time(ImNext *next, const ImRow *row, ImWhy why)
+look_up_in_time(ImNext *next, const ImLife *row, ImWhy why)
 {
 	if (zombies_gone(row))
 		look_up(next, row, why);
@@ -157,7 +157,7 @@ look_up_in_time(ImNext *next, const ImRow *row, ImWhy why)
 
 /* See protocol.h. */
 void
-im_protocol_claim(const ImRow *row, bool invalid, const ImPolicy *policy, ImNext *next)
+im_protocol_claim(const ImLife *row, bool invalid, const ImPolicy *policy, ImNext *next)
 {
 	if (row->maybe_sent && row->id_kind == IM_ID_ASSIGNED)
 		doubt(next, row, "may have created a group whose id is not known");
@@ -179,7 +179,7 @@ im_protocol_claim(const ImRow *row, bool invalid, const ImPolicy *policy, ImNext
 
 /* The outcome of this attempt is unknown: the heart of the promise. */
 static void
-judge_unknown(const ImRow *row, const ImPolicy *policy, bool counts, double jitter,
+judge_unknown(const ImLife *row, const ImPolicy *policy, bool counts, double jitter,
 			  ImNext *next)
 {
 	if (row->id_kind == IM_ID_ASSIGNED)
@@ -201,7 +201,7 @@ judge_unknown(const ImRow *row, const ImPolicy *policy, bool counts, double jitt
 
 /* A definite refusal of this row. */
 static void
-judge_refused(const ImRow *row, ImNext *next)
+judge_refused(const ImLife *row, ImNext *next)
 {
 	if (!row->maybe_sent)
 		settle(next, row, IM_FAILED);
@@ -213,7 +213,7 @@ judge_refused(const ImRow *row, ImNext *next)
 
 /* Tries again later; out of attempts, ends as status says. */
 static void
-again_or(const ImRow *row, const ImPolicy *policy, double jitter, const char *reason,
+again_or(const ImLife *row, const ImPolicy *policy, double jitter, const char *reason,
 		 ImNext *next)
 {
 	if (row->attempts < policy->max_attempts)
@@ -230,7 +230,7 @@ again_or(const ImRow *row, const ImPolicy *policy, double jitter, const char *re
 
 /* The lookup says that there is no such group. */
 static void
-judge_absent(const ImRow *row, const ImPolicy *policy, double jitter, ImNext *next)
+judge_absent(const ImLife *row, const ImPolicy *policy, double jitter, ImNext *next)
 {
 	if (row->why == IM_WHY_EXISTS)
 	{
@@ -247,7 +247,7 @@ judge_absent(const ImRow *row, const ImPolicy *policy, double jitter, ImNext *ne
 
 /* The lookup shows a group of this id with other content. */
 static void
-judge_other(const ImRow *row, ImNext *next)
+judge_other(const ImLife *row, ImNext *next)
 {
 	if (row->maybe_sent)
 		doubt(next, row, "the GroupId exists with other content, and this row may have created it");
@@ -260,7 +260,7 @@ judge_other(const ImRow *row, ImNext *next)
 
 /* The lookup gave nothing to decide by. */
 static void
-judge_unreadable(const ImRow *row, const ImPolicy *policy, double jitter, ImNext *next)
+judge_unreadable(const ImLife *row, const ImPolicy *policy, double jitter, ImNext *next)
 {
 	const char *reason = "the group could not be looked up";
 
@@ -275,7 +275,7 @@ judge_unreadable(const ImRow *row, const ImPolicy *policy, double jitter, ImNext
 
 /* See protocol.h. */
 void
-im_protocol_judge(const ImRow *row, const ImVerdict *verdict, const ImPolicy *policy,
+im_protocol_judge(const ImLife *row, const ImVerdict *verdict, const ImPolicy *policy,
 				  bool counts, double jitter, ImNext *next)
 {
 	switch (verdict->outcome)
@@ -329,7 +329,7 @@ im_protocol_judge(const ImRow *row, const ImVerdict *verdict, const ImPolicy *po
 void
 im_protocol_recover(ImIdKind id_kind, int32_t attempts, ImNext *next)
 {
-	ImRow		row = {.id_kind = id_kind, .maybe_sent = true, .attempts = attempts};
+	ImLife		row = {.id_kind = id_kind, .maybe_sent = true, .attempts = attempts};
 
 	if (id_kind == IM_ID_ASSIGNED)
 		doubt(next, &row, "the sender died while the request was under way");
@@ -343,7 +343,7 @@ im_protocol_recover(ImIdKind id_kind, int32_t attempts, ImNext *next)
 void
 im_protocol_adopt(ImIdKind id_kind, int32_t attempts, ImNext *next)
 {
-	ImRow		row = {.id_kind = id_kind, .maybe_sent = true, .attempts = attempts};
+	ImLife		row = {.id_kind = id_kind, .maybe_sent = true, .attempts = attempts};
 
 	if (id_kind == IM_ID_ASSIGNED)
 		doubt(next, &row, "another copy of this database may have created the group");

@@ -43,7 +43,7 @@ typedef struct ImSteady
 extern void im_steady_note(ImSteady *steady, int64_t wall, int64_t mono);
 
 /*
- * The age of a doubt for ImRow.suspect_ms: never more than it surely has.
+ * The age of a doubt for ImLife.suspect_ms: never more than it surely has.
  * Negative if the clock was set back since.
  */
 extern int64_t im_steady_age_ms(ImSteady *steady, int64_t at, int64_t wall, int64_t mono);
@@ -55,14 +55,14 @@ typedef struct ImPolicy
 } ImPolicy;
 
 /* The row is claimed, and invalid says that it has problems: what first? */
-extern void im_protocol_claim(const ImRow *row, bool invalid, const ImPolicy *policy,
+extern void im_protocol_claim(const ImLife *row, bool invalid, const ImPolicy *policy,
 							  ImNext *next);
 
 /*
  * An exchange is over: what now?  counts says whether a missing answer may be
  * held against this row (false while the whole service is unreachable).
  */
-extern void im_protocol_judge(const ImRow *row, const ImVerdict *verdict,
+extern void im_protocol_judge(const ImLife *row, const ImVerdict *verdict,
 							  const ImPolicy *policy, bool counts, double jitter,
 							  ImNext *next);
 

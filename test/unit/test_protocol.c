@@ -127,7 +127,7 @@ test_judge(void)
 typedef struct Claimed
 {
 	const char *name;
-	ImRow		row;
+	ImLife		row;
 	bool		invalid;
 	ImAct		act;
 	ImStatus	status;
@@ -193,7 +193,7 @@ test_claim(void)
 typedef struct Decided
 {
 	const char *name;
-	ImRow		row;
+	ImLife		row;
 	ImVerdict	verdict;
 	bool		counts;
 	ImAct		act;
@@ -326,7 +326,7 @@ test_never_failed_without_proof(void)
 	for (int i = 0; i < 2 * 3 * 5 * 13 * 2 * 2 * 2; i++)
 	{
 		int			rest = i;
-		ImRow		row = {.maybe_sent = true};
+		ImLife		row = {.maybe_sent = true};
 		ImVerdict	verdict = {0};
 		bool		counts;
 		ImNext		next;
