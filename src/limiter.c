@@ -9,6 +9,14 @@
  * up on is bounded twice: by double the pace, and by the number of grants in
  * the last second, which is counted.
  *
+ * A refusal as too fast may be chance (answers that come bunched, a busy
+ * service) or a limit that is lower than ours.  The first costs one per cent at
+ * once; how many follow it within a second decides about more.  Chance goes on
+ * at every rate, so growing back in proportion to what is missing finds its
+ * balance close to the limit.  A limit shows by a share of refusals that chance
+ * does not make: then the rate that goes through is remembered, and only a slow
+ * creep leads beyond it.
+ *
  * Must not know: shared memory, locks, who calls, any clock of its own.
  */
 #include <math.h>
@@ -17,8 +25,17 @@
 #include "limiter.h"
 
 #define US_PER_SEC	1000000.0
-#define CUT			0.7			/* of the rate, per slow-down */
-#define GROWTH		0.01		/* of the limit, per second */
+#define FIRST_CUT	0.99		/* of the rate: what one refusal leaves */
+#define COUNTED_US	1000000		/* refusals are counted so long after a first one ... */
+#define COUNTED_MIN	20			/* ... and at least for so many calls ... */
+#define COUNTED_MAX	20000000	/* ... but no longer than that, us */
+#define MANY		0.04		/* a share of refusals that is no chance */
+#define MORE		0.02		/* nor is this where they began before */
+#define PULL		0.2			/* of what is missing to the limit, regained per second */
+#define CREEP		0.002		/* of a remembered rate per second, at first ... */
+#define CREEP_US	4000000.0	/* ... and doubled after such a time without a refusal */
+#define REMEMBER_US	20000000	/* so long is a rate remembered */
+#define AGAIN		0.98		/* of it: a refusal there is one more of the same */
 #define AT_ONCE		10000.0		/* us: what coarse timers may bunch */
 #define UNASKED		1500.0		/* us: what nobody was told to wait for may be late */
 #define SESSION_LATE 5000		/* us that a waiting session may wake late */
@@ -60,6 +77,7 @@ im_limiter_set(ImLimiter *limiter, double limit, int64_t now)
 		return;
 	limiter->rate *= limit / limiter->limit;
 	limiter->limit = limit;
+	limiter->knee = 0;
 	if (limiter->rate < lowest(limiter))
 		limiter->rate = lowest(limiter);
 
@@ -78,18 +96,76 @@ wait_until(double next, int64_t now)
 	return wait < 3600 * US_PER_SEC ? (int64_t) wait + 1 : (int64_t) (3600 * US_PER_SEC);
 }
 
-/* Lets the rate recover for the time that has passed. */
+/* Multiplies the rate, from now on. */
+static void
+cut(ImLimiter *limiter, double left, int64_t now)
+{
+	limiter->rate = fmax(limiter->rate * left, lowest(limiter));
+	limiter->next = fmax(limiter->next, (double) now + interval(limiter));
+}
+
+/*
+ * The refusals after a first one have been counted.  A share of a half leaves
+ * two thirds of the rate, so that a few seconds find a limit of any size; a
+ * small share leaves what went through.
+ */
+static void
+judge_refusals(ImLimiter *limiter, int64_t now)
+{
+	double		share = (double) limiter->refused / (limiter->counted > 0 ? limiter->counted : 1);
+	double		left = 1 / (1 + fmin(share, 1));
+
+	limiter->counting = false;
+	if (left < FIRST_CUT)
+		cut(limiter, left / FIRST_CUT, now);
+	if (share < (limiter->again ? MORE : MANY))
+		return;
+	limiter->knee = share < MANY ? (limiter->knee + limiter->rate) / 2 : limiter->rate;
+	limiter->knee_at = now;
+}
+
+/* Ends the count of refusals when it is time. */
+static void
+end_count(ImLimiter *limiter, int64_t now)
+{
+	int64_t		since = now - limiter->counted_at;
+
+	if (limiter->counting && since >= COUNTED_US &&
+		(limiter->counted >= COUNTED_MIN || since >= COUNTED_MAX))
+		judge_refusals(limiter, now);
+	if (limiter->knee > 0 && now - limiter->knee_at >= REMEMBER_US)
+		limiter->knee = 0;
+}
+
+/*
+ * Lets the rate recover for the time that has passed: quickly up to the limit or
+ * to what is remembered, and from there slowly, but the faster the longer
+ * nothing was refused.
+ */
 static void
 grow(ImLimiter *limiter, int64_t now)
 {
 	double		passed = (double) (now - limiter->grown_at) / US_PER_SEC;
+	double		quiet = (double) (now - limiter->refused_at) / CREEP_US;
+	double		goal;
 
+	end_count(limiter, now);
 	limiter->grown_at = now;
 	if (limiter->rate >= limiter->limit || passed <= 0)
 		return;
-	limiter->rate += passed * GROWTH * limiter->limit;
-	if (limiter->rate > limiter->limit)
+	goal = limiter->knee > 0 ? limiter->knee : limiter->limit;
+	if (limiter->rate < goal)
+		limiter->rate += (goal - limiter->rate) * fmin(PULL * passed, 1);
+	if (limiter->knee > 0)
+	{
+		limiter->rate += limiter->knee * CREEP * (1 + quiet * quiet) * passed;
+		limiter->knee = fmax(limiter->knee, limiter->rate);
+	}
+	if (limiter->rate > limiter->limit * 0.9999)
+	{
 		limiter->rate = limiter->limit;
+		limiter->knee = 0;
+	}
 }
 
 /* Forgets the grants of cells that are more than a second old. */
@@ -139,6 +215,8 @@ grant(ImLimiter *limiter, bool worker, int64_t now)
 		limiter->wanted = false;	/* caught up with */
 	limiter->cells[limiter->cell % IM_LIMITER_CELLS]++;
 	limiter->recent++;
+	if (limiter->counting)
+		limiter->counted++;
 	limiter->worker_last = worker;
 	if (!worker)
 		limiter->session_until = 0;
@@ -204,12 +282,18 @@ void
 im_limiter_slow(ImLimiter *limiter, int64_t now)
 {
 	grow(limiter, now);
-	if (limiter->cut_at != 0 && now - limiter->cut_at < (int64_t) US_PER_SEC)
+	limiter->refused_at = now;
+	if (limiter->counting)
+	{
+		limiter->refused++;
 		return;
-	limiter->cut_at = now;
-	limiter->rate *= CUT;
-	if (limiter->rate < lowest(limiter))
-		limiter->rate = lowest(limiter);
-	if (limiter->next < (double) now + interval(limiter))
-		limiter->next = (double) now + interval(limiter);
+	}
+	limiter->again = limiter->knee > 0 && limiter->rate >= limiter->knee * AGAIN;
+	if (limiter->again)
+		limiter->knee_at = now;
+	limiter->counting = true;
+	limiter->counted_at = now;
+	limiter->counted = 0;
+	limiter->refused = 0;
+	cut(limiter, FIRST_CUT, now);
 }

@@ -34,8 +34,15 @@ typedef struct ImLimiter
 	double		rate;			/* current calls per second, <= limit */
 	double		next;			/* time of the next grant by the pace, us */
 	double		quick;			/* no grant before this, catching up or not, us */
-	int64_t		cut_at;			/* last time the service made us slow down */
 	int64_t		grown_at;		/* rate was last raised at */
+	int64_t		refused_at;		/* last refusal as too fast */
+	double		knee;			/* rate where the service began to refuse, or 0 */
+	int64_t		knee_at;		/* it was last seen there */
+	bool		again;			/* the refusal that began the count was there, too */
+	bool		counting;		/* refusals are counted, since ... */
+	int64_t		counted_at;		/* ... the first one, which is not among them */
+	int32_t		counted;		/* grants since then */
+	int32_t		refused;		/* refusals since then */
 	int64_t		session_until;	/* a session waits for a grant, as far as known */
 	bool		worker_last;	/* the last grant was the worker's */
 	bool		wanted;			/* somebody was told to wait, and is not caught up with */
@@ -75,9 +82,11 @@ extern void im_limiter_want(ImLimiter *limiter);
 extern void im_limiter_late(ImLimiter *limiter, int64_t granted, int64_t now);
 
 /*
- * The service said "too fast": the rate falls to 0.7 of itself, at most once
- * a second and not below one call a second (or the limit, if that is less).
- * It grows again by 1 % of the limit a second.
+ * The service said "too fast", to one call.  The rate falls in proportion to
+ * what is refused: by one per cent for a lone refusal, by a third after a second
+ * in which half was refused, never below one call a second (or the limit, if
+ * that is less).  It recovers within seconds; but where many refusals began,
+ * it stays for a while and goes on slowly.
  */
 extern void im_limiter_slow(ImLimiter *limiter, int64_t now);
 
