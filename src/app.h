@@ -15,6 +15,7 @@
 
 #include "nodes/pg_list.h"
 
+#include "compat.h"
 #include "record.h"
 #include "values.h"
 
@@ -100,7 +101,7 @@ extern void im_app_encoding(ImTextLimits *limits, bool *assigned_ids);
 extern void im_app_validate(List *options, Oid catalog);
 
 /* Raises a problem as an ERROR. */
-extern void im_app_raise(const ImProblem *problem) pg_attribute_noreturn();
+pg_noreturn extern void im_app_raise(const ImProblem *problem);
 
 /*
  * Registers what the validator calls so that a change reaches the worker when

@@ -1,6 +1,6 @@
 /*
  * compat.h
- *	  What differs between PostgreSQL 15 and 18: the only place that asks for
+ *	  What differs between PostgreSQL 15 and 19: the only place that asks for
  *	  the server's version.
  */
 #ifndef IM_COMPAT_H
@@ -10,8 +10,13 @@
 
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "storage/lwlock.h"
 #include "storage/proc.h"
+#include "utils/date.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -19,6 +24,28 @@
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
+#if PG_VERSION_NUM >= 190000
+#include "nodes/miscnodes.h"
+#endif
+
+/* Stands before the declaration of a function that does not return. */
+#ifndef pg_noreturn
+#define pg_noreturn	pg_attribute_noreturn()
+#endif
+
+/* What pqsignal() takes to ignore a signal. */
+#ifndef PG_SIG_IGN
+#define PG_SIG_IGN	SIG_IGN
+#endif
+
+/* A setting of the worker's session that not every version has. */
+static inline void
+im_no_transaction_timeout(void)
+{
+#if PG_VERSION_NUM >= 170000
+	SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+#endif
+}
 
 /* A wait set that lives until FreeWaitEventSet(). */
 static inline WaitEventSet *
@@ -100,6 +127,88 @@ im_wait_event_limiter(void)
 	static uint32 event = 0;
 
 	return im_wait_event(&event, "ImImportLimiter");
+}
+
+/* A date of the session's time zone as a point in time. */
+static inline TimestampTz
+im_time_of_date(DateADT date, bool *overflow)
+{
+#if PG_VERSION_NUM >= 190000
+	ErrorSaveContext context = {.type = T_ErrorSaveContext};
+	TimestampTz t = date2timestamptz_safe(date, (Node *) &context);
+
+	*overflow = context.error_occurred;
+#else
+	int			out = 0;
+	TimestampTz t = date2timestamptz_opt_overflow(date, &out);
+
+	*overflow = out != 0;
+#endif
+	return t;
+}
+
+/* A timestamp of the session's time zone as a point in time. */
+static inline TimestampTz
+im_time_of_timestamp(Timestamp timestamp, bool *overflow)
+{
+#if PG_VERSION_NUM >= 190000
+	ErrorSaveContext context = {.type = T_ErrorSaveContext};
+	TimestampTz t = timestamp2timestamptz_safe(timestamp, (Node *) &context);
+
+	*overflow = context.error_occurred;
+#else
+	int			out = 0;
+	TimestampTz t = timestamp2timestamptz_opt_overflow(timestamp, &out);
+
+	*overflow = out != 0;
+#endif
+	return t;
+}
+
+/* A jsonb under construction; "result" is it, once its end was pushed. */
+#if PG_VERSION_NUM >= 190000
+typedef JsonbInState ImJsonb;
+#else
+typedef struct ImJsonb
+{
+	JsonbParseState *state;
+	JsonbValue *result;
+} ImJsonb;
+#endif
+
+/* Adds a token to a jsonb under construction. */
+static inline void
+im_jsonb_push(ImJsonb *jsonb, JsonbIteratorToken token, JsonbValue *value)
+{
+#if PG_VERSION_NUM >= 190000
+	pushJsonbValue(jsonb, token, value);
+#else
+	jsonb->result = pushJsonbValue(&jsonb->state, token, value);
+#endif
+}
+
+/* A kind of locks, with its name where names are shared. */
+static inline int
+im_new_tranche(const char *name)
+{
+#if PG_VERSION_NUM >= 190000
+	return LWLockNewTrancheId(name);
+#else
+	(void) name;
+	return LWLockNewTrancheId();
+#endif
+}
+
+/* Its name for this process, where each must be told. */
+static inline void
+im_name_tranche(int tranche, const char *name)
+{
+#if PG_VERSION_NUM >= 190000
+	(void) tranche;
+	(void) name;
+#else
+	LWLockRegisterTranche(tranche, name);
+#endif
 }
 
 #endif							/* !FRONTEND */

@@ -56,19 +56,19 @@ typedef struct Answer
 
 /* Adds a key to an object under construction. */
 static void
-push_key(JsonbParseState **state, const char *key)
+push_key(ImJsonb *state, const char *key)
 {
 	JsonbValue	value;
 
 	value.type = jbvString;
 	value.val.string.val = unconstify(char *, key);
 	value.val.string.len = strlen(key);
-	pushJsonbValue(state, WJB_KEY, &value);
+	im_jsonb_push(state, WJB_KEY, &value);
 }
 
 /* Adds a string member. */
 static void
-push_text(JsonbParseState **state, const char *key, const char *text)
+push_text(ImJsonb *state, const char *key, const char *text)
 {
 	JsonbValue	value;
 
@@ -76,26 +76,27 @@ push_text(JsonbParseState **state, const char *key, const char *text)
 	value.type = jbvString;
 	value.val.string.val = unconstify(char *, text);
 	value.val.string.len = strlen(text);
-	pushJsonbValue(state, WJB_VALUE, &value);
+	im_jsonb_push(state, WJB_VALUE, &value);
 }
 
 /* The answer as jsonb, in the members of the service's reply. */
 static Jsonb *
 answer_jsonb(const Answer *answer)
 {
-	JsonbParseState *state = NULL;
+	ImJsonb		state = {0};
 	JsonbValue	value;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	im_jsonb_push(&state, WJB_BEGIN_OBJECT, NULL);
 	push_text(&state, "ActionStatus", answer->code == 0 ? "OK" : "FAIL");
 	push_text(&state, "ErrorInfo", answer->info ? answer->info : "");
 	push_key(&state, "ErrorCode");
 	value.type = jbvNumeric;
 	value.val.numeric = int64_to_numeric(answer->code);
-	pushJsonbValue(&state, WJB_VALUE, &value);
+	im_jsonb_push(&state, WJB_VALUE, &value);
 	if (answer->group_id != NULL && answer->group_id[0] != '\0')
 		push_text(&state, "GroupId", answer->group_id);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	im_jsonb_push(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(state.result);
 }
 
 /* ------------------------------------------------------------------------

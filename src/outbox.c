@@ -454,7 +454,7 @@ adopt_kind(ImOutbox *outbox, ImIdKind id_kind, bool foreign, bool own, bool assi
 	ImNext		next;
 	static const ImStatus open[] = {IM_PENDING, IM_SENDING};
 	Datum		args[9];
-	char		nulls[9] = "         ";
+	char		nulls[] = "         ";
 	int64		total = 0;
 
 	im_protocol_adopt(id_kind, 0, &next);
@@ -518,7 +518,7 @@ recover_kind(ImOutbox *outbox, ImIdKind id_kind, Datum live)
 {
 	ImNext		next;
 	Datum		args[6];
-	char		nulls[6] = "      ";
+	char		nulls[] = "      ";
 	uint64		n;
 
 	im_protocol_recover(id_kind, 1, &next);

@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "appdata.h"
+#include "compat.h"
 #include "record.h"
 
 /* A text field over this is not even quoted from, let alone sent. */
@@ -393,15 +394,15 @@ static bool
 time_seconds(Oid type, Datum value, int64 *seconds)
 {
 	TimestampTz t;
-	int			overflow = 0;
+	bool		overflow = false;
 
 	if (type == DATEOID)
-		t = date2timestamptz_opt_overflow(DatumGetDateADT(value), &overflow);
+		t = im_time_of_date(DatumGetDateADT(value), &overflow);
 	else if (type == TIMESTAMPOID && !TIMESTAMP_NOT_FINITE(DatumGetTimestamp(value)))
-		t = timestamp2timestamptz_opt_overflow(DatumGetTimestamp(value), &overflow);
+		t = im_time_of_timestamp(DatumGetTimestamp(value), &overflow);
 	else
 		t = DatumGetTimestampTz(value);
-	if (overflow != 0 || TIMESTAMP_NOT_FINITE(t))
+	if (overflow || TIMESTAMP_NOT_FINITE(t))
 		return false;
 	/* the server's own cut is towards the year 2000: earlier times would become later */
 	if (t % USECS_PER_SEC < 0)

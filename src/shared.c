@@ -283,7 +283,7 @@ startup_shared(void)
 	shared = ShmemInitStruct("im_import", shared_size(), &found);
 	if (!found)
 	{
-		tranche = LWLockNewTrancheId();
+		tranche = im_new_tranche("im_import");
 		LWLockInitialize(&shared->directory.lock, tranche);
 		shared->launcher = -1;
 		shared->nslots = max_databases;
@@ -297,7 +297,7 @@ startup_shared(void)
 	LWLockRelease(AddinShmemInitLock);
 	if (!IsUnderPostmaster)
 		on_shmem_exit(save_histories, 0);
-	LWLockRegisterTranche(shared->directory.lock.tranche, "im_import");
+	im_name_tranche(shared->directory.lock.tranche, "im_import");
 }
 
 /* Rings at commit; a prepared transaction is left to the safety poll. */

@@ -17,6 +17,7 @@
 
 #include "breaker.h"
 #include "call.h"
+#include "compat.h"
 #include "limiter.h"
 #include "protocol.h"
 
@@ -178,7 +179,7 @@ extern ImSlot *im_slot_mine(void);
 /* The slot of a database, or NULL; never makes one. */
 extern ImSlot *im_slot_find(Oid dboid);
 extern void im_slot_free(Oid dboid);
-extern void im_shared_full(void) pg_attribute_noreturn();
+pg_noreturn extern void im_shared_full(void);
 
 extern void im_slot_lock(ImSlot *slot);
 extern void im_slot_unlock(ImSlot *slot);

@@ -97,7 +97,7 @@ static void
 set_up_signals(void)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGINT, SIG_IGN);	/* no cancelling half-way through a commit */
+	pqsignal(SIGINT, PG_SIG_IGN);	/* no cancelling half-way through a commit */
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 }
@@ -473,9 +473,7 @@ set_settings(void)
 	for (int i = 0; i < (int) lengthof(worker_settings); i++)
 		SetConfigOption(worker_settings[i][0], worker_settings[i][1],
 						PGC_SUSET, PGC_S_OVERRIDE);
-#if PG_VERSION_NUM >= 170000
-	SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-#endif
+	im_no_transaction_timeout();
 	make_commits_durable();
 }
 
@@ -525,7 +523,7 @@ static void
 end_in_order(ImDrain *drain, ImSlot *slot)
 {
 	/* The postmaster signals process and group: the second one must not set them again. */
-	pqsignal(SIGTERM, SIG_IGN);
+	pqsignal(SIGTERM, PG_SIG_IGN);
 	ProcDiePending = false;
 	InterruptPending = false;
 	im_drain_shutdown(drain);

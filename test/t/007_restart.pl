@@ -55,7 +55,8 @@ is(value_of($node, "SELECT pg_terminate_backend(pid) FROM ($WORKER) w"), 't', 'w
 all_imported('pg_terminate_backend');
 
 start_batch(200);
-$node->restart('fast');
+$node->stop('fast');
+$node->start;
 all_imported('fast restart');
 
 start_batch(200);

@@ -50,7 +50,8 @@ $_->quit foreach @sessions;
 # A restart does not hand out the limit once more.
 insert_groups($node, 150, 'restart');
 $service->wait_for(created => 330);
-$node->restart('immediate');
+$node->stop('immediate');
+$node->start;
 wait_settled($node);
 cmp_ok($service->stats->{widest_second}, '<=', $RATE + 2, 'nor around a restart');
 cmp_ok(most_granted($node), '<=', $RATE, 'as granted, exactly');

@@ -81,7 +81,8 @@ foreach my $name (sort keys %unknown)
 }
 
 # Nothing brings them back but a person.
-$node->restart('immediate');
+$node->stop('immediate');
+$node->start;
 insert_groups($node, 3, 'after');
 wait_settled($node);
 is(sent($_), 1, "$_: still sent once after a restart") foreach sort keys %unknown;
