@@ -2,13 +2,21 @@
 
 MODULE_big = im_import
 OBJS = \
+	src/answer.o \
 	src/app.o \
 	src/appdata.o \
 	src/breaker.o \
+	src/cmd_account.o \
+	src/cmd_dialog.o \
+	src/cmd_friend.o \
 	src/cmd_group.o \
+	src/cmd_member.o \
+	src/cmd_message.o \
+	src/cmd_unread.o \
 	src/command.o \
 	src/doctor.o \
 	src/drain.o \
+	src/elements.o \
 	src/errcodes.o \
 	src/failpoint.o \
 	src/functions.o \
@@ -39,7 +47,7 @@ EXTENSION = im_import
 DATA = sql/im_import--1.0.sql
 PGFILEDESC = "im_import - moves chat groups into Tencent Cloud IM"
 
-REGRESS = encode limits options usersig codes
+REGRESS = encode limits kinds options usersig codes
 REGRESS_OPTS = --inputdir=test --outputdir=test --load-extension=im_import
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

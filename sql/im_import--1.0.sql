@@ -24,6 +24,18 @@ REVOKE ALL ON FUNCTION @extschema@.im_group_problems(record, boolean) FROM PUBLI
 COMMENT ON FUNCTION @extschema@.im_group_problems(record, boolean) IS
 'Everything that would keep a record from being sent, each with field, value and limit (in bytes of UTF-8, by the server''s option text_limits); {} if nothing does. With warnings also what is unusual but would be sent, beginning with "warning: ". ERROR if there is no column type or name. Source: documents 1047/34967 and 1047/33529';
 
+CREATE FUNCTION @extschema@.im_row_json(kind pg_catalog.text, record) RETURNS pg_catalog.json
+AS 'MODULE_PATHNAME', 'im_row_json' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50;
+REVOKE ALL ON FUNCTION @extschema@.im_row_json(pg_catalog.text, record) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_row_json(pg_catalog.text, record) IS
+'The request that would be sent for a record of any kind (account, friend, dialog, group, member, message, unread), alone in its call. Columns are matched as in im_group_json(); a group that is named by group_source_id is filled in when it is sent. Calls nothing. ERROR for an unknown kind, or if a column is missing that the kind requires';
+
+CREATE FUNCTION @extschema@.im_row_problems(kind pg_catalog.text, record, warnings boolean DEFAULT false) RETURNS pg_catalog.text[]
+AS 'MODULE_PATHNAME', 'im_row_problems' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50;
+REVOKE ALL ON FUNCTION @extschema@.im_row_problems(pg_catalog.text, record, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_row_problems(pg_catalog.text, record, boolean) IS
+'Everything that would keep a record of any kind from being sent, as im_group_problems() for groups; {} if nothing does. ERROR for an unknown kind, or if a column is missing that the kind requires';
+
 CREATE FUNCTION @extschema@.im_fit(pg_catalog.text, bytes integer) RETURNS pg_catalog.text
 AS 'MODULE_PATHNAME', 'im_fit' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION @extschema@.im_fit(pg_catalog.text, integer) FROM PUBLIC;

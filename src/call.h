@@ -120,17 +120,34 @@ typedef struct ImVerdict
 /* The kinds of rows, in the order of a move. */
 typedef enum ImKind
 {
-	IM_GROUP
+	IM_ACCOUNT,
+	IM_FRIEND,
+	IM_DIALOG,
+	IM_GROUP,
+	IM_MEMBER,
+	IM_MESSAGE,
+	IM_UNREAD
 } ImKind;
 
-#define IM_KINDS			(IM_GROUP + 1)
+#define IM_KINDS			(IM_UNREAD + 1)
 
 /* Which command of the service a call uses. */
 typedef enum ImOp
 {
+	IM_OP_NONE,
+	IM_OP_IMPORT_ACCOUNTS,
+	IM_OP_IMPORT_ACCOUNT,
+	IM_OP_IMPORT_FRIENDS,
+	IM_OP_IMPORT_DIALOG,
 	IM_OP_IMPORT_GROUP,
+	IM_OP_IMPORT_MEMBERS,
+	IM_OP_IMPORT_MESSAGES,
+	IM_OP_SET_UNREAD,
+	/* These only ask: */
 	IM_OP_GET_GROUP_INFO,		/* of one group, after an unknown outcome */
-	IM_OP_CHECK_GROUPS			/* get_group_info of many, changing nothing */
+	IM_OP_CHECK_GROUPS,			/* get_group_info of many */
+	IM_OP_CHECK_ACCOUNTS,
+	IM_OP_GET_MESSAGES
 } ImOp;
 
 /* What is compared of a group; im_field_column() gives the column's name. */

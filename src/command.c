@@ -13,7 +13,13 @@
 
 /* See command.h. */
 const ImCommand *const im_commands[IM_KINDS] = {
+	[IM_ACCOUNT] = &im_cmd_account,
+	[IM_FRIEND] = &im_cmd_friend,
+	[IM_DIALOG] = &im_cmd_dialog,
 	[IM_GROUP] = &im_cmd_group,
+	[IM_MEMBER] = &im_cmd_member,
+	[IM_MESSAGE] = &im_cmd_message,
+	[IM_UNREAD] = &im_cmd_unread,
 };
 
 /* See command.h. */
@@ -53,4 +59,17 @@ im_check_group_id(ImEncoder *enc, const ImField *field, const ImText *text, int6
 										field->column, im_record_quote(text)));
 	if (text->len <= IM_GROUP_ID_MAX)
 		memcpy(enc->item->group_id, text->utf8, text->len + 1);
+}
+
+/* See command.h. */
+void
+im_check_room(ImEncoder *enc)
+{
+	bool		by_source = im_record_has(enc, "group_source_id");
+	bool		by_id = im_record_has(enc, "group_id");
+
+	if (by_source && by_id)
+		im_record_problem(enc, "group_source_id and group_id are both given: leave one of the two NULL");
+	else if (!by_source && !by_id)
+		im_record_problem(enc, "group_source_id or group_id is required, both are NULL");
 }

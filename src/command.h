@@ -14,6 +14,7 @@
 #ifndef IM_COMMAND_H
 #define IM_COMMAND_H
 
+#include "answer.h"
 #include "call.h"
 
 struct ImEncoder;
@@ -28,12 +29,18 @@ typedef enum ImValueKind
 	IM_VALUE_COUNT,				/* a whole number */
 	IM_VALUE_TIME,				/* a point in time, sent as UNIX seconds */
 	IM_VALUE_FLAG,				/* a boolean, sent as 0 or 1 */
-	IM_VALUE_CUSTOM				/* AppDefinedData, see appdata.h */
+	IM_VALUE_CUSTOM,			/* AppDefinedData, see appdata.h */
+	IM_VALUE_JSON,				/* JSON as it was written, for the check */
+	IM_VALUE_TEXTS				/* an array of strings */
 } ImValueKind;
 
 /* What else there is to know of a field. */
 #define IM_FIELD_REQUIRED	0x01
 #define IM_FIELD_NONEMPTY	0x02	/* "" is a problem, NULL leaves it out */
+#define IM_FIELD_KEY		0x04	/* of the call, not of the item */
+#define IM_FIELD_UNSENT		0x08	/* not sent as it is; its check may add members */
+#define IM_FIELD_ID			0x10	/* names the item in the answer */
+#define IM_FIELD_MOVED		0x20	/* a time that may have to be sent later */
 
 /* One of the words of a IM_VALUE_WORD field. */
 typedef struct ImWord
@@ -54,10 +61,18 @@ typedef struct ImField
 	ImValueKind kind;
 	uint8_t		flags;
 	int			limit[2];		/* texts: bytes, by option text_limits */
+	int			most;			/* elements of an array */
 	const ImWord *words;
 	const char *allowed;		/* the words, for a message */
 	ImFieldCheck check;
 } ImField;
+
+/* The columns by which a row names its group: one of the two. */
+#define IM_ROOM_FIELDS(flag) \
+	{.column = "group_source_id",.kind = IM_VALUE_TEXT,.flags = IM_FIELD_UNSENT | IM_FIELD_NONEMPTY}, \
+	{.column = "group_id",.sent = "GroupId",.kind = IM_VALUE_TEXT, \
+		.flags = IM_FIELD_NONEMPTY | (flag),.limit = {IM_GROUP_ID_MAX, IM_GROUP_ID_MAX}, \
+		.check = im_check_group_id}
 
 typedef struct ImCommand
 {
@@ -66,11 +81,18 @@ typedef struct ImCommand
 	const char *table;			/* its outbox: "im_group_outbox" */
 	const char *record_hint;	/* where a required column is missing */
 	ImOp		op;				/* that imports rows */
+	ImOp		single_op;		/* that imports one row and says why not; 0: none */
 	const char *list;			/* key of the items' list in the request; NULL:
 								 * the item is the request, one row a call */
+	ImListWords answer;			/* the items' list in the answer */
+	bool		listed_failed;	/* ... which has only those that failed */
+	int32_t		result_done[2]; /* of answer.result: an item is done if it says so */
 	const ImField *fields;
 	int			nfields;
 	int			batch;			/* rows a call, unless an option says else */
+	bool		ordered;		/* one call of a key at a time, rows in order */
+	bool		roomed;			/* a row belongs to a group, and waits for it */
+	bool		after_accounts; /* a row waits until no account is open */
 	int			variant_field;	/* a word, on which rules of other fields
 								 * depend: its place in fields[], or -1 */
 	/* What must hold between the fields; adds problems and members. Or NULL. */
@@ -89,6 +111,15 @@ extern void im_check_user_id(struct ImEncoder *enc, const struct ImField *field,
 extern void im_check_group_id(struct ImEncoder *enc, const struct ImField *field,
 							  const struct ImText *text, int64_t number);
 
+/* One of group_source_id and group_id; for a command's finish(). */
+extern void im_check_room(struct ImEncoder *enc);
+
+extern const ImCommand im_cmd_account;
+extern const ImCommand im_cmd_friend;
+extern const ImCommand im_cmd_dialog;
 extern const ImCommand im_cmd_group;
+extern const ImCommand im_cmd_member;
+extern const ImCommand im_cmd_message;
+extern const ImCommand im_cmd_unread;
 
 #endif							/* IM_COMMAND_H */

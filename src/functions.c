@@ -31,6 +31,7 @@
 #include "compat.h"
 #include "errcodes.h"
 #include "cmd_group.h"
+#include "elements.h"
 #include "functions.h"
 #include "json.h"
 #include "usersig.h"
@@ -43,6 +44,8 @@
 PG_FUNCTION_INFO_V1(im_import_validator);
 PG_FUNCTION_INFO_V1(im_group_json);
 PG_FUNCTION_INFO_V1(im_group_problems);
+PG_FUNCTION_INFO_V1(im_row_json);
+PG_FUNCTION_INFO_V1(im_row_problems);
 PG_FUNCTION_INFO_V1(im_fit);
 PG_FUNCTION_INFO_V1(im_usersig_configured);
 PG_FUNCTION_INFO_V1(im_usersig_pure);
@@ -79,7 +82,7 @@ find_column(TupleDesc desc, const char *name, Oid type)
 
 /* What a record type means, in a context of its own below fn_mcxt. */
 static ImRecord *
-make_record(MemoryContext parent, Oid type, int32 typmod, uint64 shape)
+make_record(MemoryContext parent, const ImCommand *command, Oid type, int32 typmod, uint64 shape)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "im_import record",
 												  ALLOCSET_SMALL_SIZES);
@@ -89,9 +92,10 @@ make_record(MemoryContext parent, Oid type, int32 typmod, uint64 shape)
 
 	record->context = context;
 	record->shape = shape;
+	record->command = command;
 	record->desc = CreateTupleDescCopy(desc);
 	ReleaseTupleDesc(desc);
-	record->map = im_record_map(&im_cmd_group, record->desc);
+	record->map = im_record_map(command, record->desc);
 	record->id_column = find_column(record->desc, "id", INT8OID);
 	record->row_key_column = find_column(record->desc, "row_key", UUIDOID);
 	record->values = palloc(sizeof(Datum) * Max(record->desc->natts, 1));
@@ -102,7 +106,7 @@ make_record(MemoryContext parent, Oid type, int32 typmod, uint64 shape)
 
 /* See functions.h. */
 ImRecord *
-im_record_arg(FunctionCallInfo fcinfo, int argno)
+im_record_arg(FunctionCallInfo fcinfo, int argno, const ImCommand *command)
 {
 	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(argno);
 	FmgrInfo   *flinfo = fcinfo->flinfo;
@@ -112,12 +116,12 @@ im_record_arg(FunctionCallInfo fcinfo, int argno)
 	ImRecord   *record = flinfo->fn_extra;
 	HeapTupleData tuple;
 
-	if (record == NULL || record->shape != shape)
+	if (record == NULL || record->shape != shape || record->command != command)
 	{
 		flinfo->fn_extra = NULL;
 		if (record != NULL)
 			MemoryContextDelete(record->context);
-		record = make_record(flinfo->fn_mcxt, type, typmod, shape);
+		record = make_record(flinfo->fn_mcxt, command, type, typmod, shape);
 		flinfo->fn_extra = record;
 	}
 	if (record->generation != im_app_generation())
@@ -159,40 +163,94 @@ encode_record(const ImRecord *record, bool want_warnings, ImItem *item)
 	ImEncoding	encoding = {.limits = record->limits, .warnings = want_warnings};
 	char		generated[IM_GROUP_ID_MAX + 1];
 	const unsigned char *row_key;
-	bool		is_row = !record->assigned_ids && im_record_is_row(record, NULL, &row_key);
 
-	if (is_row)
+	if (!im_record_is_row(record, &encoding.id, &row_key))
+		row_key = NULL;
+	encoding.random = im_message_random(encoding.id);
+	if (row_key != NULL && record->command == &im_cmd_group && !record->assigned_ids)
+	{
 		im_group_generate_id(row_key,
 							 im_group_is_community(record->map, record->values, record->nulls),
 							 generated);
-	encoding.group_id = is_row ? generated : NULL;
+		encoding.group_id = generated;
+	}
 	im_record_encode(record->map, record->values, record->nulls, &encoding, item);
 }
 
-/* im_group_json(record): the body as json, best effort if there are problems. */
-Datum
-im_group_json(PG_FUNCTION_ARGS)
+/* The request for a record, alone in its call; best effort if there are problems. */
+static Datum
+record_json(const ImRecord *record)
 {
+	StringInfoData request;
+	const char *json;
+	size_t		len;
 	ImItem		item;
 
-	encode_record(im_record_arg(fcinfo, 0), false, &item);
-	PG_RETURN_TEXT_P(cstring_to_text(pg_any_to_server(item.json.data, item.json.len, PG_UTF8)));
+	encode_record(record, false, &item);
+	initStringInfo(&request);
+	json = item.json.data;
+	len = (size_t) item.json.len;
+	im_record_request(&request, record->command, item.key, &json, &len, 1);
+	PG_RETURN_TEXT_P(cstring_to_text(pg_any_to_server(request.data, request.len, PG_UTF8)));
 }
 
-/* im_group_problems(record, warnings): all problems as text[]. */
-Datum
-im_group_problems(PG_FUNCTION_ARGS)
+/* All problems of a record as text[]. */
+static Datum
+record_problems(const ImRecord *record, bool warnings)
 {
 	ImItem		item;
 	Datum	   *elements;
 	ListCell   *lc;
 	int			n = 0;
 
-	encode_record(im_record_arg(fcinfo, 0), PG_GETARG_BOOL(1), &item);
+	encode_record(record, warnings, &item);
 	elements = palloc(sizeof(Datum) * (list_length(item.problems) + 1));
 	foreach(lc, item.problems)
 		elements[n++] = CStringGetTextDatum(lfirst(lc));
 	PG_RETURN_ARRAYTYPE_P(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* The command of a kind that a person names, or an ERROR. */
+static const ImCommand *
+command_arg(FunctionCallInfo fcinfo, int argno)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(argno));
+	const ImCommand *command = im_command_find(name);
+
+	if (command == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there is no kind of row called \"%s\"", name),
+				 errhint("Kinds are account, friend, dialog, group, member, message and unread.")));
+	return command;
+}
+
+/* im_group_json(record) */
+Datum
+im_group_json(PG_FUNCTION_ARGS)
+{
+	return record_json(im_record_arg(fcinfo, 0, &im_cmd_group));
+}
+
+/* im_group_problems(record, warnings) */
+Datum
+im_group_problems(PG_FUNCTION_ARGS)
+{
+	return record_problems(im_record_arg(fcinfo, 0, &im_cmd_group), PG_GETARG_BOOL(1));
+}
+
+/* im_row_json(kind, record) */
+Datum
+im_row_json(PG_FUNCTION_ARGS)
+{
+	return record_json(im_record_arg(fcinfo, 1, command_arg(fcinfo, 0)));
+}
+
+/* im_row_problems(kind, record, warnings) */
+Datum
+im_row_problems(PG_FUNCTION_ARGS)
+{
+	return record_problems(im_record_arg(fcinfo, 1, command_arg(fcinfo, 0)), PG_GETARG_BOOL(2));
 }
 
 /*

@@ -17,6 +17,7 @@ typedef struct ImRecord
 	Datum	   *values;
 	bool	   *nulls;
 	TupleDesc	desc;
+	const ImCommand *command;
 	ImRecordMap *map;
 	int			id_column;		/* index of a bigint column "id", or -1 */
 	int			row_key_column; /* index of a uuid column "row_key", or -1 */
@@ -28,11 +29,11 @@ typedef struct ImRecord
 } ImRecord;
 
 /*
- * Takes a record argument apart.  Raises an ERROR if it has no column "type"
- * or "name".  What the type means is looked up once and kept in fn_extra, and
+ * Takes a record argument apart.  Raises an ERROR if it lacks a column that
+ * the command requires.  What the type means is looked up once and kept in fn_extra, and
  * again if a later call brings another type; fn_extra is ours alone.
  */
-extern ImRecord *im_record_arg(FunctionCallInfo fcinfo, int argno);
+extern ImRecord *im_record_arg(FunctionCallInfo fcinfo, int argno, const ImCommand *command);
 
 /*
  * True if the record carries an outbox row's id and row_key, and so is that

@@ -427,7 +427,7 @@ im_sql_import_group(PG_FUNCTION_ARGS)
 	int64		id;
 
 	check_context();
-	record = im_record_arg(fcinfo, 0);
+	record = im_record_arg(fcinfo, 0, &im_cmd_group);
 	slot = im_slot_mine();
 	if (slot == NULL)
 		im_shared_full();

@@ -20,6 +20,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/json.h"
@@ -268,31 +269,51 @@ parse_number(const char *s, int64 *whole, bool *fraction)
 
 /* ---- writing the body ---- */
 
-/* Begins a member of the body: comma, key, colon. */
+/* Begins a member: comma, key, colon. */
 static void
-put_key(ImEncoder *enc, const ImField *field)
+put_key(ImEncoder *enc, const char *key)
 {
 	StringInfo	json = &enc->item->json;
 
 	if (json->len > 1)
 		appendStringInfoChar(json, ',');
-	appendStringInfo(json, "\"%s\":", field->sent);
+	appendStringInfo(json, "\"%s\":", key);
 }
 
-/* Adds a member whose value is a string. */
-static void
-put_string(ImEncoder *enc, const ImField *field, const char *utf8)
+/* See record.h. */
+void
+im_record_string(ImEncoder *enc, const char *key, const char *utf8)
 {
-	put_key(enc, field);
+	put_key(enc, key);
 	escape_json(&enc->item->json, utf8);
 }
 
-/* Adds a member whose value is a whole number. */
-static void
-put_number(ImEncoder *enc, const ImField *field, int64 number)
+/* See record.h. */
+void
+im_record_number(ImEncoder *enc, const char *key, int64 number)
 {
-	put_key(enc, field);
+	put_key(enc, key);
 	appendStringInfo(&enc->item->json, INT64_FORMAT, number);
+}
+
+/* See record.h. */
+void
+im_record_member(ImEncoder *enc, const char *key, const char *json, size_t len)
+{
+	put_key(enc, key);
+	appendBinaryStringInfo(&enc->item->json, json, (int) len);
+}
+
+/* A field's string: into the item, or to where its flags say. */
+static void
+put_string(ImEncoder *enc, const ImField *field, const char *utf8)
+{
+	if (field->flags & IM_FIELD_ID)
+		enc->item->name = pstrdup(utf8);
+	if (field->flags & IM_FIELD_KEY)
+		enc->item->key = pstrdup(utf8);
+	else if (!(field->flags & IM_FIELD_UNSENT))
+		im_record_string(enc, field->sent, utf8);
 }
 
 /* ---- text fields ---- */
@@ -303,7 +324,7 @@ finish_text(ImEncoder *enc, const ImField *field, const ImText *text)
 {
 	size_t		limit = (size_t) field->limit[enc->encoding->limits];
 
-	if (text->len > limit)
+	if (limit > 0 && text->len > limit)
 		im_record_problem(enc, psprintf("%s is %zu bytes of UTF-8, the limit is %zu (%zu over): %s",
 							  field->column, text->len, limit, text->len - limit,
 							  im_record_quote(text)));
@@ -376,7 +397,7 @@ encode_count(ImEncoder *enc, const ImField *field, const ImSource *source, Datum
 	}
 	if (field->check != NULL)
 		field->check(enc, field, NULL, count);
-	put_number(enc, field, count);
+	im_record_number(enc, field->sent, count);
 }
 
 /* True for the types that hold a point in time. */
@@ -459,7 +480,9 @@ encode_time(ImEncoder *enc, const ImField *field, const ImSource *source, Datum 
 	if (wrong == NULL)
 	{
 		wrong = judge_time(seconds);
-		put_number(enc, field, seconds);
+		if ((field->flags & IM_FIELD_MOVED) && enc->encoding->sent_time != 0)
+			seconds = enc->encoding->sent_time;
+		im_record_number(enc, field->sent, seconds);
 	}
 	if (wrong != NULL)
 		time_problem(enc, field, source, value, wrong);
@@ -482,7 +505,7 @@ encode_flag(ImEncoder *enc, const ImField *field, const ImSource *source, Datum 
 	}
 	if (field->check != NULL)
 		field->check(enc, field, &text, flag);
-	put_number(enc, field, flag ? 1 : 0);
+	im_record_number(enc, field->sent, flag ? 1 : 0);
 }
 
 /* AppDefinedData, see appdata.c. */
@@ -505,10 +528,70 @@ encode_custom(ImEncoder *enc, const ImField *field, const ImSource *source, Datu
 	foreach(lc, data.warnings)
 		im_record_warning(enc, psprintf("%s %s", field->column, (char *) lfirst(lc)));
 	if (data.json.len > 0)
+		im_record_member(enc, field->sent, data.json.data, data.json.len);
+}
+
+/* A message's body: the check reads it, and adds what is sent. */
+static void
+encode_json(ImEncoder *enc, const ImField *field, const ImSource *source, Datum value)
+{
+	ImText		text;
+
+	if (read_utf8(enc, field, source, value, BODY_MAX, &text))
+		field->check(enc, field, &text, 0);
+}
+
+/* One element of an array of strings, which is server text. */
+static void
+encode_element(ImEncoder *enc, const ImField *field, Datum value, StringInfo list)
+{
+	size_t		limit = (size_t) field->limit[enc->encoding->limits];
+	ImText		element;
+
+	element.server = TextDatumGetCString(value);
+	element.server_len = strlen(element.server);
+	element.utf8 = im_text_to_utf8(enc->map->conversion, element.server, element.server_len, &element.len);
+	if (element.utf8 == NULL)
+		im_record_problem(enc, psprintf("%s has an element that is no valid text: %s",
+										field->column, im_record_quote(&element)));
+	else if (element.len > limit)
+		im_record_problem(enc, psprintf("%s has an element of %zu bytes of UTF-8, the limit is %zu (%zu over): %s",
+										field->column, element.len, limit, element.len - limit,
+										im_record_quote(&element)));
+	if (list->len > 1)
+		appendStringInfoChar(list, ',');
+	if (element.utf8 != NULL)
+		escape_json(list, element.utf8);
+}
+
+/* GroupName of a friend: an array of strings. */
+static void
+encode_texts(ImEncoder *enc, const ImField *field, const ImSource *source, Datum value)
+{
+	StringInfoData list;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	if (source->type != TEXTARRAYOID || toast_raw_datum_size(value) > TEXT_MAX)
 	{
-		put_key(enc, field);
-		appendBinaryStringInfo(&enc->item->json, data.json.data, data.json.len);
+		im_record_problem(enc, psprintf("%s must be an array of text, of at most %d elements",
+										field->column, field->most));
+		return;
 	}
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
+					  &values, &nulls, &n);
+	if (n > field->most)
+		im_record_problem(enc, psprintf("%s has %d elements, the limit is %d (%d over)",
+										field->column, n, field->most, n - field->most));
+	initStringInfo(&list);
+	appendStringInfoChar(&list, '[');
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			encode_element(enc, field, values[i], &list);
+	appendStringInfoChar(&list, ']');
+	if (list.len > 2)
+		im_record_member(enc, field->sent, list.data, (size_t) list.len);
 }
 
 typedef void (*Encode) (ImEncoder *enc, const ImField *field, const ImSource *source, Datum value);
@@ -520,6 +603,8 @@ static const Encode encoders[] = {
 	[IM_VALUE_TIME] = encode_time,
 	[IM_VALUE_FLAG] = encode_flag,
 	[IM_VALUE_CUSTOM] = encode_custom,
+	[IM_VALUE_JSON] = encode_json,
+	[IM_VALUE_TEXTS] = encode_texts,
 };
 
 /* ---- the map ---- */
@@ -594,7 +679,7 @@ refuse_json(const ImField *field, ImSource *source)
 {
 	if (source->type == JSONPATHOID)
 		source->kind = SOURCE_UNUSABLE;
-	if (field->kind != IM_VALUE_CUSTOM &&
+	if (field->kind != IM_VALUE_CUSTOM && field->kind != IM_VALUE_JSON &&
 		(source->type == JSONOID || source->type == JSONBOID))
 		source->kind = SOURCE_UNUSABLE;
 }
@@ -709,6 +794,54 @@ im_record_encode(const ImRecordMap *map, const Datum *values, const bool *nulls,
 	if (item->json.len > BODY_MAX)
 		im_record_problem(&enc, psprintf("the request is %d bytes, the limit is %d (%d over)",
 										 item->json.len, BODY_MAX, item->json.len - BODY_MAX));
+}
+
+/* See record.h. */
+bool
+im_record_has(const ImEncoder *enc, const char *column)
+{
+	for (int i = 0; i < enc->command->nfields; i++)
+		if (strcmp(enc->command->fields[i].column, column) == 0)
+			return enc->map->source[i].kind != SOURCE_ABSENT &&
+				!enc->nulls[enc->map->source[i].index];
+	return false;
+}
+
+/* The name that the request has for the command's key, or NULL. */
+static const char *
+key_name(const ImCommand *command)
+{
+	for (int i = 0; i < command->nfields; i++)
+		if (command->fields[i].flags & IM_FIELD_KEY)
+			return command->fields[i].sent;
+	return NULL;
+}
+
+/* See record.h. */
+void
+im_record_request(StringInfo buf, const ImCommand *command, const char *key,
+				  const char *const *items, const size_t *lengths, int nitems)
+{
+	if (command->list == NULL)
+	{
+		appendBinaryStringInfo(buf, items[0], (int) lengths[0]);
+		return;
+	}
+	appendStringInfoChar(buf, '{');
+	if (key_name(command) != NULL && key != NULL)
+	{
+		appendStringInfo(buf, "\"%s\":", key_name(command));
+		escape_json(buf, key);
+		appendStringInfoChar(buf, ',');
+	}
+	appendStringInfo(buf, "\"%s\":[", command->list);
+	for (int i = 0; i < nitems; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(buf, ',');
+		appendBinaryStringInfo(buf, items[i], (int) lengths[i]);
+	}
+	appendStringInfoString(buf, "]}");
 }
 
 /* See record.h. */

@@ -34,12 +34,19 @@ typedef struct ImEncoding
 	ImTextLimits limits;
 	bool		warnings;		/* also tell what is unusual but would be sent */
 	const char *group_id;		/* used where the record's own is NULL; or NULL */
+	int64		id;				/* of the row; 0: none */
+	uint32		random;			/* that marks a message, see im_message_random() */
+	int64		sent_time;		/* UNIX seconds for a field that may be moved; 0:
+								 * its own */
+	int			message_bytes;	/* limit of a MsgBody; 0: none */
 } ImEncoding;
 
 /* One record, ready to be sent or refused. Strings are palloc'd. */
 typedef struct ImItem
 {
 	char		group_id[IM_GROUP_ID_MAX + 1];	/* UTF-8; "" if absent */
+	char	   *key;			/* of the call that it goes into, UTF-8; or NULL */
+	char	   *name;			/* names it in the answer, UTF-8; or NULL */
 	StringInfoData json;		/* one object, UTF-8; best effort if there are
 								 * problems */
 	List	   *problems;		/* of char *, server encoding; NIL: can be sent */
@@ -96,6 +103,21 @@ extern char *im_item_problem_text(const ImItem *item);
  */
 extern void im_record_problem(ImEncoder *enc, const char *message);
 extern void im_record_warning(ImEncoder *enc, const char *message);
+
+/* For a command's checks: adds a member beside the fields' own. */
+extern void im_record_string(ImEncoder *enc, const char *key, const char *utf8);
+extern void im_record_number(ImEncoder *enc, const char *key, int64 number);
+extern void im_record_member(ImEncoder *enc, const char *key, const char *json, size_t len);
+
+/* True if the record gives a value for a column. */
+extern bool im_record_has(const ImEncoder *enc, const char *column);
+
+/*
+ * Appends the request of a call to buf: items of one command and key, each the
+ * JSON of an ImItem.
+ */
+extern void im_record_request(StringInfo buf, const ImCommand *command, const char *key,
+							  const char *const *items, const size_t *lengths, int nitems);
 
 /* A value for a message: quoted, escaped and cut. */
 extern char *im_record_quote(const ImText *text);

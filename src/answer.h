@@ -1,0 +1,56 @@
+/*
+ * answer.h
+ *	  Reads lists out of the service's answers: what it says of each item.
+ *
+ * Pure, like reply.h: whatever bytes come in, it returns.  Everything points
+ * into the answer.
+ */
+#ifndef IM_ANSWER_H
+#define IM_ANSWER_H
+
+#include "json.h"
+
+/* What a list and the members of its entries are called; NULL: there is none. */
+typedef struct ImListWords
+{
+	const char *list;
+	const char *id;				/* an entry that is a string is its own id */
+	const char *result;			/* a number that says how it went ... */
+	const char *code;			/* ... or an ErrorCode */
+	const char *info;
+	const char *seq;
+	const char *time;
+	const char *random;
+	const char *word;			/* a word that says how it went */
+} ImListWords;
+
+/* One entry; a member that is not there, or is no number, is 0 with its flag false. */
+typedef struct ImListEntry
+{
+	ImJsonText	id;
+	ImJsonText	info;
+	ImJsonText	word;
+	bool		has_id;
+	bool		has_info;
+	bool		has_word;
+	bool		has_result;
+	bool		has_code;
+	bool		has_seq;
+	bool		has_time;
+	bool		has_random;
+	int64_t		result;
+	int64_t		code;
+	int64_t		seq;
+	int64_t		time;
+	int64_t		random;
+} ImListEntry;
+
+/*
+ * Reads the list of an answer into entries, of which there is room for max.
+ * Returns how many there are (more than max: the rest was not stored), 0 if
+ * there is no such list, or -1 if the answer cannot be read.
+ */
+extern int	im_answer_list(const char *body, size_t len, const ImListWords *words,
+						   ImListEntry *entries, int max);
+
+#endif							/* IM_ANSWER_H */

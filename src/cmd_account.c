@@ -1,0 +1,37 @@
+/*
+ * cmd_account.c
+ *	  Accounts: rows of im_account_outbox, sent by multiaccount_import, many a
+ *	  call.  A second call changes nothing.
+ *
+ * The answer only lists the UserIDs that failed, without a reason: each of them
+ * is sent once more by account_import, whose answer has a code.
+ *
+ * Source: documents 1047/34953 and 1047/34954.
+ */
+#include "postgres.h"
+
+#include "record.h"
+
+static const ImField fields[] = {
+	{.column = "user_id",.sent = "UserID",.kind = IM_VALUE_TEXT,
+		.flags = IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY | IM_FIELD_ID,.limit = {32, 32},
+	.check = im_check_user_id},
+	{.column = "nick",.sent = "Nick",.kind = IM_VALUE_TEXT,.limit = {500, 500}},
+	{.column = "face_url",.sent = "FaceUrl",.kind = IM_VALUE_TEXT,.limit = {500, 500}},
+};
+
+const ImCommand im_cmd_account = {
+	.kind = IM_ACCOUNT,
+	.name = "account",
+	.table = "im_account_outbox",
+	.op = IM_OP_IMPORT_ACCOUNTS,
+	.single_op = IM_OP_IMPORT_ACCOUNT,
+	.list = "AccountList",
+	.answer = {.list = "FailAccounts"},
+	.listed_failed = true,
+	.fields = fields,
+	.nfields = lengthof(fields),
+	.batch = 100,
+	.variant_field = -1,
+	.record_hint = "Give the record named columns, at least user_id: a row of a table, or of a subquery as in FROM (SELECT login AS user_id FROM users) AS r."
+};

@@ -1,0 +1,68 @@
+/*
+ * cmd_friend.c
+ *	  Friends: rows of im_friend_outbox, sent by friend_import, many of one user
+ *	  a call.  A row is one direction; a second call changes nothing.
+ *
+ * Source: document 1047/34903.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "record.h"
+
+#define SOURCE_PREFIX		"AddSource_Type_"
+#define GROUPS_MAX			32
+#define GROUP_NAME_MAX		30
+
+static void finish(ImEncoder *enc);
+static void check_source(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
+
+static const ImField fields[] = {
+	{.column = "user_id",.sent = "From_Account",.kind = IM_VALUE_TEXT,
+		.flags = IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY | IM_FIELD_KEY,.limit = {32, 32},
+	.check = im_check_user_id},
+	{.column = "friend_id",.sent = "To_Account",.kind = IM_VALUE_TEXT,
+		.flags = IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY | IM_FIELD_ID,.limit = {32, 32},
+	.check = im_check_user_id},
+	{.column = "remark",.sent = "Remark",.kind = IM_VALUE_TEXT,.limit = {96, 96}},
+	{.column = "add_source",.kind = IM_VALUE_TEXT,.flags = IM_FIELD_UNSENT | IM_FIELD_NONEMPTY,
+	.check = check_source},
+	{.column = "group_names",.sent = "GroupName",.kind = IM_VALUE_TEXTS,
+	.limit = {GROUP_NAME_MAX, GROUP_NAME_MAX},.most = GROUPS_MAX},
+	{.column = "add_time",.sent = "AddTime",.kind = IM_VALUE_TIME},
+};
+
+const ImCommand im_cmd_friend = {
+	.kind = IM_FRIEND,
+	.name = "friend",
+	.table = "im_friend_outbox",
+	.op = IM_OP_IMPORT_FRIENDS,
+	.list = "AddFriendItem",
+	.answer = {.list = "ResultItem",.id = "To_Account",.code = "ResultCode",.info = "ResultInfo"},
+	.fields = fields,
+	.nfields = lengthof(fields),
+	.batch = 1000,
+	.variant_field = -1,
+	.after_accounts = true,
+	.finish = finish,
+	.record_hint = "Give the record named columns, at least user_id and friend_id."
+};
+
+/* AddSource: the prefix may be left out. */
+static void
+check_source(ImEncoder *enc, const ImField *field, const ImText *text, int64 number)
+{
+	bool		has_prefix = strncmp(text->utf8, SOURCE_PREFIX, strlen(SOURCE_PREFIX)) == 0;
+
+	im_record_string(enc, "AddSource", has_prefix ? text->utf8 :
+					 psprintf(SOURCE_PREFIX "%s", text->utf8));
+}
+
+/* AddSource is required by the service. */
+static void
+finish(ImEncoder *enc)
+{
+	if (!im_record_has(enc, "add_source"))
+		im_record_string(enc, "AddSource", SOURCE_PREFIX "Import");
+}
