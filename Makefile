@@ -17,6 +17,7 @@ OBJS = \
 	src/doctor.o \
 	src/drain.o \
 	src/elements.o \
+	src/encoding.o \
 	src/errcodes.o \
 	src/failpoint.o \
 	src/functions.o \

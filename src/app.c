@@ -41,6 +41,7 @@
 
 #include "app.h"
 #include "compat.h"
+#include "encoding.h"
 #include "usersig.h"
 #include "values.h"
 

@@ -10,6 +10,7 @@
 
 #include "command.h"
 #include "record.h"
+#include "text.h"
 
 /* See command.h. */
 const ImCommand *const im_commands[IM_KINDS] = {
@@ -50,11 +51,7 @@ im_check_user_id(ImEncoder *enc, const ImField *field, const ImText *text, int64
 void
 im_check_group_id(ImEncoder *enc, const ImField *field, const ImText *text, int64 number)
 {
-	const char *p;
-
-	for (p = text->utf8; *p >= 0x20 && *p <= 0x7e; p++)
-		;
-	if (*p != '\0')
+	if (!im_text_is_printable(text->utf8, text->len))
 		im_record_problem(enc, psprintf("%s has a character outside printable ASCII (0x20 to 0x7e): %s",
 										field->column, im_record_quote(text)));
 	if (text->len <= IM_GROUP_ID_MAX)

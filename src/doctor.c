@@ -36,6 +36,7 @@
 #include "utils/tuplestore.h"
 
 #include "app.h"
+#include "encoding.h"
 #include "errcodes.h"
 #include "cmd_group.h"
 #include "http.h"
@@ -183,7 +184,7 @@ static void
 say_last_error(Doctor *doctor, const ImView *view, bool fine)
 {
 	const int64 *n = view->counts.rows.by_status;
-	char	   *text = im_outbox_text(view->last_error);
+	char	   *text = im_text_from_utf8(view->last_error);
 	char	   *end;
 	long		code = strtol(text, &end, 10);
 
@@ -204,7 +205,7 @@ static char *
 state_line(const ImView *view)
 {
 	const char *name = im_state_name(view->state);
-	const char *reason = im_outbox_text(view->reason);
+	const char *reason = im_text_from_utf8(view->reason);
 	char	   *pid = view->worker_pid ? psprintf("worker %d", view->worker_pid) : "";
 
 	if (strncmp(reason, name, strlen(name)) == 0)
@@ -323,7 +324,7 @@ check_server(Doctor *doctor)
 		say(doctor, GOOD, psprintf("server \"%s\": sdkappid " INT64_FORMAT ", %s%s%s, identifier \"%s\"",
 								   app->server_name, app->sdkappid, app->region ? app->region : "",
 								   app->region ? " at " : "", app->base_url,
-								   im_outbox_text(app->identifier)), NULL);
+								   im_text_from_utf8(app->identifier)), NULL);
 }
 
 /* True if a key is what the console shows: 64 hexadecimal digits. */
@@ -588,7 +589,7 @@ ask(Doctor *doctor, ImCall *call, ImCheck *check)
 static void
 say_network(Doctor *doctor, const ImCall *call)
 {
-	const char *info = im_outbox_text(call->reply.info);
+	const char *info = im_text_from_utf8(call->reply.info);
 	bool		answered = call->verdict.answered;
 
 	doctor->item = "name resolution";
@@ -614,7 +615,7 @@ say_answer(Doctor *doctor, const ImCall *call, const ImCheck *check)
 {
 	int32		code = call->verdict.code < 0 ? call->verdict.code : call->reply.code;
 	const ImErrorCode *entry = im_error_find(code);
-	const char *info = im_outbox_text(call->reply.info);
+	const char *info = im_text_from_utf8(call->reply.info);
 
 	doctor->item = "service";
 	if (check->found != IM_FOUND_UNREADABLE)

@@ -35,6 +35,7 @@
 
 #include "compat.h"
 #include "drain.h"
+#include "encoding.h"
 #include "errcodes.h"
 #include "failpoint.h"
 #include "outbox.h"
@@ -389,7 +390,7 @@ look_around(ImDrain *drain)
 	drain->configured = im_sender_configure(drain->sender, &problem);
 	if (!drain->configured)
 		copy_text(drain->trouble, sizeof(drain->trouble),
-				  im_outbox_utf8(psprintf("%s%s%s", problem.message, problem.hint ? ". " : "",
+				  im_text_as_utf8(psprintf("%s%s%s", problem.message, problem.hint ? ". " : "",
 										  problem.hint ? problem.hint : "")));
 	im_outbox_control(im_outbox_get(),
 					  drain->configured ? im_sender_app(drain->sender) : NULL, &drain->control);
@@ -489,7 +490,7 @@ show_activity(const ImDrain *drain)
 		total += rows.by_status[i];
 	open = rows.by_status[IM_PENDING] + rows.by_status[IM_SENDING];
 	snprintf(line, sizeof(line), "im_import: " INT64_FORMAT " of " INT64_FORMAT " rows, %s%s%s",
-			 total - open, total, im_state_name(state), reason[0] ? ": " : "", im_outbox_text(reason));
+			 total - open, total, im_state_name(state), reason[0] ? ": " : "", im_text_from_utf8(reason));
 	pgstat_report_activity(state == IM_STATE_RUNNING ? STATE_RUNNING : STATE_IDLE, line);
 }
 
@@ -995,9 +996,8 @@ log_state(const ImDrain *drain)
 		return;
 	slot->logged = state;
 	strlcpy(reason, slot->reason, sizeof(reason));
-	for (char *p = reason; *p != '\0'; p++)
-		if (IS_HIGHBIT_SET(*p) && GetDatabaseEncoding() != PG_UTF8)
-			*p = '?';
+	if (GetDatabaseEncoding() != PG_UTF8)
+		im_text_mask(reason);
 	if (state == IM_STATE_IDLE)
 		ereport(LOG,
 				(errmsg("im_import: the import in database \"%s\" goes on, it was \"%s\"",

@@ -26,6 +26,7 @@
 
 #include "app.h"
 #include "compat.h"
+#include "encoding.h"
 #include "errcodes.h"
 #include "functions.h"
 #include "record.h"
@@ -129,7 +130,7 @@ explain(const ImCall *call)
 	const ImErrorCode *entry = im_error_find(call->verdict.code);
 
 	return psprintf("%s%s%s%s", entry->meaning, call->reply.info[0] ? ": " : "",
-					im_outbox_text(call->reply.info),
+					im_text_from_utf8(call->reply.info),
 					call->verdict.outcome == IM_OUT_UNKNOWN ?
 					"; the group may exist" : "; the group was not created");
 }
@@ -143,11 +144,11 @@ answer_of_call(const ImCall *call)
 	if (call->verdict.code < 0)
 	{
 		answer.info = explain(call);
-		answer.group_id = im_outbox_text(call->group_id);
+		answer.group_id = im_text_from_utf8(call->group_id);
 	}
 	else
 	{
-		answer.info = im_outbox_text(call->reply.info);
+		answer.info = im_text_from_utf8(call->reply.info);
 		answer.group_id = call->reply.group_id[0] || call->verdict.code != 0 ?
 			call->reply.group_id : call->group_id;
 	}
@@ -347,18 +348,18 @@ answer_of_request(int64 id, const ImRequest *request)
 		ereport(ERROR,
 				(errcode(ERRCODE_CANNOT_CONNECT_NOW),
 				 errmsg("outbox row %lld cannot be sent now: %s", (long long) id,
-						im_outbox_text(request->info)),
+						im_text_from_utf8(request->info)),
 				 errdetail("The row stays as it is, and is sent when the import goes on."),
 				 errhint("SELECT * FROM im_import_doctor() WHERE NOT ok says what to mend.")));
 	if (request->status == IM_IMPORTED)
 		answer.code = 0;
 	else if (answer.code == 0)
 		answer.code = IM_CODE_NOT_SENT;
-	answer.info = request->status == IM_IMPORTED ? "" : im_outbox_text(request->info);
+	answer.info = request->status == IM_IMPORTED ? "" : im_text_from_utf8(request->info);
 	if (request->status == IM_PENDING)
 		answer.info = psprintf("%s%sthe row stays pending and will be sent again",
 							   answer.info, request->info[0] ? "; " : "");
-	answer.group_id = im_outbox_text(request->group_id);
+	answer.group_id = im_text_from_utf8(request->group_id);
 	return answer_jsonb(&answer);
 }
 

@@ -44,6 +44,7 @@
 #include "utils/uuid.h"
 
 #include "cmd_group.h"
+#include "encoding.h"
 #include "errcodes.h"
 #include "outbox.h"
 #include "protocol.h"
@@ -342,52 +343,6 @@ int8_array(Datum *values, int n)
 	return PointerGetDatum(construct_array(values, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-/* See outbox.h. */
-char *
-im_outbox_text(const char *utf8)
-{
-	size_t		len = strlen(utf8);
-	size_t		room = len * MAX_CONVERSION_GROWTH + 1;
-	char	   *text = palloc(room);
-	Oid			proc;
-
-	strlcpy(text, utf8, len + 1);
-	if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
-		return text;
-	proc = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
-	if (OidIsValid(proc) &&
-		pg_do_encoding_conversion_buf(proc, PG_UTF8, GetDatabaseEncoding(),
-									  (unsigned char *) unconstify(char *, utf8), (int) len,
-									  (unsigned char *) text, (int) room, true) == (int) len)
-		return text;
-
-	/* What this database cannot spell is shown as question marks. */
-	strlcpy(text, utf8, len + 1);
-	for (char *p = text; *p; p++)
-		if (IS_HIGHBIT_SET(*p))
-			*p = '?';
-	return text;
-}
-
-/* See outbox.h. */
-char *
-im_outbox_utf8(const char *text)
-{
-	size_t		len = strlen(text);
-	char	   *copy = pstrdup(text);
-	char	   *utf8;
-
-	if (GetDatabaseEncoding() == PG_UTF8)
-		return copy;
-	utf8 = im_text_to_utf8(im_text_conversion(), copy, len, &len);
-	if (utf8 != NULL)
-		return utf8;
-	for (char *p = copy; *p; p++)
-		if (IS_HIGHBIT_SET(*p))
-			*p = '?';
-	return copy;
-}
-
 /* ------------------------------------------------------------------------
  * Control, fence
  */
@@ -409,7 +364,7 @@ take_control(ImControl *control)
 		char	   *why = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4);
 
 		why = psprintf("paused by %s%s%s", by ? by : "somebody", why ? ": " : "", why ? why : "");
-		why = im_outbox_utf8(why);
+		why = im_text_as_utf8(why);
 		im_text_clean(why, strlen(why), control->reason, sizeof(control->reason));
 	}
 	value = im_statement_value(0, 5, &isnull);
@@ -597,7 +552,7 @@ keep_item(ImCall *call, const ImItem *item, MemoryContext ctx)
 	call->body_len = item->json.len;
 	if (item->problems != NIL)
 	{
-		call->problems = MemoryContextStrdup(ctx, im_outbox_utf8(im_item_problem_text(item)));
+		call->problems = MemoryContextStrdup(ctx, im_text_as_utf8(im_item_problem_text(item)));
 		call->problem_code = item->problem_code;
 	}
 }
@@ -801,7 +756,7 @@ mark(ImOutbox *outbox, List *calls)
 		call->claim = token;
 		ids[i] = Int64GetDatum(call->id);
 		no_group[i] = call->group_id[0] == '\0';
-		groups[i] = no_group[i] ? (Datum) 0 : CStringGetTextDatum(im_outbox_text(call->group_id));
+		groups[i] = no_group[i] ? (Datum) 0 : CStringGetTextDatum(im_text_from_utf8(call->group_id));
 		sends[i] = BoolGetDatum(call->op == IM_OP_IMPORT_GROUP);
 	}
 	args[0] = int8_array(ids, n);
@@ -841,7 +796,7 @@ describe(const ImCall *call, int32 *code, char **info)
 		(call->row.why == IM_WHY_NONE || next->status == IM_INVALID))
 	{
 		*code = call->problem_code;
-		*info = im_outbox_text(call->problems);
+		*info = im_text_from_utf8(call->problems);
 		return true;
 	}
 	/* A lookup that finds nothing reports the refusal that led to it. */
@@ -858,9 +813,9 @@ describe(const ImCall *call, int32 *code, char **info)
 	if (said[0] == '\0' && next->reason == NULL)
 		said = im_error_find(*code)->meaning;	/* never a code without words */
 	if (next->reason == NULL)
-		*info = im_outbox_text(said);
+		*info = im_text_from_utf8(said);
 	else
-		*info = psprintf("%s%s%s", said[0] ? im_outbox_text(said) : "", said[0] ? "; " : "",
+		*info = psprintf("%s%s%s", said[0] ? im_text_from_utf8(said) : "", said[0] ? "; " : "",
 						 next->reason);
 	return true;
 }
@@ -884,7 +839,7 @@ fill(Column *columns, int i, const ImCall *call)
 	columns[SET_ATTEMPTS].values[i] = Int32GetDatum(next->attempts);
 	columns[SET_GROUP].nulls[i] = !assigned;
 	if (assigned)
-		columns[SET_GROUP].values[i] = CStringGetTextDatum(im_outbox_text(call->reply.group_id));
+		columns[SET_GROUP].values[i] = CStringGetTextDatum(im_text_from_utf8(call->reply.group_id));
 	columns[SET_CODE].nulls[i] = !says || code == 0;
 	columns[SET_CODE].values[i] = Int32GetDatum(code);
 	columns[SET_INFO].nulls[i] = !says;
@@ -1024,7 +979,7 @@ report_gone(List *gone)
 		const char *group_id = call->group_id[0] ? call->group_id : call->reply.group_id;
 
 		appendStringInfo(&which, "%srow " INT64_FORMAT " with GroupId \"%s\"", i > 0 ? ", " : "",
-						 call->id, im_outbox_text(group_id));
+						 call->id, im_text_from_utf8(group_id));
 	}
 	ereport(LOG,
 			(errmsg("im_import: %d outbox rows were deleted while they were being sent",

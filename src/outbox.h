@@ -227,12 +227,4 @@ typedef struct ImOutboxRow
 extern bool im_outbox_row(ImOutbox *outbox, int64 id, const unsigned char *row_key,
 						  ImOutboxRow *row);
 
-/*
- * Text that is kept in memory, shared or not, is UTF-8; these two are for the
- * edges.  Neither raises for what is in the text; both need a transaction
- * unless the database is UTF8.
- */
-extern char *im_outbox_text(const char *utf8);
-extern char *im_outbox_utf8(const char *text);
-
 #endif							/* IM_OUTBOX_H */

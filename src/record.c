@@ -29,6 +29,7 @@
 
 #include "appdata.h"
 #include "compat.h"
+#include "encoding.h"
 #include "record.h"
 
 /* A text field over this is not even quoted from, let alone sent. */
@@ -140,40 +141,6 @@ im_record_warning(ImEncoder *enc, const char *message)
 }
 
 /* ---- reading values ---- */
-
-/* See record.h. */
-Oid
-im_text_conversion(void)
-{
-	int			encoding = GetDatabaseEncoding();
-
-	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
-		return InvalidOid;
-	return FindDefaultConversionProc(encoding, PG_UTF8);
-}
-
-/* See record.h. */
-char *
-im_text_to_utf8(Oid conversion, char *text, size_t len, size_t *utf8_len)
-{
-	unsigned char *utf8;
-	size_t		size = len * MAX_CONVERSION_GROWTH + 1;
-	int			done;
-
-	if (!OidIsValid(conversion))
-	{
-		*utf8_len = len;
-		return pg_verify_mbstr(PG_UTF8, text, (int) len, true) ? text : NULL;
-	}
-	utf8 = palloc(size);
-	done = pg_do_encoding_conversion_buf(conversion, GetDatabaseEncoding(), PG_UTF8,
-										 (unsigned char *) text, (int) len,
-										 utf8, (int) size, true);
-	if (done != (int) len)
-		return NULL;
-	*utf8_len = strlen((char *) utf8);
-	return (char *) utf8;
-}
 
 /* The value as text, without the blanks that only fill it up. */
 static void

@@ -128,18 +128,4 @@ extern char *im_record_quote(const ImText *text);
  */
 extern size_t im_text_fit(const char *utf8, size_t len, size_t bytes);
 
-/*
- * The conversion from the database encoding to UTF-8, InvalidOid if none is
- * needed (UTF8, and SQL_ASCII, whose bytes must be UTF-8 to be sent).  Looks
- * into catalogs: needs a transaction.
- */
-extern Oid	im_text_conversion(void);
-
-/*
- * Text of the database encoding as UTF-8, with a terminator, or NULL if it is
- * invalid or has a character that UTF-8 lacks; never raises.  May return text
- * itself, else palloc'd.
- */
-extern char *im_text_to_utf8(Oid conversion, char *text, size_t len, size_t *utf8_len);
-
 #endif							/* IM_RECORD_H */

@@ -22,11 +22,13 @@
 
 #include "app.h"
 #include "compat.h"
+#include "encoding.h"
 #include "guard.h"
 #include "outbox.h"
 #include "protocol.h"
 #include "shared.h"
 #include "steer.h"
+#include "text.h"
 #include "watch.h"
 
 PG_FUNCTION_INFO_V1(im_sql_origin);
@@ -173,12 +175,8 @@ static void
 check_group_id(const char *group_id)
 {
 	size_t		len = strlen(group_id);
-	bool		good = len > 0 && len <= 48;
 
-	for (const char *p = group_id; *p; p++)
-		if (*p < 0x20 || *p > 0x7e)
-			good = false;
-	if (!good)
+	if (len == 0 || len > 48 || !im_text_is_printable(group_id, len))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" is no GroupId", group_id),
@@ -315,7 +313,7 @@ tell(const ImView *view, Waiting *waiting)
 	ereport(NOTICE,
 			(errmsg("im_import: " INT64_FORMAT " of " INT64_FORMAT " rows done, %.1f calls per second%s%s",
 					view->total - open, view->total, view->calls_per_second,
-					view->reason[0] ? "; " : "", im_outbox_text(view->reason))));
+					view->reason[0] ? "; " : "", im_text_from_utf8(view->reason))));
 }
 
 /* What a person does about a state in which nothing moves, for a HINT. */
@@ -347,7 +345,7 @@ raise_if_stuck(const ImView *view, const Waiting *waiting, bool pause_is_fine)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the import cannot go on: %s", im_state_name(view->state)),
-			 errdetail("%s", view->reason[0] ? im_outbox_text(view->reason) : "No reason is known."),
+			 errdetail("%s", view->reason[0] ? im_text_from_utf8(view->reason) : "No reason is known."),
 			 errhint("%s Nothing is lost: call again then.", cure_of(view->state))));
 }
 

@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "encoding.h"
 #include "errcodes.h"
 #include "cmd_group.h"
 #include "reply.h"
@@ -115,7 +116,7 @@ put_keys(StringInfo buf, const ImCheck *check)
 			continue;
 		name[0] = '.';
 		im_text_clean(extras.keys[i].p, extras.keys[i].len, name + 1, sizeof(name) - 1);
-		put_element(buf, im_field_column(IM_FIELD_CUSTOM), im_outbox_text(name));
+		put_element(buf, im_field_column(IM_FIELD_CUSTOM), im_text_from_utf8(name));
 	}
 }
 
@@ -304,7 +305,7 @@ raise_unanswered(const ImCall *call)
 			 errmsg("could not ask the service for groups: error code %d, %s",
 					(int) call->verdict.code, entry->meaning),
 			 call->reply.info[0] ?
-			 errdetail("The service or the connection says: %s", im_outbox_text(call->reply.info)) : 0,
+			 errdetail("The service or the connection says: %s", im_text_from_utf8(call->reply.info)) : 0,
 			 errhint("What was checked is kept: CALL im_import_verify() again, and it goes on from there. im_import_doctor() tries the connection.")));
 }
 

@@ -22,6 +22,7 @@
 #include "utils/tuplestore.h"
 
 #include "app.h"
+#include "encoding.h"
 #include "shared.h"
 #include "text.h"
 #include "watch.h"
@@ -147,7 +148,7 @@ derive_state(ImView *view, const Findings *found)
 		set(view, IM_STATE_NOT_PRELOADED, "add im_import to shared_preload_libraries and restart the server");
 	else if (found->app == NULL)
 	{
-		char	   *text = im_outbox_utf8(psprintf("%s. %s", found->problem.message,
+		char	   *text = im_text_as_utf8(psprintf("%s. %s", found->problem.message,
 												   found->problem.hint ? found->problem.hint : ""));
 
 		im_text_clean(text, strlen(text), reason, sizeof(reason));
@@ -288,7 +289,7 @@ im_sql_status(PG_FUNCTION_ARGS)
 	im_watch(&view);
 	values[S_STATE] = CStringGetTextDatum(im_state_name(view.state));
 	nulls[S_REASON] = view.reason[0] == '\0';
-	values[S_REASON] = CStringGetTextDatum(im_outbox_text(view.reason));
+	values[S_REASON] = CStringGetTextDatum(im_text_from_utf8(view.reason));
 	for (int i = 0; i <= IM_IN_DOUBT; i++)
 		values[S_COUNTS + i] = Int64GetDatum(view.counts.rows.by_status[i]);
 	values[S_TOTAL] = Int64GetDatum(view.total);
@@ -299,7 +300,7 @@ im_sql_status(PG_FUNCTION_ARGS)
 	nulls[S_OLDEST] = view.counts.oldest_pending == 0;
 	values[S_OLDEST] = TimestampTzGetDatum(view.counts.oldest_pending);
 	nulls[S_LAST_ERROR] = view.last_error[0] == '\0';
-	values[S_LAST_ERROR] = CStringGetTextDatum(im_outbox_text(view.last_error));
+	values[S_LAST_ERROR] = CStringGetTextDatum(im_text_from_utf8(view.last_error));
 	nulls[S_PID] = view.worker_pid == 0;
 	values[S_PID] = Int32GetDatum(view.worker_pid);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
