@@ -132,6 +132,86 @@ sub group
 	return $group;
 }
 
+# What happened, one entry for each thing, oldest first: group, destroy, modify,
+# member, leave, message, all_read, unread, account, account_delete, profile,
+# friend, dialog.  See the stand-in's README.
+sub entries
+{
+	my ($self, $kind) = @_;
+
+	return @{ $self->control('ledger?kind=' . ($kind // 'all'))->{entries} };
+}
+
+sub escaped
+{
+	my ($text) = @_;
+
+	utf8::encode($text) if utf8::is_utf8($text);
+	$text =~ s/([^A-Za-z0-9_.-])/sprintf '%%%02X', ord $1/ge;
+	return $text;
+}
+
+# A group from inside: group, members (account => role, join_time, unread),
+# messages, next_seq, last_time, active.  Dies if there is none.
+sub room { my ($self, $group_id) = @_; return $self->control('group?group_id=' . escaped($group_id)) }
+sub members { my ($self, $group_id) = @_; return $self->room($group_id)->{members} }
+sub messages { my ($self, $group_id) = @_; return @{ $self->room($group_id)->{messages} } }
+
+# Unread counts of a group, of those who have any: account => number.
+sub unread
+{
+	my ($self, $group_id) = @_;
+	my $members = $self->members($group_id);
+
+	return { map { $_ => $members->{$_}{unread} } grep { $members->{$_}{unread} } keys %$members };
+}
+
+# One account: account (Nick, FaceUrl; undef if there is none), profile, friends, groups.
+sub account { my ($self, $user) = @_; return $self->control('account?user_id=' . escaped($user)) }
+
+# What two accounts said to each other, in the order of arrival.
+sub dialog
+{
+	my ($self, $one, $other) = @_;
+
+	return @{ $self->control('dialog?from=' . escaped($one) . '&to=' . escaped($other))->{messages} };
+}
+
+# Somebody writes in a group: options from, text, time, count.  Returns the seqs.
+sub live
+{
+	my ($self, $group_id, %given) = @_;
+
+	return @{ $self->control('live', { group_id => $group_id, %given })->{seqs} };
+}
+
+# The things that were done twice, as texts: the promise is that there are none.
+# What may be done again is forgotten: what was in a group that is dissolved, and
+# members who left.  Accounts and unread counts cannot be doubled.
+sub doubles
+{
+	my ($self) = @_;
+	my %key = (
+		member => [qw(member)],
+		message => [qw(from time random)],
+		friend => [qw(from to)],
+		dialog => [qw(from to seq random time)]);
+	my (%seen, @doubles);
+
+	foreach my $entry ($self->entries)
+	{
+		my $kind = $entry->{kind};
+		my $place = $entry->{group_id} // $entry->{destroyed} // '';
+
+		delete $seen{$place} if $kind eq 'destroy';
+		delete $seen{$place}{"member $entry->{member}"} if $kind eq 'leave';
+		next unless $key{$kind};
+		my $text = join ' ', $kind, map { $entry->{$_} } @{ $key{$kind} };
+		push @doubles, "$place $text" if $seen{$place}{$text}++;
+	}
+	return @doubles;
+}
+
 # The calls that were made, oldest first; of one command if it is named.
 sub journal
 {
@@ -150,7 +230,8 @@ sub calls_for
 	return grep { ($json->decode($_->{body})->{Name} // '') eq $name } $self->journal('import_group');
 }
 
-# Waits for counts of the service: calls, created, held.
+# Waits for counts of the service: calls (of a command), created, applied (of a
+# kind), held.
 sub wait_for
 {
 	my ($self, %counts) = @_;

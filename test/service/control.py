@@ -11,12 +11,19 @@ understood, so that a misspelt setting fails the test that spelt it.  Nothing he
   POST /control/app      {"sdkappid", "secret", "admin": name or list, "disabled": code}
   GET  /control/stats
   GET  /control/settings
+  POST /control/live     {"group_id", "from", "text", "time", "count", "sdkappid"}
+                                                     somebody writes in a group, all but its id optional
   GET  /control/ledger                               the groups there are
+  GET  /control/ledger?kind=                         the ledger's lines of one kind, or of "all"
+  GET  /control/group?group_id=&sdkappid=            one group: members, messages, unread counts
+  GET  /control/account?user_id=&sdkappid=           one account: profile, friends, groups
+  GET  /control/dialog?from=&to=&sdkappid=           what two accounts said to each other
   GET  /control/journal?command=&since=              journal lines, those with n > since
-  GET  /control/wait?calls=&command=&created=&held=&timeout=
+  GET  /control/wait?calls=&command=&created=&applied=&kind=&held=&timeout=
                                                      answers when at least that many calls were
                                                      journaled (of that command), groups created,
-                                                     calls held; {"reached": false} after timeout
+                                                     entries of a kind applied, calls held;
+                                                     {"reached": false} after timeout
 """
 
 from __future__ import annotations
@@ -24,10 +31,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import traceback
 from urllib.parse import parse_qsl
 
-import groups
+import messages
 import wire
+from base import App
 
 
 class Waiter:
@@ -38,7 +47,9 @@ class Waiter:
         self.calls = int(query.get("calls", 0))
         self.created = int(query.get("created", 0))
         self.held = int(query.get("held", 0))
+        self.applied = int(query.get("applied", 0))
         self.command = query.get("command")
+        self.kind = query.get("kind", "group")
         self.woken = asyncio.get_running_loop().create_future()
 
     def over(self) -> bool:
@@ -46,6 +57,7 @@ class Waiter:
         service = self.service
         calls = service.journaled if self.command is None else service.journaled_by.get(self.command, 0)
         return (calls >= self.calls and service.ledger.created >= self.created
+                and service.ledger.applied.get(self.kind, 0) >= self.applied
                 and len(service.faults.held) >= self.held)
 
 
@@ -67,6 +79,9 @@ class Control:
             status, answer = "200 OK", await self._route(request)
         except (ValueError, KeyError, TypeError) as problem:
             status, answer = "400 Bad Request", {"error": "%s: %s" % (type(problem).__name__, problem)}
+        except Exception as problem:  # a fault of ours: say so, and leave no test waiting
+            traceback.print_exc()
+            status, answer = "500 Internal Server Error", {"error": repr(problem)}
         body = json.dumps(answer).encode() + b"\n"
         headers = [("Content-Type", "application/json")]
         connection.write(wire.head(self.service.clock, len(body), request.keep_alive, status, headers) + body)
@@ -116,7 +131,7 @@ async def _app(service, given: dict) -> dict:
     if unknown:
         raise ValueError("app knows no %s" % ", ".join(sorted(unknown)))
     admins = given["admin"] if isinstance(given["admin"], list) else [given["admin"]]
-    app = groups.App(int(given["sdkappid"]), given["secret"], admins, int(given.get("disabled", 0)))
+    app = App(int(given["sdkappid"]), given["secret"], admins, int(given.get("disabled", 0)))
     service.apps[app.sdkappid] = app
     return {"apps": sorted(service.apps)}
 
@@ -127,8 +142,10 @@ async def _stats(service, given: dict) -> dict:
         "calls": service.calls,
         "journaled": service.journaled,
         "created": service.ledger.created,
-        "groups": sum(len(one) for one in service.ledger.groups.values()),
+        "groups": sum(len(one.groups) for one in service.ledger.books.values()),
+        "applied": service.ledger.applied,
         "widest_second": service.arrivals.widest,
+        "widest": {name: window.widest for name, window in service.arrivals_by.items()},
         "connections": service.connection_count,
         "connections_open": len(open_now),
         "held": len(service.faults.held),
@@ -141,8 +158,51 @@ async def _stats(service, given: dict) -> dict:
 
 
 async def _ledger(service, given: dict) -> dict:
+    if "kind" in given:
+        lines = service.ledger.lines(None if given["kind"] == "all" else given["kind"])
+        return {"count": len(lines), "entries": lines}
     found = service.ledger.all()
     return {"count": len(found), "groups": found}
+
+
+def _app_of(service, given: dict) -> App:
+    """The app that a control call names; the first one if it names none."""
+    return service.apps[int(given["sdkappid"])] if "sdkappid" in given else next(iter(service.apps.values()))
+
+
+async def _group(service, given: dict) -> dict:
+    """A group from inside; KeyError if there is none."""
+    app = _app_of(service, given)
+    room = service.ledger.of(app.sdkappid).room(given["group_id"])
+    return {
+        "group": room.group,
+        "members": {name: dict(member, unread=room.unread(name)) for name, member in room.members.items()},
+        "messages": [json.loads(line) for line in room.messages],
+        "next_seq": room.next_seq,
+        "last_time": room.last_time,
+        "active": room.active,
+    }
+
+
+async def _account(service, given: dict) -> dict:
+    book = service.ledger.of(_app_of(service, given).sdkappid)
+    name = given["user_id"]
+    return {"account": book.accounts.get(name), "profile": book.profiles.get(name, {}),
+            "friends": book.friends.get(name, {}), "groups": list(book.joined.get(name, ()))}
+
+
+async def _dialog(service, given: dict) -> dict:
+    lines = service.ledger.of(_app_of(service, given).sdkappid).dialog(given["from"], given["to"])["lines"]
+    return {"count": len(lines), "messages": [json.loads(line) for line in lines]}
+
+
+async def _live(service, given: dict) -> dict:
+    unknown = set(given) - {"group_id", "from", "text", "time", "count", "sdkappid"}
+    if unknown:
+        raise ValueError("live knows no %s" % ", ".join(sorted(unknown)))
+    app = _app_of(service, given)
+    return {"seqs": [messages.live(service, app, given["group_id"], given.get("from"), given.get("text", "hello"),
+                                   given.get("time")) for _ in range(given.get("count", 1))]}
 
 
 async def _journal(service, given: dict) -> dict:
@@ -153,7 +213,7 @@ async def _journal(service, given: dict) -> dict:
 
 
 async def _wait(service, given: dict) -> dict:
-    unknown = set(given) - {"calls", "command", "created", "held", "timeout"}
+    unknown = set(given) - {"calls", "command", "created", "applied", "kind", "held", "timeout"}
     if unknown:
         raise ValueError("wait knows no %s" % ", ".join(sorted(unknown)))
     waiter = Waiter(service, given)
@@ -179,6 +239,10 @@ ROUTES = {
     ("GET", "stats"): _stats,
     ("GET", "settings"): _settings,
     ("GET", "ledger"): _ledger,
+    ("GET", "group"): _group,
+    ("GET", "account"): _account,
+    ("GET", "dialog"): _dialog,
+    ("POST", "live"): _live,
     ("GET", "journal"): _journal,
     ("GET", "wait"): _wait,
 }

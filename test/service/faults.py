@@ -5,8 +5,9 @@ A rule is an object: which calls it is for, how often, and what is done to them.
   {"match": {...}, "times": 3, "do": "close_after", ...}
 
 match, all parts optional:
-  command, name, group_id, owner   globs; group_id also matches any id of a GroupIdList; a JSON null
-                                   matches calls that do not have the field at all
+  command, name, group_id, owner,  globs; group_id also matches any id of a GroupIdList, account any
+  account                          account that the body names, owner apart; a JSON null matches
+                                   calls that do not have the field at all
   nth      only the n-th call that the rest of the match is true for (the first is 1)
   every    each n-th of them
 times      how many calls the rule is for; null or absent: no end
@@ -17,6 +18,7 @@ What most actions share:
   apply    whether the call is checked and carried out as usual.  If not, the caller is told the
            action's tale although nothing happened.  The default of each action is below.
   code, info   answer with this ErrorCode and ErrorInfo whatever the outcome was
+  partial  of a batch carry out only the first so many items, when it is carried out
 
 Actions (in parentheses: the default of apply):
   code (no)           answer with ErrorCode `code` and ErrorInfo `info`
@@ -41,6 +43,9 @@ Actions (in parentheses: the default of apply):
   no_error_info (yes)    no ErrorInfo
   no_group_id (yes)      no GroupId
   wrong_group_id (yes)   another GroupId: `group_id`, or "not-" and the true one
+  results (yes)          a batch's results are not as they should be; `how`: "none" no array, "empty",
+                         "short" and "long" by one, "reversed", "odd" (Result 7), "string" (Result "1"),
+                         "stranger" (an account that nobody named)
   string_code (yes)      ErrorCode as a string
   nul_info (yes)         ErrorInfo with U+0000 and half a surrogate pair
   bad_utf8 (yes)         ErrorInfo with bytes that are not UTF-8
@@ -63,8 +68,8 @@ from typing import Callable, NamedTuple, Optional
 
 import wire
 
-_MATCH = {"command", "name", "group_id", "owner", "nth", "every"}
-_COMMON = {"match", "times", "do", "apply", "code", "info"}
+_MATCH = {"command", "name", "group_id", "owner", "account", "nth", "every"}
+_COMMON = {"match", "times", "do", "apply", "code", "info", "partial"}
 _BLOCK = 64 * 1024
 _HTML = ("<html>\r\n<head><title>%s</title></head>\r\n<body>\r\n<center><h1>%s</h1></center>\r\n"
          "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n")
@@ -122,6 +127,7 @@ class Rule:
         return (self._glob("command", [call.command])
                 and self._glob("name", [body.get("Name")])
                 and self._glob("owner", [body.get("Owner_Account")])
+                and ("account" not in self.match or self._glob("account", call.accounts()))
                 and self._glob("group_id", call.named_ids()))
 
     def _glob(self, part: str, values: list) -> bool:
@@ -175,6 +181,7 @@ class Faults:
 
     async def _run(self, rule: Rule, connection, call):
         call.fault = rule.given["do"]
+        call.partial = rule.get("partial")
         try:
             await rule.action.run(Incident(self.service, rule, connection, call))
         except Exception:  # an option of the wrong kind: say so, and leave no caller hanging
@@ -218,8 +225,7 @@ class Incident:
     def _pretended(self) -> dict:
         self.call.code = 0
         answer = {"ActionStatus": "OK", "ErrorInfo": "", "ErrorCode": 0}
-        if self.call.command == "import_group":
-            answer["GroupId"] = self.call.group_id or "@TGS#2PRETENDED"
+        answer.update(_PRETENCES.get(self.call.command, lambda call: {})(self.call))
         return answer
 
     def silent(self, apply: bool):
@@ -438,6 +444,41 @@ def _wrong_group_id(rule, answer):
     return answer
 
 
+_RESULT_ARRAYS = ("MemberList", "ImportMsgResult", "ResultItem", "FailAccounts", "UserIdList", "RspMsgList",
+                  "InfoItem")
+
+
+def _results(rule, answer):
+    """The first array of results that the answer has, changed."""
+    for name in _RESULT_ARRAYS:
+        if name in answer:
+            changed = _HOW[rule.get("how", "none")](answer.pop(name))
+            if changed is not None:
+                answer[name] = changed
+            break
+    return answer
+
+
+def _each(**changes) -> Callable:
+    """Every result that is an object gets these values, where it has such members."""
+    def change(results):
+        return [dict(one, **{name: value for name, value in changes.items() if name in one})
+                if isinstance(one, dict) else one for one in results]
+    return change
+
+
+_HOW = {
+    "none": lambda results: None,
+    "empty": lambda results: [],
+    "short": lambda results: results[:-1],
+    "long": lambda results: results + results[-1:],
+    "reversed": lambda results: results[::-1],
+    "odd": _each(Result=7, ResultCode=7),
+    "string": _each(Result="1", ResultCode="0"),
+    "stranger": _each(Member_Account="nobody", UserID="nobody", To_Account="nobody"),
+}
+
+
 def _string_code(rule, answer):
     answer["ErrorCode"] = str(answer["ErrorCode"])
     return answer
@@ -474,6 +515,18 @@ def _reshaped(change: Callable) -> Callable:
     return run
 
 
+# What a call would be told beyond ErrorCode 0 if all of it were done.
+_PRETENCES = {
+    "import_group": lambda call: {"GroupId": call.group_id or "@TGS#2PRETENDED"},
+    "import_group_member": lambda call: {"MemberList": [
+        {"Member_Account": one["Member_Account"], "Result": 1} for one in call.body["MemberList"]]},
+    "import_group_msg": lambda call: {"ImportMsgResult": [
+        {"MsgSeq": number + 1, "MsgTime": one["SendTime"], "Result": 0}
+        for number, one in enumerate(call.body["MsgList"])]},
+    "friend_import": lambda call: {"ResultItem": [
+        {"To_Account": one["To_Account"], "ResultCode": 0, "ResultInfo": ""} for one in call.body["AddFriendItem"]]},
+}
+
 _STATUS = {
     201: "201 Created", 204: "204 No Content", 301: "301 Moved Permanently", 400: "400 Bad Request",
     403: "403 Forbidden", 404: "404 Not Found", 408: "408 Request Timeout", 429: "429 Too Many Requests",
@@ -504,6 +557,7 @@ ACTIONS = {
     "no_error_info": Action(_reshaped(_without("ErrorInfo")), True, set()),
     "no_group_id": Action(_reshaped(_without("GroupId")), True, set()),
     "wrong_group_id": Action(_reshaped(_wrong_group_id), True, {"group_id"}),
+    "results": Action(_reshaped(_results), True, {"how"}),
     "string_code": Action(_reshaped(_string_code), True, set()),
     "nul_info": Action(_reshaped(_nul_info), True, set()),
     "bad_utf8": Action(_reshaped(_bad_utf8), True, set()),

@@ -16,15 +16,16 @@ import re
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass, field, fields
 from typing import Optional
 from urllib.parse import unquote_to_bytes
 
-import groups
+import commands
 import usersig
 import wire
+from base import App, Refusal, bad, write_all
 from faults import Faults
-from groups import Refusal
+from ledger import Ledger, Room
+from settings import Settings
 
 URL_BROKEN = Refusal(60002, "the request URL can not be parsed")
 NOT_JSON = Refusal(60003, "the request body is not JSON")
@@ -41,66 +42,12 @@ _MEASURED = ("import_group", "get_group_info")
 _CACHE_SIZE = 4096
 
 
-_CHOICES = {
-    "text_limits": ("page", "sdk"),
-    "owners": ("any", "listed"),
-    "absent_code": (10010, 10015),
-    "type_names": ("old", "new"),
-}
-
-
-@dataclass
-class Settings:
-    """What /control/set can change while the service runs."""
-
-    rate: int = 0                       # calls/s of each command and app; 0: unlimited
-    app_rate: int = 0                   # calls/s of all commands of an app together
-    daily_quota: Optional[int] = None   # groups created minus dissolved, per app and UTC day
-    plan_cap: Optional[int] = None      # groups an app may have
-    text_limits: str = "page"           # page | sdk
-    owners: str = "any"                 # any | listed
-    custom_keys: Optional[list] = None  # None: any
-    absent_code: int = 10010            # or 10015
-    type_names: str = "old"             # old | new
-    latency_ms: float = 0               # each answer leaves so much later
-    clock_offset: float = 0             # the service's clock is ahead by so many seconds
-    lockout: Optional[dict] = field(    # None: never
-        default_factory=lambda: {"failures": 20, "within": 60, "seconds": 60})
-
-    def change(self, changes: dict):
-        """Apply *changes*, all of them or none; ValueError says what is wrong with them."""
-        names = {one.name for one in fields(self)}
-        for name, value in changes.items():
-            if name not in names:
-                raise ValueError("no such setting: %s" % name)
-            self._check(name, value)
-        for name, value in changes.items():
-            if name == "custom_keys" and isinstance(value, str):
-                value = None if value == "any" else value.split(",")
-            setattr(self, name, value)
-
-    def _check(self, name: str, value):
-        if name in _CHOICES:
-            if value not in _CHOICES[name]:
-                raise ValueError("%s is one of %s" % (name, list(_CHOICES[name])))
-        elif name == "lockout":
-            if value is not None and set(value) != {"failures", "within", "seconds"}:
-                raise ValueError("lockout is null or has failures, within and seconds")
-        elif name == "custom_keys":
-            if value is not None and not isinstance(value, (str, list)):
-                raise ValueError("custom_keys is null, a list, or names separated by commas")
-        else:
-            optional = value is None and name in ("daily_quota", "plan_cap")
-            if not optional and (isinstance(value, bool) or not isinstance(value, (int, float))):
-                raise ValueError("%s is a number" % name)
-
-
 class Call:
     """One call of the API: what came, and later what became of it."""
 
     __slots__ = ("n", "request", "path", "command", "params", "url_problem", "body", "body_problem",
                  "identifier", "sdkappid", "applied", "code", "group_id", "fault", "unknown_fields",
-                 "wall")
+                 "wall", "partial", "results")
 
     def __init__(self, request: wire.Request, n: int):
         self.n = n
@@ -111,6 +58,8 @@ class Call:
         self.group_id: Optional[str] = None
         self.fault: Optional[str] = None
         self.unknown_fields: list = []
+        self.partial: Optional[int] = None  # a fault lets only so many items of the batch through
+        self.results: Optional[list] = None  # what each item of the batch was told
         self.path, _, query = request.target.partition("?")
         self.params, self.url_problem = parse_query(query)
         self.command = self.path.rsplit("/", 1)[-1]
@@ -120,6 +69,10 @@ class Call:
         if isinstance(self.body, dict) and isinstance(self.body.get("GroupId"), str):
             self.group_id = self.body["GroupId"]
 
+    def accounts(self) -> list:
+        """Every account that the body names, for matching by fault rules."""
+        return _accounts_in(self.body) if isinstance(self.body, dict) else []
+
     def named_ids(self) -> list:
         """Every group id that the body names, for matching by fault rules."""
         if not isinstance(self.body, dict):
@@ -127,6 +80,24 @@ class Call:
         listed = self.body.get("GroupIdList")
         ids = list(listed) if isinstance(listed, list) else []
         return [one for one in ids + [self.body.get("GroupId")] if isinstance(one, str)]
+
+
+_ACCOUNT_KEYS = ("UserID", "From_Account", "To_Account", "Member_Account", "Accounts", "User_Account")
+
+
+def _accounts_in(value) -> list:
+    """The accounts that stand anywhere in a body."""
+    found: list = []
+    if isinstance(value, list):
+        for one in value:
+            found += _accounts_in(one)
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            if name in _ACCOUNT_KEYS:
+                found += [one for one in (member if isinstance(member, list) else [member]) if isinstance(one, str)]
+            else:
+                found += _accounts_in(member)
+    return found
 
 
 def parse_query(query: str) -> tuple:
@@ -166,10 +137,10 @@ def parse_body(data: bytes) -> tuple:
     if not isinstance(body, dict):
         return None, NOT_JSON
     if _repeated:
-        return body, groups.bad("a key stands twice in one object")
+        return body, bad("a key stands twice in one object")
     for name, value in body.items():
         if value is None:
-            return body, groups.bad("%s is null: leave out what is absent" % name)
+            return body, bad("%s is null: leave out what is absent" % name)
     return body, None
 
 
@@ -221,7 +192,7 @@ class Service:
         self.settings = settings
         self.clock = wire.Clock()
         self.apps: dict = {}
-        self.ledger = groups.Ledger(os.path.join(directory, "ledger.jsonl"), load_ledger)
+        self.ledger = Ledger(os.path.join(directory, "ledger.jsonl"), load_ledger)
         self.faults = Faults(self)
         self.connections: set = set()
         self.journal_path = os.path.join(directory, "journal.jsonl")
@@ -240,6 +211,7 @@ class Service:
         self.calls: dict = {}
         self.codes: dict = {}
         self.arrivals = Window()
+        self.arrivals_by: dict = {}     # command -> Window
         self.connection_count = 0
         self.broken_requests = 0
         self.waiters: list = []
@@ -303,6 +275,8 @@ class Service:
         self.calls[call.command] = self.calls.get(call.command, 0) + 1
         if call.command in _MEASURED:
             self.arrivals.add(call.request.arrived)
+        if call.command in commands.BY_NAME:
+            self.arrivals_by.setdefault(call.command, Window()).add(call.request.arrived)
 
     def process(self, call: Call) -> dict:
         """Check and carry out *call*; the answer as an object.  Sets call.code, applied, group_id."""
@@ -310,12 +284,12 @@ class Service:
             app = self._admit(call)
             if call.body_problem is not None and call.body is None:
                 raise call.body_problem
-            handler = groups.COMMANDS.get(call.path)
-            if handler is None:
+            command = commands.COMMANDS.get(call.path)
+            if command is None:
                 raise self._unknown(call.path)
             if call.body_problem is not None:
                 raise call.body_problem
-            extra = handler(self, app, call)
+            extra = command.run(self, app, call)
         except Refusal as refusal:
             call.code = refusal.code
             return answer_of(refusal)
@@ -332,7 +306,7 @@ class Service:
 
     # Who calls, and may they.
 
-    def _admit(self, call: Call) -> groups.App:
+    def _admit(self, call: Call) -> App:
         """All checks that come before the command itself; in this order the codes win."""
         if call.request.method != "POST" or call.url_problem:
             raise URL_BROKEN
@@ -344,7 +318,7 @@ class Service:
         self._check_rate(app, call)
         return app
 
-    def _app(self, call: Call) -> groups.App:
+    def _app(self, call: Call) -> App:
         if not call.sdkappid:
             raise Refusal(60012, "sdkappid is missing")
         if not _SDKAPPID.fullmatch(call.sdkappid):
@@ -364,7 +338,7 @@ class Service:
         if call.params.get("contenttype") != "json":
             raise Refusal(60002, "contenttype is not json")
 
-    def _check_usersig(self, app: groups.App, call: Call):
+    def _check_usersig(self, app: App, call: Call):
         """The lock-out first: while it lasts even a good UserSig is refused."""
         now = time.monotonic()
         if now < app.locked_until:
@@ -376,7 +350,7 @@ class Service:
             raise Refusal(refused.code, str(refused)) from None
         app.failures = []
 
-    def _verify(self, app: groups.App, call: Call):
+    def _verify(self, app: App, call: Call):
         """Verify once, then only look at the expiry: a client sends the same UserSig for hours."""
         sig = call.params.get("usersig", "")
         key = (call.identifier, sig)
@@ -389,7 +363,7 @@ class Service:
         elif self.clock.now() > expires:
             raise usersig.Refused(usersig.EXPIRED)
 
-    def _count_failure(self, app: groups.App, now: float):
+    def _count_failure(self, app: App, now: float):
         lockout = self.settings.lockout
         if lockout is None:
             return
@@ -398,24 +372,44 @@ class Service:
             app.failures = []
             app.locked_until = now + lockout["seconds"]
 
-    def _check_rate(self, app: groups.App, call: Call):
-        """A call that is refused does not count against the limits."""
-        if not self.settings.rate and not self.settings.app_rate:
+    def _check_rate(self, app: App, call: Call):
+        """Each command has a window of its own, and the app has one for all of them.
+
+        Whether a call that is refused counts, too, is a setting.
+        """
+        settings = self.settings
+        rate = settings.rates.get(call.command, settings.rate)
+        if not rate and not settings.app_rate:
             return
         now = call.request.arrived
         own = app.accepted.setdefault(call.command, Window())
         whole = app.accepted.setdefault(None, Window())
-        if self.settings.app_rate and not whole.has_room(now, self.settings.app_rate):
-            raise Refusal(60011, "the app calls too often")
-        if self.settings.rate and not own.has_room(now, self.settings.rate):
-            raise Refusal(60007, "the command is called too often")
-        own.add(now)
-        whole.add(now)
+        refusal = None
+        if settings.app_rate and not whole.has_room(now, settings.app_rate):
+            refusal = Refusal(60011, "the app calls too often")
+        elif rate and not own.has_room(now, rate):
+            refusal = Refusal(10006 if call.command == "get_appid_group_list" else 60007,
+                              "the command is called too often")
+        if refusal is None or settings.refused_count:
+            own.add(now)
+            whole.add(now)
+        if refusal is not None:
+            raise refusal
+
+    def visible(self, room: Room) -> tuple:
+        """(NextMsgSeq, LastMsgTime) as a query sees them, whose copy may lag behind."""
+        lag = self.settings.query_lag_ms
+        if not lag:
+            return room.next_seq, room.last_time
+        seq, until = room.next_seq, time.monotonic() - lag / 1000
+        while seq > room.first_seq and room.message(seq - 1)["t"] > until:
+            seq -= 1
+        return seq, room.message(seq - 1)["time"] if seq > room.first_seq else 0
 
     @staticmethod
     def _unknown(path: str) -> Refusal:
         """A known service without such a command, or no such service at all."""
-        if path.rsplit("/", 1)[0] in groups.SERVICES:
+        if path.rsplit("/", 1)[0] in commands.SERVICES:
             return Refusal(10003, "no such command")
         return Refusal(60009, "no such resource")
 
@@ -423,8 +417,7 @@ class Service:
 
     def record(self, connection: wire.Connection, call: Call):
         """Write the call's journal line.  Comes before the first byte of any answer."""
-        write = groups.write_all
-        write(self._journal, self._encode(self._line(connection, call)).encode() + b"\n")
+        write_all(self._journal, self._encode(self._line(connection, call)).encode() + b"\n")
         self.journaled += 1
         self.journaled_by[call.command] = self.journaled_by.get(call.command, 0) + 1
         key = "none" if call.code is None else str(call.code)
@@ -459,6 +452,8 @@ class Service:
             line["body_b64"] = base64.b64encode(request.body).decode()
         if call.unknown_fields:
             line["unknown_fields"] = call.unknown_fields
+        if call.results is not None:
+            line["results"] = call.results
         return line
 
     def _digest(self, sig: str) -> Optional[str]:

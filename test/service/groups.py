@@ -1,22 +1,17 @@
-"""What the commands do: the groups and accounts of each app, and the rules that guard them.
-
-A handler takes (service, app, call), changes the ledger or raises Refusal, and returns the members
-that its answer has beyond ActionStatus, ErrorInfo and ErrorCode.  COMMANDS at the end maps a path to
-its handler; another command of the service is another function and another line there.
-
-Where the published documents are silent the stricter reading is taken: a client that stays inside
-it works in either case.
-"""
+"""Groups: import, look-up, change and end, and the rules that guard them."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import secrets
 import string
 import time
-from typing import Callable, Optional
+from typing import Optional
+
+import members
+from base import (MAX_ID, MAX_USER, App, Refusal, absent, bad, batch, find, integer, member_limit, strings, text,
+                  user)
+from ledger import Book
 
 # ErrorInfo texts that the real service is known to send, spelling included.
 NAME_TOO_LONG = "group name is too long"
@@ -34,13 +29,9 @@ TYPES = ("Private", "Public", "ChatRoom", "Community")
 NEW_TYPE_NAMES = {"Private": "Work", "ChatRoom": "Meeting"}
 JOIN_OPTIONS = ("FreeAccess", "NeedPermission", "DisableApply")
 MAX_MEMBERS = {"Community": 100000}
-DEFAULT_MEMBERS = {"Community": 100000}
-MAX_ID = 48
-MAX_USER = 32
 MAX_KEY = 16
 MAX_VALUE = 512
 MAX_KEYS = 10
-MAX_IDS_PER_QUERY = 50
 MAX_ANSWER = 1024 * 1024
 # A caller's clock may be a little ahead; a group created in the far future is a mistake in units.
 FUTURE_TOLERANCE = 300
@@ -50,132 +41,7 @@ _CUSTOM_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ID_CHARACTERS = string.ascii_uppercase + string.digits
 
 
-class Refusal(Exception):
-    """The service says no: the ErrorCode and ErrorInfo to answer with."""
-
-    def __init__(self, code: int, info: str):
-        super().__init__(info)
-        self.code = code
-        self.info = info
-
-
-class App:
-    """An app of the service: who may call, with which secret, and what counts against it."""
-
-    def __init__(self, sdkappid: int, secret: str, admins: list, disabled: int = 0):
-        self.sdkappid = sdkappid
-        self.secret = secret
-        self.admins = frozenset(admins)
-        self.disabled = disabled
-        self.verified: dict = {}       # (identifier, usersig) -> second of expiry
-        self.failures: list = []       # when the latest run of refused UserSigs happened
-        self.locked_until = 0.0
-        self.accepted: dict = {}       # command, or None for all -> arrivals of the last second
-
-
-class Ledger:
-    """Every group and account there is, by SDKAppID, and the file that says so.
-
-    The file is only ever appended to.  A line is a group, or ``{"destroyed": id, ...}``, or
-    ``{"reset": true}``, after which everything above it is void.
-    """
-
-    def __init__(self, path: str, load: bool):
-        self.groups: dict = {}
-        self.accounts: dict = {}
-        self.created = 0
-        self.net_today: dict = {}
-        if load:
-            self._load(path)
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        if not load:
-            self._void()
-
-    def _load(self, path: str):
-        if not os.path.exists(path):
-            return
-        with open(path, encoding="utf-8") as lines:
-            for line in lines:
-                entry = json.loads(line)
-                if "reset" in entry:
-                    self.groups.clear()
-                elif "destroyed" in entry:
-                    self.of(entry["sdkappid"]).pop(entry["destroyed"], None)
-                else:
-                    self.of(entry["sdkappid"])[entry["group_id"]] = entry
-
-    def _void(self):
-        if os.fstat(self._file).st_size:
-            self._append({"reset": True})
-
-    def _append(self, entry: dict):
-        write_all(self._file, json.dumps(entry).encode() + b"\n")
-
-    def of(self, sdkappid: int) -> dict:
-        """The groups of one app, by id."""
-        return self.groups.setdefault(sdkappid, {})
-
-    def all(self) -> list:
-        """Every group of every app, in the order of creation within an app."""
-        return [group for groups in self.groups.values() for group in groups.values()]
-
-    def add(self, group: dict, day: int):
-        """Create *group*: on file before anybody can be told."""
-        self._append(group)
-        self.of(group["sdkappid"])[group["group_id"]] = group
-        self.created += 1
-        self._count(group["sdkappid"], day, 1)
-
-    def remove(self, sdkappid: int, group_id: str, n: int, day: int):
-        """Dissolve a group; its id is free again at once."""
-        self._append({"destroyed": group_id, "sdkappid": sdkappid, "n": n})
-        del self.of(sdkappid)[group_id]
-        self._count(sdkappid, day, -1)
-
-    def _count(self, sdkappid: int, day: int, change: int):
-        key = (sdkappid, day)
-        self.net_today[key] = self.net_today.get(key, 0) + change
-
-    def reset(self):
-        """Forget everything."""
-        self.groups.clear()
-        self.accounts.clear()
-        self.net_today.clear()
-        self.created = 0
-        self._void()
-
-
-def write_all(descriptor: int, data: bytes):
-    """os.write until all of *data* is written."""
-    while data:
-        data = data[os.write(descriptor, data):]
-
-
 # Checks of single fields.  Each raises Refusal with 10004 or says nothing.
-
-
-def bad(info: str) -> Refusal:
-    """10004: a parameter is wrong, and *info* says which."""
-    return Refusal(10004, info)
-
-
-def text(value, name: str, limit: int, least: int = 0, too_long: Optional[str] = None):
-    """A string of *least* to *limit* bytes of UTF-8."""
-    if type(value) is not str:
-        raise bad("%s is not a string" % name)
-    size = len(value.encode("utf-8"))
-    if size < least:
-        raise bad("%s is empty" % name)
-    if size > limit:
-        raise bad(too_long or "%s is too long" % name)
-
-
-def integer(value, name: str, least: int, most: int):
-    """A JSON integer (not 1.0, not true, not "1") from *least* to *most*."""
-    if type(value) is not int:
-        raise bad("%s is not an integer" % name)
-    if not least <= value <= most:
-        raise bad("%s is out of range" % name)
 
 
 def _group_id(value, group_type: str):
@@ -268,12 +134,12 @@ def check_group(body: dict, service) -> str:
     return group_type
 
 
-def new_id(group_type: str, taken: dict) -> str:
+def new_id(group_type: str, book: Book) -> str:
     """An id as the service assigns them."""
     prefix, size = ("@TGS#_@TGS#c", 12) if group_type == "Community" else ("@TGS#", 9)
     while True:
         group_id = prefix + "".join(secrets.choice(_ID_CHARACTERS) for _ in range(size))
-        if group_id not in taken:
+        if group_id not in book.groups and group_id not in book.dissolved:
             return group_id
 
 
@@ -285,13 +151,14 @@ def import_group(service, app: App, call) -> dict:
     body = call.body
     call.unknown_fields = [name for name in body if name not in KNOWN]
     group_type = check_group(body, service)
-    groups = service.ledger.of(app.sdkappid)
+    book = service.ledger.of(app.sdkappid)
     owner = body.get("Owner_Account", "")
-    _check_owner(service, app, owner)
-    _check_free(groups.get(body.get("GroupId")), call.identifier)
-    _check_quota(service, app, len(groups))
-    group_id = body.get("GroupId") or new_id(group_type, groups)
+    _check_owner(service, app, book, owner)
+    _check_free(service, book, body.get("GroupId"), call.identifier)
+    _check_quota(service, app, len(book.groups))
+    group_id = body.get("GroupId") or new_id(group_type, book)
     group = {
+        "kind": "group",
         "group_id": group_id,
         "type": group_type,
         "name": body["Name"],
@@ -302,26 +169,34 @@ def import_group(service, app: App, call) -> dict:
         "sdkappid": app.sdkappid,
         "t": time.monotonic(),
     }
-    service.ledger.add(group, service.day())
+    if group_type == "Private" and service.settings.private_first_seq != 1:
+        group["first_seq"] = service.settings.private_first_seq
+    service.ledger.put(app.sdkappid, [group])
+    service.ledger.count_group(app.sdkappid, service.day(), 1)
     service.notice()
     call.applied = True
     call.group_id = group_id
     return {"GroupId": group_id}
 
 
-def _check_owner(service, app: App, owner: str):
-    """With owners "listed", an owner must have been imported; an admin is an account by itself."""
-    if owner and service.settings.owners == "listed" and owner not in app.admins:
-        if owner not in service.ledger.accounts.get(app.sdkappid, ()):
-            raise Refusal(10019, "Owner_Account does not exist")
-
-
-def _check_free(group: Optional[dict], identifier: str):
-    if group is None:
+def _check_owner(service, app: App, book: Book, owner: str):
+    """With owners or accounts "listed", an owner must have been imported; an admin is an account by itself."""
+    if not owner:
         return
-    if group["owner"] == identifier:
+    settings = service.settings
+    if "listed" in (settings.owners, settings.accounts):
+        if owner not in app.admins and owner not in book.accounts:
+            raise Refusal(10019, "Owner_Account does not exist")
+    if settings.groups_per_user is not None and len(book.joined.get(owner, ())) >= settings.groups_per_user:
+        raise Refusal(10037, "the owner is in too many groups")
+
+
+def _check_free(service, book: Book, group_id: Optional[str], identifier: str):
+    group = book.groups.get(group_id)
+    if group is not None and group["owner"] == identifier:
         raise Refusal(10025, ID_TAKEN_BY_OWNER)
-    raise Refusal(10021, ID_TAKEN)
+    if group is not None or service.settings.id_reuse == "taken" and group_id in book.dissolved:
+        raise Refusal(10021, ID_TAKEN)
 
 
 def _check_quota(service, app: App, existing: int):
@@ -335,37 +210,32 @@ def _check_quota(service, app: App, existing: int):
 
 def get_group_info(service, app: App, call) -> dict:
     """Look groups up.  Each entry has a code of its own; the code of the whole says nothing of them."""
-    ids = call.body.get("GroupIdList")
-    if type(ids) is not list or any(type(group_id) is not str for group_id in ids):
-        raise bad("GroupIdList is not an array of strings")
-    if not 1 <= len(ids) <= MAX_IDS_PER_QUERY:
-        raise bad("GroupIdList needs 1 to %d ids" % MAX_IDS_PER_QUERY)
-    pick = _filter(call.body.get("ResponseFilter", {}))
-    groups = service.ledger.of(app.sdkappid)
-    entries = [_entry(service, app, group_id, groups.get(group_id), pick) for group_id in ids]
+    ids = strings(batch(service, call, "GroupIdList"), "GroupIdList")
+    pick = filters(call.body.get("ResponseFilter", {}))
+    book = service.ledger.of(app.sdkappid)
+    entries = [_entry(service, app, book, group_id, pick) for group_id in ids]
     if sum(len(str(entry)) for entry in entries) > MAX_ANSWER:
         raise Refusal(10018, "the answer is larger than 1 MB")
     return {"GroupInfo": entries}
 
 
-def _filter(wanted) -> dict:
+def filters(wanted) -> dict:
     """ResponseFilter, checked: lists of strings only."""
     if type(wanted) is not dict:
         raise bad("ResponseFilter is not an object")
     for name, fields in wanted.items():
-        if type(fields) is not list or any(type(field) is not str for field in fields):
-            raise bad("%s is not an array of strings" % name)
+        strings(fields, name)
     return wanted
 
 
-def _entry(service, app: App, group_id: str, group: Optional[dict], pick: dict) -> dict:
+def _entry(service, app: App, book: Book, group_id: str, pick: dict) -> dict:
     """One entry of GroupInfo.  With a filter, only what it names comes back."""
+    group = book.groups.get(group_id)
     if group is None:
-        code = service.settings.absent_code
-        info = "group not exist" if code == 10010 else "group id is invalid"
-        return {"GroupId": group_id, "ErrorCode": code, "ErrorInfo": info}
+        refusal = absent(service)
+        return {"GroupId": group_id, "ErrorCode": refusal.code, "ErrorInfo": refusal.info}
     entry = {"GroupId": group_id, "ErrorCode": 0, "ErrorInfo": ""}
-    base = _base_info(service, app, group)
+    base = base_info(service, app, book, group)
     if "GroupBaseInfoFilter" in pick:
         base = {name: base[name] for name in pick["GroupBaseInfoFilter"] if name in base}
     elif pick:
@@ -377,17 +247,22 @@ def _entry(service, app: App, group_id: str, group: Optional[dict], pick: dict) 
     elif not pick:
         entry["AppDefinedData"] = custom
     if group["type"] != "Community" and (not pick or "MemberInfoFilter" in pick):
-        entry["MemberList"] = _members(group)
+        entry["MemberList"] = members.infos(book.room(group_id), pick.get("MemberInfoFilter"))
     return entry
 
 
-def _base_info(service, app: App, group: dict) -> dict:
-    body = group["body"]
-    group_type = group["type"]
+def shown_type(service, group: dict) -> str:
+    """The group's type by the name that the answers use."""
     if service.settings.type_names == "new":
-        group_type = NEW_TYPE_NAMES.get(group_type, group_type)
+        return NEW_TYPE_NAMES.get(group["type"], group["type"])
+    return group["type"]
+
+
+def base_info(service, app: App, book: Book, group: dict) -> dict:
+    """What GroupBaseInfoFilter chooses from."""
+    body = group["body"]
     info = {
-        "Type": group_type,
+        "Type": shown_type(service, group),
         "Name": group["name"],
         "Appid": app.sdkappid,
         "Introduction": body.get("Introduction", ""),
@@ -397,13 +272,11 @@ def _base_info(service, app: App, group: dict) -> dict:
         "CreateTime": group["create_time"],
         "InfoSeq": 1,
         "LastInfoTime": group["create_time"],
-        "LastMsgTime": 0,
-        "NextMsgSeq": 1,
-        "MemberNum": 1 if group["owner"] else 0,
         # Not a slip: the request says MaxMemberCount, the answer MaxMemberNum.
-        "MaxMemberNum": body.get("MaxMemberCount", DEFAULT_MEMBERS.get(group["type"], 2000)),
-        "MuteAllMember": "Off",
+        "MaxMemberNum": member_limit(group),
+        "MuteAllMember": body.get("MuteAllMember", "Off"),
     }
+    info.update(_counts(service, book, group))
     if group["type"] == "Community":
         info["SupportTopic"] = body.get("SupportTopic", 0)
     else:
@@ -411,43 +284,105 @@ def _base_info(service, app: App, group: dict) -> dict:
     return info
 
 
-def _members(group: dict) -> list:
-    """An owner is made a member by the import; nobody else is."""
-    if not group["owner"]:
-        return []
-    return [{"Member_Account": group["owner"], "Role": "Owner", "JoinTime": group["create_time"],
-             "MsgSeq": 0, "MsgFlag": "AcceptAndNotify", "LastSendMsgTime": 0, "MuteUntil": 0}]
+def _counts(service, book: Book, group: dict) -> dict:
+    """What people made of the group.  A group in which nothing happened has no room yet."""
+    room = book.rooms.get(group["group_id"])
+    if room is None:
+        return {"LastMsgTime": 0, "NextMsgSeq": group.get("first_seq", 1), "MemberNum": 1 if group["owner"] else 0}
+    next_seq, last_time = service.visible(room)
+    return {"LastMsgTime": last_time, "NextMsgSeq": next_seq, "MemberNum": len(room.members)}
 
 
 def destroy_group(service, app: App, call) -> dict:
     """Dissolve a group."""
-    group_id = call.body.get("GroupId")
-    text(group_id, "GroupId", MAX_ID, 1)
-    if group_id not in service.ledger.of(app.sdkappid):
-        raise Refusal(service.settings.absent_code, "group not exist")
-    service.ledger.remove(app.sdkappid, group_id, call.n, service.day())
+    group = find(service, app, call)
+    entry = {"kind": "destroy", "destroyed": group["group_id"], "sdkappid": app.sdkappid, "n": call.n}
+    service.ledger.put(app.sdkappid, [entry])
+    service.ledger.count_group(app.sdkappid, service.day(), -1)
+    service.notice()
     call.applied = True
     return {}
 
 
-def account_import(service, app: App, call) -> dict:
-    """Import one user, who may then own groups.  Repeating it is harmless."""
-    user = call.body.get("UserID")
-    if type(user) is not str or not 1 <= len(user.encode("utf-8")) <= MAX_USER:
-        raise Refusal(70402, "UserID is invalid")
-    for name in ("Nick", "FaceUrl"):
-        value = call.body.get(name, "")
-        if type(value) is not str or len(value.encode("utf-8")) > 500:
-            raise Refusal(70402, "%s is invalid" % name)
-    service.ledger.accounts.setdefault(app.sdkappid, set()).add(user)
-    call.applied = True
+# What modify_group_base_info calls MaxMemberNum and the import MaxMemberCount is the same thing.
+_CHANGES = {"Name": "Name", "Introduction": "Introduction", "Notification": "Notification", "FaceUrl": "FaceUrl",
+            "MaxMemberNum": "MaxMemberCount", "ApplyJoinOption": "ApplyJoinOption", "AppDefinedData": "AppDefinedData",
+            "MuteAllMember": "MuteAllMember", "ShutUpAllMember": "MuteAllMember"}
+
+
+def modify_group_base_info(service, app: App, call) -> dict:
+    """Change a group's texts and options.  An AppDefinedData value that is empty deletes its key."""
+    group = find(service, app, call)
+    call.unknown_fields = [name for name in call.body if name not in _CHANGES and name != "GroupId"]
+    changes = {_CHANGES[name]: value for name, value in call.body.items() if name in _CHANGES}
+    if changes.get("MuteAllMember", "On") not in ("On", "Off"):
+        raise bad("MuteAllMember is On or Off")
+    merged = dict({"Type": group["type"], "Name": group["name"]}, **changes)
+    check_group({name: value for name, value in merged.items() if name != "MuteAllMember"}, service)
+    if "AppDefinedData" in changes:
+        data = {one["Key"]: one["Value"] for one in group["body"].get("AppDefinedData", [])}
+        data.update({one["Key"]: one["Value"] for one in changes["AppDefinedData"]})
+        changes["AppDefinedData"] = [{"Key": key, "Value": value} for key, value in data.items() if value]
+    if changes:
+        entry = {"kind": "modify", "group_id": group["group_id"], "changes": changes, "n": call.n,
+                 "sdkappid": app.sdkappid, "t": time.monotonic()}
+        service.ledger.put(app.sdkappid, [entry])
+        call.applied = True
     return {}
 
 
-COMMANDS: "dict[str, Callable]" = {
-    "/v4/group_open_http_svc/import_group": import_group,
-    "/v4/group_open_http_svc/get_group_info": get_group_info,
-    "/v4/group_open_http_svc/destroy_group": destroy_group,
-    "/v4/im_open_login_svc/account_import": account_import,
-}
-SERVICES = frozenset(path.rsplit("/", 1)[0] for path in COMMANDS)
+# Listing groups.
+
+# Pages are named by numbers beyond 32 bits, as the real service's are.
+_PAGE = 1 << 32
+
+
+def get_appid_group_list(service, app: App, call) -> dict:
+    """The ids of an app's groups, in the order of creation, in pages."""
+    body = call.body
+    limit = body.get("Limit", service.settings.batch_limits["get_appid_group_list"])
+    integer(limit, "Limit", 1, service.settings.batch_limits["get_appid_group_list"])
+    start = body.get("Next", 0)
+    integer(start, "Next", 0, (1 << 63) - 1)
+    if "GroupType" in body and body["GroupType"] not in TYPES + ("AVChatRoom",):
+        raise bad("GroupType is invalid")
+    groups = [group for group in service.ledger.of(app.sdkappid).groups.values()
+              if body.get("GroupType", group["type"]) == group["type"]]
+    groups.sort(key=lambda group: group["n"])
+    rest = [group for group in groups if group["n"] + _PAGE >= start]
+    page = [{"GroupId": group["group_id"]} for group in rest[:limit]]
+    following = rest[limit]["n"] + _PAGE if len(rest) > limit else 0
+    return {"TotalCount": len(groups), "GroupIdList": page, "Next": following}
+
+
+def get_joined_group_list(service, app: App, call) -> dict:
+    """The groups of one account, as far as it can see them."""
+    body = call.body
+    account = user(service, body, "Member_Account")
+    limit, offset = body.get("Limit", service.settings.batch_limits["get_joined_group_list"]), body.get("Offset", 0)
+    integer(limit, "Limit", 1, service.settings.batch_limits["get_joined_group_list"])
+    integer(offset, "Offset", 0, 1 << 31)
+    pick = filters(body.get("ResponseFilter", {}))
+    book = service.ledger.of(app.sdkappid)
+    rooms = [book.room(group_id) for group_id in book.joined.get(account, ())]
+    rooms = [room for room in rooms if _is_listed(room.group, room, account, body)]
+    listed = [_joined(service, app, book, room, account, pick) for room in rooms[offset:offset + limit]]
+    return {"TotalCount": len(rooms), "GroupIdList": listed}
+
+
+def _is_listed(group: dict, room, account: str, body: dict) -> bool:
+    """A Private group is hidden from all but its owner until it is activated; topics are asked for by name."""
+    if body.get("GroupType", group["type"]) != group["type"]:
+        return False
+    if group["body"].get("SupportTopic", 0) != body.get("SupportTopic", 0):
+        return False
+    return room.active or account == group["owner"] or body.get("WithNoActiveGroups", 0) == 1
+
+
+def _joined(service, app: App, book: Book, room, account: str, pick: dict) -> dict:
+    entry = {"GroupId": room.group["group_id"]}
+    base = base_info(service, app, book, room.group)
+    entry.update({name: base[name] for name in pick.get("GroupBaseInfoFilter", ()) if name in base})
+    if "SelfInfoFilter" in pick:
+        entry["SelfInfo"] = members.self_info(service, room, account, pick["SelfInfoFilter"])
+    return entry

@@ -26,9 +26,10 @@ import signal
 import ssl
 import subprocess
 
-import groups
+from base import App
 from control import Control
-from gateway import Service, Settings
+from gateway import Service
+from settings import Settings
 from wire import Connection
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -41,6 +42,15 @@ def read_secret(path: str) -> str:
             return file.read().rstrip("\r\n")
     except OSError as error:
         raise argparse.ArgumentTypeError(f"cannot read {path}: {error.strerror}")
+
+
+def parse_setting(given: str) -> tuple:
+    """NAME=JSON as (name, value); a value that is no JSON is a text."""
+    name, _, value = given.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def parse_arguments(arguments: list) -> argparse.Namespace:
@@ -64,24 +74,39 @@ def parse_arguments(arguments: list) -> argparse.Namespace:
     add("--text-limits", choices=("page", "sdk"), default="page")
     add("--owners", choices=("any", "listed"), default="any")
     add("--custom-keys", default="any", help="any, or the keys that the console defines: k1,k2")
+    add("--accounts", choices=("any", "listed"), default="any",
+        help="listed: whoever is named must have been imported")
+    add("--set", action="append", default=[], metavar="NAME=JSON", type=parse_setting,
+        help="any other setting, as /control/set takes it")
     add("--load-ledger", action="store_true", help="begin with the groups of DIR/ledger.jsonl")
     given = parser.parse_args(arguments)
     if not len(given.sdkappid) == len(given.secret) == len(given.admin):
         parser.error("each --sdkappid needs a --secret or --secret-file, and an --admin")
     if bool(given.cert) != bool(given.key):
         parser.error("--cert and --key go together")
+    try:
+        given.settings = make_settings(given)
+    except ValueError as problem:
+        parser.error(str(problem))
     return given
+
+
+def make_settings(given: argparse.Namespace) -> Settings:
+    """The settings as the command line wants them."""
+    settings = Settings()
+    settings.change({name: getattr(given, name) for name in (
+        "rate", "app_rate", "daily_quota", "plan_cap", "text_limits", "owners", "accounts", "custom_keys")})
+    settings.change(dict(given.set))
+    return settings
 
 
 def make_service(given: argparse.Namespace) -> Service:
     """The service as the command line wants it."""
-    settings = Settings()
-    settings.change({name: getattr(given, name) for name in (
-        "rate", "app_rate", "daily_quota", "plan_cap", "text_limits", "owners", "custom_keys")})
-    service = Service(given.dir, settings, given.load_ledger)
+    service = Service(given.dir, given.settings, given.load_ledger)
+    service.clock.offset = given.settings.clock_offset
     service.control = Control(service)
     for sdkappid, secret, admin in zip(given.sdkappid, given.secret, given.admin):
-        service.apps[sdkappid] = groups.App(sdkappid, secret, admin.split(","))
+        service.apps[sdkappid] = App(sdkappid, secret, admin.split(","))
     return service
 
 
