@@ -144,7 +144,6 @@ CREATE INDEX im_group_outbox_attention ON @extschema@.im_group_outbox (error_cod
 
 REVOKE ALL ON TABLE @extschema@.im_group_outbox FROM PUBLIC;
 REVOKE ALL ON SEQUENCE @extschema@.im_group_outbox_id_seq FROM PUBLIC;
-REVOKE ALL ON TYPE @extschema@.im_group_outbox FROM PUBLIC;
 
 COMMENT ON TABLE @extschema@.im_group_outbox IS
 'groups to be imported into the IM app: insert rows, the worker sends them and writes status, group_id or the error back';
@@ -197,7 +196,6 @@ CREATE TABLE @extschema@.im_import_tally (
 -- replicated, a DELETE must name its row somehow.
 ALTER TABLE @extschema@.im_import_tally REPLICA IDENTITY FULL;
 REVOKE ALL ON TABLE @extschema@.im_import_tally FROM PUBLIC;
-REVOKE ALL ON TYPE @extschema@.im_import_tally FROM PUBLIC;
 COMMENT ON TABLE @extschema@.im_import_tally IS
 'internal: numbers of outbox rows by status, as sums of differences';
 
@@ -270,7 +268,6 @@ CREATE TABLE @extschema@.im_import_control (
 	triggers text				-- state of the outbox's triggers when last counted
 );
 REVOKE ALL ON TABLE @extschema@.im_import_control FROM PUBLIC;
-REVOKE ALL ON TYPE @extschema@.im_import_control FROM PUBLIC;
 COMMENT ON TABLE @extschema@.im_import_control IS
 'internal: pause and timeline of this database';
 
@@ -289,7 +286,6 @@ CREATE TABLE @extschema@.im_import_days (
 	PRIMARY KEY (origin, day)
 );
 REVOKE ALL ON TABLE @extschema@.im_import_days FROM PUBLIC;
-REVOKE ALL ON TYPE @extschema@.im_import_days FROM PUBLIC;
 COMMENT ON TABLE @extschema@.im_import_days IS
 'internal: groups created by outbox rows per day (UTC), for option groups_per_day';
 
@@ -450,9 +446,6 @@ COMMENT ON FUNCTION @extschema@.im_import_stats_reset() IS
 'sets the counters of pg_stat_im_import to zero';
 
 REVOKE ALL ON @extschema@.im_import_status, @extschema@.im_import_errors,
-	@extschema@.im_import_failures, @extschema@.im_import_mapping,
-	@extschema@.pg_stat_im_import FROM PUBLIC;
-REVOKE ALL ON TYPE @extschema@.im_import_status, @extschema@.im_import_errors,
 	@extschema@.im_import_failures, @extschema@.im_import_mapping,
 	@extschema@.pg_stat_im_import FROM PUBLIC;
 GRANT SELECT ON @extschema@.im_import_status, @extschema@.im_import_errors,
@@ -779,10 +772,6 @@ COMMENT ON FUNCTION @extschema@.im_outbox_changes() IS
 'what was altered in the outbox since the extension made it; pg_dump keeps none of it';
 
 INSERT INTO @extschema@.im_outbox_made SELECT * FROM @extschema@.im_outbox_shape();
-
--- Row types, too: who may use one in a table of his own could block an upgrade.
-REVOKE ALL ON TYPE @extschema@.im_import_history, @extschema@.im_import_verified,
-	@extschema@.im_import_verify_summary, @extschema@.im_outbox_made FROM PUBLIC;
 
 -- Where all tables are replicated, what is about another server stays out.
 CREATE TRIGGER im_internal_local

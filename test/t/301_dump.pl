@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 use ImTest;
@@ -41,7 +42,10 @@ sub dump_to
 {
 	my ($file, @options) = @_;
 
-	$node->command_ok([ 'pg_dump', '-d', $socket, '-f', "$dir/$file", @options ], "pg_dump @options");
+	my (undef, $warnings) = run_command([ 'pg_dump', '-d', $socket, '-f', "$dir/$file", @options ]);
+
+	is($warnings, '', "pg_dump @options says nothing");
+	ok(-s "$dir/$file", '... and writes its file');
 	return "$dir/$file";
 }
 my $plain = dump_to('plain.sql');
