@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from base import App, Refusal, batch, is_user, objects, size, strings, text, user
+from base import App, Refusal, batch, happen, is_user, objects, size, strings, text, user
 
 MAX_PROFILE = 500
 BAD = 70402
@@ -50,10 +48,8 @@ def _import(service, app: App, call, account: dict, key: str, overwrite: bool):
         made = dict(made, **{field: account[field] for field in _TAGS if field in account})
     if made == known:
         return
-    service.ledger.put(app.sdkappid, [{
-        "kind": "account", "user_id": account[key], "nick": made["Nick"], "face_url": made["FaceUrl"],
-        "repeat": known is not None, "n": call.n, "sdkappid": app.sdkappid, "t": time.monotonic()}])
-    call.applied = True
+    happen(service, app, call, "account", {
+        "user_id": account[key], "nick": made["Nick"], "face_url": made["FaceUrl"], "repeat": known is not None})
 
 
 def account_import(service, app: App, call) -> dict:
@@ -115,9 +111,7 @@ def account_delete(service, app: App, call) -> dict:
     for name in _named(service, call, "DeleteItem")[:call.partial]:
         code = 0 if name in service.ledger.of(app.sdkappid).accounts else GONE
         if not code:
-            service.ledger.put(app.sdkappid, [{"kind": "account_delete", "user_id": name, "n": call.n,
-                                               "sdkappid": app.sdkappid, "t": time.monotonic()}])
-            call.applied = True
+            happen(service, app, call, "account_delete", {"user_id": name})
         items.append({"UserID": name, "ResultCode": code,
                       "ResultInfo": "Err_TLS_PT_Open_Login_Account_Not_Exist" if code else ""})
     service.notice()
@@ -141,10 +135,7 @@ def portrait_set(service, app: App, call) -> dict:
         text(one.get("Value"), "Value", MAX_PROFILE, 0, None, TOO_LONG)
     if not exists(service, app, name):
         raise Refusal(40003, "From_Account does not exist")
-    service.ledger.put(app.sdkappid, [{
-        "kind": "profile", "user_id": name, "items": {one["Tag"]: one["Value"] for one in items},
-        "n": call.n, "sdkappid": app.sdkappid, "t": time.monotonic()}])
-    call.applied = True
+    happen(service, app, call, "profile", {"user_id": name, "items": {one["Tag"]: one["Value"] for one in items}})
     return {}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import Optional
 
 MAX_USER = 32
@@ -137,3 +138,10 @@ def absent(service) -> Refusal:
 def member_limit(group: dict) -> int:
     """How many members the group may have, if the plan allows as many."""
     return group["body"].get("MaxMemberCount", DEFAULT_MEMBERS.get(group["type"], 2000))
+
+
+def happen(service, app: App, call, kind: str, content: dict):
+    """Let a call change something: an entry of the ledger."""
+    entry = {"kind": kind, **content, "n": call.n, "sdkappid": app.sdkappid, "t": time.monotonic()}
+    service.ledger.put(entry)
+    call.applied = True

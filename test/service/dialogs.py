@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-import time
 
 import accounts
 import messages
-from base import MAX_UINT32, App, Refusal, integer, user
+from base import MAX_UINT32, App, Refusal, happen, integer, user
 
 ELEMENTS = messages.ELEMENTS + ("TIMSoundElem", "TIMImageElem", "TIMFileElem", "TIMVideoFileElem")
 HISTORY = 2
@@ -62,12 +61,9 @@ def _store(service, app: App, call, sender: str, receiver: str):
         if service.settings.dialog_duplicate_code:
             raise Refusal(service.settings.dialog_duplicate_code, "repeated message")
         return
-    service.ledger.put(app.sdkappid, [{
-        "kind": "dialog", "from": sender, "to": receiver, "seq": seq, "random": body["MsgRandom"],
-        "time": body["MsgTimeStamp"], "body": body["MsgBody"], "mode": body["SyncFromOldSystem"],
-        "cloud": body.get("CloudCustomData"), "key": key, "n": call.n, "sdkappid": app.sdkappid,
-        "t": time.monotonic()}])
-    call.applied = True
+    happen(service, app, call, "dialog", {
+        "from": sender, "to": receiver, "seq": seq, "random": body["MsgRandom"], "time": body["MsgTimeStamp"],
+        "body": body["MsgBody"], "mode": body["SyncFromOldSystem"], "cloud": body.get("CloudCustomData"), "key": key})
     service.notice()
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import accounts
-from base import App, Refusal, batch, is_user, objects, size, strings, user
+from base import App, Refusal, batch, happen, is_user, objects, size, strings, user
 
 BAD = 30001
 ABSENT = 30003
@@ -38,9 +36,7 @@ def _import(service, app: App, call, owner: str, one: dict) -> dict:
     known = friend in service.ledger.of(app.sdkappid).friends.get(owner, {})
     code, info = _judge(service, app, owner, one, known)
     if not code and not known:
-        service.ledger.put(app.sdkappid, [{"kind": "friend", "from": owner, "to": friend, "item": one,
-                                           "n": call.n, "sdkappid": app.sdkappid, "t": time.monotonic()}])
-        call.applied = True
+        happen(service, app, call, "friend", {"from": owner, "to": friend, "item": one})
     return {"To_Account": friend, "ResultCode": code, "ResultInfo": info}
 
 

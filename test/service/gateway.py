@@ -293,6 +293,8 @@ class Service:
         except Refusal as refusal:
             call.code = refusal.code
             return answer_of(refusal)
+        finally:
+            self.ledger.flush()
         call.code = 0
         answer = {"ActionStatus": "OK", "ErrorInfo": "", "ErrorCode": 0}
         answer.update(extra)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import secrets
 import string
-import time
 from typing import Optional
 
 import members
-from base import (MAX_ID, MAX_USER, App, Refusal, absent, bad, batch, find, integer, member_limit, strings, text,
-                  user)
+from base import (MAX_ID, MAX_USER, App, Refusal, absent, bad, batch, find, happen, integer, member_limit, strings,
+                  text, user)
 from ledger import Book
 
 # ErrorInfo texts that the real service is known to send, spelling included.
@@ -158,23 +157,18 @@ def import_group(service, app: App, call) -> dict:
     _check_quota(service, app, len(book.groups))
     group_id = body.get("GroupId") or new_id(group_type, book)
     group = {
-        "kind": "group",
         "group_id": group_id,
         "type": group_type,
         "name": body["Name"],
         "owner": owner,
         "create_time": body.get("CreateTime", int(service.clock.now())),
         "body": body,
-        "n": call.n,
-        "sdkappid": app.sdkappid,
-        "t": time.monotonic(),
     }
     if group_type == "Private" and service.settings.private_first_seq != 1:
         group["first_seq"] = service.settings.private_first_seq
-    service.ledger.put(app.sdkappid, [group])
+    happen(service, app, call, "group", group)
     service.ledger.count_group(app.sdkappid, service.day(), 1)
     service.notice()
-    call.applied = True
     call.group_id = group_id
     return {"GroupId": group_id}
 
@@ -296,11 +290,9 @@ def _counts(service, book: Book, group: dict) -> dict:
 def destroy_group(service, app: App, call) -> dict:
     """Dissolve a group."""
     group = find(service, app, call)
-    entry = {"kind": "destroy", "destroyed": group["group_id"], "sdkappid": app.sdkappid, "n": call.n}
-    service.ledger.put(app.sdkappid, [entry])
+    happen(service, app, call, "destroy", {"destroyed": group["group_id"]})
     service.ledger.count_group(app.sdkappid, service.day(), -1)
     service.notice()
-    call.applied = True
     return {}
 
 
@@ -324,10 +316,7 @@ def modify_group_base_info(service, app: App, call) -> dict:
         data.update({one["Key"]: one["Value"] for one in changes["AppDefinedData"]})
         changes["AppDefinedData"] = [{"Key": key, "Value": value} for key, value in data.items() if value]
     if changes:
-        entry = {"kind": "modify", "group_id": group["group_id"], "changes": changes, "n": call.n,
-                 "sdkappid": app.sdkappid, "t": time.monotonic()}
-        service.ledger.put(app.sdkappid, [entry])
-        call.applied = True
+        happen(service, app, call, "modify", {"group_id": group["group_id"], "changes": changes})
     return {}
 
 

@@ -97,6 +97,7 @@ class Ledger:
         self.created = 0
         self.applied: dict = {}         # kind -> entries since the start or the last reset
         self.net_today: dict = {}
+        self._pending: list = []        # lines that are not on file yet
         if load:
             self._load(path)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -127,15 +128,19 @@ class Ledger:
             book = self.books[sdkappid] = Book()
         return book
 
-    def put(self, sdkappid: int, entries: list):
-        """Let *entries* happen: on file, in one write, before anybody can be told."""
-        lines = [_encode(entry).encode() + b"\n" for entry in entries]
-        write_all(self._file, b"".join(lines))
-        book = self.of(sdkappid)
-        for entry, line in zip(entries, lines):
-            kind = entry["kind"]
-            APPLY[kind](book, entry, line)
-            self.applied[kind] = self.applied.get(kind, 0) + 1
+    def put(self, entry: dict):
+        """Let *entry* happen.  It is on file after flush(), which comes before anybody is told."""
+        line = _encode(entry).encode() + b"\n"
+        self._pending.append(line)
+        kind = entry["kind"]
+        APPLY[kind](self.of(entry["sdkappid"]), entry, line)
+        self.applied[kind] = self.applied.get(kind, 0) + 1
+
+    def flush(self):
+        """Write what a call made happen, in one go."""
+        if self._pending:
+            write_all(self._file, b"".join(self._pending))
+            self._pending.clear()
 
     def count_group(self, sdkappid: int, day: int, change: int):
         """A group more or less today."""

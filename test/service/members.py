@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Optional
 
 import accounts
-from base import App, Refusal, bad, batch, find, integer, member_limit, objects, strings, user
+from base import App, Refusal, bad, batch, find, happen, integer, member_limit, objects, strings, user
 
 FAILED, ADDED, MEMBER_ALREADY = 0, 1, 2
 _ENTRY = {"Member_Account", "Role", "JoinTime", "UnreadMsgNum"}
@@ -60,7 +59,7 @@ def _may_join(service, app: App, group: dict, one: dict) -> bool:
     account = one["Member_Account"]
     if account in settings.fail["member"] or not accounts.exists(service, app, account):
         return False
-    if "JoinTime" in one and not group["create_time"] < one["JoinTime"] < service.clock.now():
+    if "JoinTime" in one and not group["create_time"] < one["JoinTime"] < int(service.clock.now()):
         return False
     if one.get("Role") == "Admin" and group["type"] == "Private":
         return False
@@ -77,11 +76,10 @@ def _add(service, app: App, call, group: dict, one: dict) -> int:
     if known is None and not _may_join(service, app, group, one):
         return FAILED
     unread = min(one.get("UnreadMsgNum", 0), len(room.messages)) if group["type"] in COUNTING else 0
-    service.ledger.put(app.sdkappid, [{
-        "kind": "member", "group_id": group["group_id"], "member": one["Member_Account"],
+    happen(service, app, call, "member", {
+        "group_id": group["group_id"], "member": one["Member_Account"],
         "role": one.get("Role", "Member"), "join_time": one.get("JoinTime", int(service.clock.now())),
-        "unread": unread, "repeat": known is not None, "n": call.n, "sdkappid": app.sdkappid, "t": time.monotonic()}])
-    call.applied = True
+        "unread": unread, "repeat": known is not None})
     return ADDED if known is None else MEMBER_ALREADY
 
 
@@ -93,9 +91,7 @@ def delete_group_member(service, app: App, call) -> dict:
     room = service.ledger.of(app.sdkappid).room(group["group_id"])
     for name in strings(batch(service, call, "MemberToDel_Account"), "MemberToDel_Account")[:call.partial]:
         if name in room.members and name != group["owner"]:
-            service.ledger.put(app.sdkappid, [{"kind": "leave", "group_id": group["group_id"], "member": name,
-                                               "n": call.n, "sdkappid": app.sdkappid, "t": time.monotonic()}])
-            call.applied = True
+            happen(service, app, call, "leave", {"group_id": group["group_id"], "member": name})
     return {}
 
 

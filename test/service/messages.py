@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from typing import Optional
 
 import accounts
-from base import MAX_UINT32, App, Refusal, bad, batch, find, integer, objects, user
+from base import MAX_UINT32, App, Refusal, bad, batch, find, happen, integer, objects, user
 from members import COUNTING
 
 OK, BAD_TIME, TOO_LONG = 0, 10004, 80002
@@ -69,6 +68,8 @@ def _check_form(service, app: App, group: dict, one: dict):
     except Refusal:
         if settings.bad_element == "call" or type(one.get("MsgBody")) is not list:
             raise
+    if settings.too_long == "call" and length(one["MsgBody"]) > settings.message_bytes:
+        raise Refusal(10020, "the message is too long")
     if settings.absent_sender == "call" and not _may_speak(service, app, group, sender):
         raise Refusal(10019, "From_Account does not exist")
 
@@ -89,7 +90,7 @@ class _Importer:
         self.call = call
         self.group = group
         self.room = service.ledger.of(app.sdkappid).room(group["group_id"])
-        self.now = service.clock.now()
+        self.now = int(service.clock.now())
         self._forget_randoms()
 
     def _forget_randoms(self):
@@ -167,25 +168,23 @@ class _Importer:
 
     def _store(self, one: dict, seq: int):
         number = one.get("Random")
-        store(self.service, self.app, self.call.n, self.group, {
-            "seq": seq, "from": one["From_Account"], "time": one["SendTime"],
+        happen(self.service, self.app, self.call, "message", {
+            "group_id": self.group["group_id"], "seq": seq, "from": one["From_Account"], "time": one["SendTime"],
             "random": random.getrandbits(32) if number is None else number, "body": one["MsgBody"], "live": False,
-            "recent": self.call.body.get("RecentContactFlag", 0), "activates": self.settings.import_activates})
-        self.call.applied = True
+            "recent": self.call.body.get("RecentContactFlag", 0), "activates": self.settings.import_activates,
+            "at": self.now})
 
     def finish(self):
         """After the call everybody has read everything, also when nothing was stored."""
         if self.room.read or self.room.read_base != self.room.next_seq - 1:
-            self.service.ledger.put(self.app.sdkappid, [{
-                "kind": "all_read", "group_id": self.group["group_id"], "n": self.call.n,
-                "sdkappid": self.app.sdkappid, "t": time.monotonic()}])
+            happen(self.service, self.app, self.call, "all_read", {"group_id": self.group["group_id"]})
 
 
-def store(service, app: App, n: Optional[int], group: dict, message: dict):
-    """Let a group have a message."""
-    entry = dict({"kind": "message", "group_id": group["group_id"]}, **message)
-    entry.update(at=service.clock.now(), n=n, sdkappid=app.sdkappid, t=time.monotonic())
-    service.ledger.put(app.sdkappid, [entry])
+class _Nobody:
+    """In the place of a call: a living person's message comes by none of the client's."""
+
+    n = None
+    applied = False
 
 
 def live(service, app: App, group_id: str, sender: Optional[str], words: str, sent: Optional[int]) -> int:
@@ -193,10 +192,12 @@ def live(service, app: App, group_id: str, sender: Optional[str], words: str, se
     book = service.ledger.of(app.sdkappid)
     room = book.room(group_id)
     seq = room.next_seq
-    store(service, app, None, room.group, {
-        "seq": seq, "from": sender or room.group["owner"] or min(app.admins),
+    happen(service, app, _Nobody(), "message", {
+        "group_id": group_id, "seq": seq, "from": sender or room.group["owner"] or min(app.admins),
         "time": int(service.clock.now()) if sent is None else sent, "random": random.getrandbits(32),
-        "body": [{"MsgType": "TIMTextElem", "MsgContent": {"Text": words}}], "live": True})
+        "body": [{"MsgType": "TIMTextElem", "MsgContent": {"Text": words}}], "live": True,
+        "at": service.clock.now()})
+    service.ledger.flush()
     service.notice()
     return seq
 
@@ -266,10 +267,8 @@ def set_unread_msg_num(service, app: App, call) -> dict:
         if code:
             raise Refusal(code, "Member_Account is not a member")
         return {}
-    service.ledger.put(app.sdkappid, [{
-        "kind": "unread", "group_id": group["group_id"], "member": account,
-        "unread": min(call.body["UnreadMsgNum"], len(room.messages)), "asked": call.body["UnreadMsgNum"],
-        "n": call.n, "sdkappid": app.sdkappid, "t": time.monotonic()}])
-    call.applied = True
+    asked = call.body["UnreadMsgNum"]
+    happen(service, app, call, "unread", {
+        "group_id": group["group_id"], "member": account, "unread": min(asked, len(room.messages)), "asked": asked})
     service.notice()
     return {}

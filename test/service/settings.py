@@ -30,6 +30,7 @@ _CHOICES = {
     "senders": ("accounts", "members"),
     "absent_sender": ("result", "call"),
     "bad_element": ("call", "result"),
+    "too_long": ("result", "call"),
     "equal_seconds": ("refuse", "allow"),
     "message_order": ("time", "duplicate"),
     "duplicate_result": ("ok_seq", "ok", "refused"),
@@ -116,6 +117,7 @@ class Settings:
     message_bytes: int = 12288
     senders: str = "accounts"           # members: a sender must be one
     absent_sender: str = "result"       # 10004 for the message, or 10019 for the call
+    too_long: str = "result"            # 80002 for the message, or 10020 for the call
     bad_element: str = "call"           # 10004 for the call, or for the message
     equal_seconds: str = "refuse"
     message_order: str = "time"         # which check comes first

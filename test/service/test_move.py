@@ -18,7 +18,7 @@ import subprocess
 import time
 import unittest
 
-from test_im_service import ADMIN, GROUP, HERE, PLAIN, SDKAPPID, SECRET, Case, Stand, sign
+from test_im_service import ADMIN, GROUP, HERE, PLAIN, Case, Stand
 
 LOGIN = "/v4/im_open_login_svc/"
 PROFILE = "/v4/profile/"
@@ -439,6 +439,8 @@ class MessageTest(MoveCase):
                          [(80002, 0), (0, 1), (0, 2)])
         self.set(message_bytes=8000)
         self.assertEqual(self.say(message(CREATED + 4, body=fits)), [(80002, 0)])
+        self.set(too_long="call")
+        self.say(CREATED + 4, message(CREATED + 5, body=fits), expected=10020)
 
     def test_words_and_senders(self):
         self.room()
