@@ -481,11 +481,11 @@ REVOKE ALL ON FUNCTION @extschema@.im_import_same_app() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_same_app() IS
 'other databases of this cluster that have used the same sdkappid at the same address since the server''s start';
 
-CREATE FUNCTION @extschema@.im_import_plan(OUT item pg_catalog.text, OUT value pg_catalog.text, OUT warning pg_catalog.text)
-RETURNS SETOF record
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
+-- Text, in which @im@ stands for the extension's schema: that may be renamed,
+-- and a function in SQL that follows would forbid to alter the outbox.
+CREATE FUNCTION @extschema@.im_import_plan_query() RETURNS pg_catalog.text
+LANGUAGE sql IMMUTABLE
+AS $query$ SELECT $$
 	WITH app AS MATERIALIZED (
 		SELECT count(*) = 1 AS configured,
 			   coalesce(max(o.option_value) FILTER (WHERE o.option_name = 'rate_limit'), '200')::numeric AS rate,
@@ -497,9 +497,9 @@ AS $$
 		WHERE w.fdwname = 'im_import'
 	), waiting AS MATERIALIZED (
 		SELECT b.id, lower(b.type) AS type, b.owner_account, b.create_time IS NULL AS timeless,
-			   b.app_defined_data IS NOT NULL AS custom, @extschema@.im_group_problems(b, true) AS problems
-		FROM @extschema@.im_group_outbox b
-		WHERE b.status IN ('pending', 'sending') AND b.origin = @extschema@.im_origin()
+			   b.app_defined_data IS NOT NULL AS custom, @im@.im_group_problems(b, true) AS problems
+		FROM @im@.im_group_outbox b
+		WHERE b.status IN ('pending', 'sending') AND b.origin = @im@.im_origin()
 	), flagged AS MATERIALIZED (
 		SELECT w.*, EXISTS (SELECT FROM unnest(w.problems) p WHERE p NOT LIKE 'warning: %') AS refused
 		FROM waiting w
@@ -516,8 +516,8 @@ AS $$
 		FROM flagged
 	), elsewhere AS MATERIALIZED (
 		SELECT count(*) FILTER (WHERE b.status = 'imported') AS imported,
-			   count(*) FILTER (WHERE b.status IN ('pending', 'sending') AND b.origin <> @extschema@.im_origin()) AS foreign_open
-		FROM @extschema@.im_group_outbox b
+			   count(*) FILTER (WHERE b.status IN ('pending', 'sending') AND b.origin <> @im@.im_origin()) AS foreign_open
+		FROM @im@.im_group_outbox b
 	), pace AS MATERIALIZED (
 		SELECT ceil(n.calls / app.rate) * interval '1 second' AS sending,
 			   CASE WHEN app.budget IS NOT NULL AND n.calls > app.budget
@@ -525,13 +525,13 @@ AS $$
 		FROM n, app
 	), twice AS MATERIALIZED (
 		SELECT b.group_id, count(*) AS rows
-		FROM @extschema@.im_group_outbox b
+		FROM @im@.im_group_outbox b
 		WHERE b.group_id IS NOT NULL AND b.status <> 'invalid'
 		GROUP BY b.group_id
 		HAVING count(*) > 1 AND bool_or(b.status IN ('pending', 'sending'))
 	), alike AS MATERIALIZED (
 		SELECT min(b.group_id COLLATE "C") AS one, max(b.group_id COLLATE "C") AS other
-		FROM @extschema@.im_group_outbox b
+		FROM @im@.im_group_outbox b
 		WHERE b.group_id IS NOT NULL AND b.status <> 'invalid'
 		GROUP BY lower(b.group_id)
 		HAVING count(DISTINCT b.group_id) > 1 AND bool_or(b.status IN ('pending', 'sending'))
@@ -603,18 +603,25 @@ AS $$
 		UNION ALL
 		SELECT 17, 'databases with the same sdkappid', array_to_string(d.names, ', '),
 			   'each has a rate limit of its own, and the app has one for all'
-		FROM (SELECT @extschema@.im_import_same_app() AS names) d WHERE cardinality(d.names) > 0
+		FROM (SELECT @im@.im_import_same_app() AS names) d WHERE cardinality(d.names) > 0
 		UNION ALL
 		SELECT CASE WHEN k.kind LIKE 'warning: %' THEN 19 ELSE 18 END,
 			   CASE WHEN k.kind LIKE 'warning: %' THEN 'unusual' ELSE 'problem' END,
 			   to_char(k.rows, 'FM999,999,999,999,990'),
 			   format('%s; first in row %s%s', regexp_replace(k.kind, '^warning: ', ''), k.first, ' (source_id ' || b.source_id || ')')
-		FROM (SELECT @extschema@.im_problem_kind(p) AS kind, count(*) AS rows, min(f.id) AS first
+		FROM (SELECT @im@.im_problem_kind(p) AS kind, count(*) AS rows, min(f.id) AS first
 			  FROM flagged f, unnest(f.problems) p GROUP BY 1) k
-			 LEFT JOIN @extschema@.im_group_outbox b ON b.id = k.first
+			 LEFT JOIN @im@.im_group_outbox b ON b.id = k.first
 	)
 	SELECT l.item, l.value, l.warning FROM lines l ORDER BY l.place, l.value DESC, l.warning
-$$;
+$$::pg_catalog.text $query$;
+REVOKE ALL ON FUNCTION @extschema@.im_import_plan_query() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_plan_query() IS
+'internal: the query that im_import_plan() runs, in which @im@ stands for the extension''s schema';
+
+CREATE FUNCTION @extschema@.im_import_plan(OUT item pg_catalog.text, OUT value pg_catalog.text, OUT warning pg_catalog.text)
+RETURNS SETOF record
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'im_sql_plan';
 REVOKE ALL ON FUNCTION @extschema@.im_import_plan() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_plan() IS
 'what importing the pending rows means: calls, time, and what the service''s published limits make of it. Calls nothing; reads every pending row';
@@ -709,8 +716,15 @@ CREATE FUNCTION @extschema@.im_outbox_shape(OUT kind pg_catalog.text, OUT name p
 RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
-AS $$
-	WITH t AS (SELECT c.* FROM pg_class c WHERE c.oid = '@extschema@.im_group_outbox'::regclass)
+BEGIN ATOMIC
+	WITH t AS (
+		SELECT c.*, quote_ident(n.nspname) || '.' AS here
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.oid = '@extschema@.im_group_outbox'::regclass
+	)
+	-- without the extension's schema, which may be renamed
+	SELECT d.kind, replace(d.name, (SELECT here FROM t), ''), replace(d.definition, (SELECT here FROM t), '')
+	FROM (
 	SELECT 'column', a.attname::text,
 		   concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'NOT NULL' END,
 					 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid),
@@ -740,7 +754,8 @@ AS $$
 	FROM t JOIN pg_inherits h ON t.oid IN (h.inhrelid, h.inhparent)
 	UNION ALL
 	SELECT 'option', o.option_name, o.option_value FROM t, pg_options_to_table(t.reloptions) o
-$$;
+	) AS d (kind, name, definition);
+END;
 REVOKE ALL ON FUNCTION @extschema@.im_outbox_shape() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_outbox_shape() IS 'internal: what the outbox is made of now';
 
@@ -757,7 +772,7 @@ CREATE FUNCTION @extschema@.im_outbox_changes(OUT kind pg_catalog.text, OUT name
 RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
-AS $$
+BEGIN ATOMIC
 	SELECT coalesce(n.kind, m.kind), coalesce(n.name, m.name),
 		   CASE WHEN m.kind IS NULL THEN 'added: ' || n.definition
 				WHEN n.kind IS NULL THEN 'dropped, it was: ' || m.definition
@@ -765,8 +780,8 @@ AS $$
 		   m.kind IS NULL AND (n.kind = 'option' OR (n.kind = 'index' AND n.definition LIKE 'CREATE INDEX %'))
 	FROM @extschema@.im_outbox_shape() n
 		 FULL JOIN @extschema@.im_outbox_made m ON m.kind = n.kind AND m.name = n.name
-	WHERE m.definition IS DISTINCT FROM n.definition
-$$;
+	WHERE m.definition IS DISTINCT FROM n.definition;
+END;
 REVOKE ALL ON FUNCTION @extschema@.im_outbox_changes() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_outbox_changes() IS
 'what was altered in the outbox since the extension made it; pg_dump keeps none of it';
