@@ -23,6 +23,7 @@ OBJS = \
 	src/functions.o \
 	src/guard.o \
 	src/http.o \
+	src/identity.o \
 	src/im_import.o \
 	src/import.o \
 	src/json.o \

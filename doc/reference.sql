@@ -91,8 +91,6 @@ INSERT INTO words VALUES
 ('pg_stat_im_import', 'latency_p99', 'not exceeded by 99 %'),
 ('pg_stat_im_import', 'worker_starts', 'how often a worker came to this database'),
 ('im_import_history', 'minute', 'its beginning'),
-('im_import_verified', 'id', 'of the outbox row'),
-('im_import_verified', 'checked_at', 'when the app was asked'),
 ('im_import_verify_summary', 'result', 'as in `im_import_verified`, or `unchecked`'),
 ('im_import_verify_summary', 'field', 'the column that differs, or the key of `app_defined_data`'),
 ('im_import_verify_summary', 'rows', 'how many'),
@@ -243,7 +241,10 @@ FROM (SELECT signature AS what, comment FROM routines WHERE internal
 	  WHERE r.internal GROUP BY r.relname, r.comment
 	  UNION ALL
 	  SELECT w.fdwname || ' (foreign-data wrapper)', m.comment
-	  FROM members m JOIN pg_foreign_data_wrapper w ON m.classid = 'pg_foreign_data_wrapper'::regclass AND m.objid = w.oid) AS all_of_it
+	  FROM members m JOIN pg_foreign_data_wrapper w ON m.classid = 'pg_foreign_data_wrapper'::regclass AND m.objid = w.oid
+	  UNION ALL
+	  SELECT e.evtname || ' (event trigger)', m.comment
+	  FROM members m JOIN pg_event_trigger e ON m.classid = 'pg_event_trigger'::regclass AND m.objid = e.oid) AS all_of_it
 ORDER BY what;
 
 \echo @@ codes
@@ -255,7 +256,7 @@ FROM im_error_codes() ORDER BY code < 0, abs(code);
 \echo @@ stale
 SELECT 'not described: ' || pg_describe_object(m.classid, m.objid, 0)
 FROM members m
-WHERE m.classid NOT IN ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_foreign_data_wrapper'::regclass)
+WHERE m.classid NOT IN ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_foreign_data_wrapper'::regclass, 'pg_event_trigger'::regclass)
 	AND NOT (m.classid = 'pg_class'::regclass AND m.objid IN (SELECT oid FROM pg_class WHERE relkind IN ('r', 'v', 'i', 'S', 't', 'c')))
 UNION ALL
 SELECT format('stale: %s.%s', object, name) FROM (SELECT object, name FROM words EXCEPT SELECT object, name FROM used) AS rest

@@ -87,13 +87,42 @@ COMMENT ON FOREIGN DATA WRAPPER im_import IS
 'Tencent Cloud IM app that im_import sends groups to: one server per database; options in the README';
 
 ------------------------------------------------------------------------------
--- The outbox
+-- Which database this is.  System identifier and oid do not tell a database
+-- from its own backup that was restored into it, so there are random bits, too:
+-- made here, and not dumped.
+
+CREATE TABLE @extschema@.im_import_identity (
+	identity uuid NOT NULL DEFAULT @extschema@.im_row_key(),
+	one boolean PRIMARY KEY DEFAULT true CHECK (one)
+);
+REVOKE ALL ON TABLE @extschema@.im_import_identity FROM PUBLIC;
+COMMENT ON TABLE @extschema@.im_import_identity IS
+'internal: random bits that tell this database from every other, also from one that a dump of it was restored into; one row, not dumped';
+COMMENT ON COLUMN @extschema@.im_import_identity.identity IS
+'internal: 128 random bits, made by CREATE EXTENSION; after a change of them nothing is sent until im_import_adopt()';
+COMMENT ON COLUMN @extschema@.im_import_identity.one IS
+'internal: always true, so that there is one row';
+INSERT INTO @extschema@.im_import_identity DEFAULT VALUES;
 
 CREATE FUNCTION @extschema@.im_origin() RETURNS bigint
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'im_sql_origin';
 REVOKE ALL ON FUNCTION @extschema@.im_origin() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_origin() IS
-'which database this is: system identifier and database oid, folded into 64 bits; rows of the outbox carry it, so that a copy of the database does not send them';
+'which database this is: system identifier, database oid and the random bits of im_import_identity, folded into 64 bits; rows of the outbox and the server of the wrapper carry it, so that a copy of the database sends nothing by itself';
+
+CREATE FUNCTION @extschema@.im_import_server_made() RETURNS event_trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_server_made';
+REVOKE ALL ON FUNCTION @extschema@.im_import_server_made() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_server_made() IS
+'trigger: notes in a new server of the wrapper, as its option origin, in which database it was made, so that a restored copy sends nothing by itself';
+CREATE EVENT TRIGGER im_import_server_made ON ddl_command_end
+	WHEN TAG IN ('CREATE SERVER') EXECUTE FUNCTION @extschema@.im_import_server_made();
+ALTER EVENT TRIGGER im_import_server_made ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER im_import_server_made IS
+'notes in a new server of the wrapper im_import in which database it was made';
+
+------------------------------------------------------------------------------
+-- The outbox
 
 CREATE TABLE @extschema@.im_group_outbox (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -168,7 +197,7 @@ COMMENT ON COLUMN @extschema@.im_group_outbox.due_at IS
 COMMENT ON COLUMN @extschema@.im_group_outbox.row_key IS
 'internal: 128 random bits that a generated GroupId is made of';
 COMMENT ON COLUMN @extschema@.im_group_outbox.origin IS
-'internal: the database in which the row was inserted; rows of another origin wait for im_import_adopt()';
+'internal: the database in which the row was inserted, or set to pending by a person, see im_origin(); open rows of another origin wait for im_import_adopt()';
 COMMENT ON COLUMN @extschema@.im_group_outbox.claim IS
 'internal: token of the worker''s claim, while status is sending';
 COMMENT ON COLUMN @extschema@.im_group_outbox.maybe_sent_at IS
@@ -246,6 +275,9 @@ CREATE TRIGGER im_outbox_truncate
 CREATE TRIGGER im_outbox_guard
 	BEFORE UPDATE ON @extschema@.im_group_outbox
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_outbox_guard();
+-- Also where session_replication_role says replica; replication itself it lets
+-- pass.
+ALTER TABLE @extschema@.im_group_outbox ENABLE ALWAYS TRIGGER im_outbox_guard;
 
 -- Fires only where the others do not: in a logical replication worker.
 CREATE TRIGGER im_outbox_unseen
@@ -318,14 +350,14 @@ CREATE FUNCTION @extschema@.im_import_adopt() RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_adopt';
 REVOKE ALL ON FUNCTION @extschema@.im_import_adopt() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_adopt() IS
-'takes over open rows that came from another database or timeline, for the app that the server names now; returns how many';
+'takes over open rows that came from another database or timeline, for the app that the server names now, and lets this database send although its server was made in another; returns how many rows';
 
 CREATE FUNCTION @extschema@.im_import_retry(error_code integer DEFAULT NULL, status text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_retry';
 REVOKE ALL ON FUNCTION @extschema@.im_import_retry(integer, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_retry(integer, text) IS
-'sets failed and invalid rows (of one error code, of one status) to pending; returns how many';
+'sets failed and invalid rows (of one error code, of one status) to pending; with status ''missing'' those imported rows of which im_import_verify() says that the app has no such group; returns how many';
 
 CREATE FUNCTION @extschema@.im_import_resolve(id bigint, group_id text DEFAULT NULL)
 RETURNS void
@@ -662,7 +694,8 @@ GRANT EXECUTE ON FUNCTION @extschema@.im_import_history_rows() TO pg_monitor;
 -- After: is it all there?  Then: away with it
 
 CREATE TABLE @extschema@.im_import_verified (
-	id bigint PRIMARY KEY,
+	row_key uuid PRIMARY KEY,
+	id bigint NOT NULL,
 	checked_at timestamptz NOT NULL,
 	result text NOT NULL,
 	fields text[],
@@ -672,8 +705,14 @@ CREATE TABLE @extschema@.im_import_verified (
 REVOKE ALL ON TABLE @extschema@.im_import_verified FROM PUBLIC;
 COMMENT ON TABLE @extschema@.im_import_verified IS
 'what im_import_verify() found for each imported row of the outbox; it can be found again, so it is not dumped';
+COMMENT ON COLUMN @extschema@.im_import_verified.row_key IS
+'internal: row_key of the outbox row; ids can come again, after TRUNCATE ... RESTART IDENTITY';
+COMMENT ON COLUMN @extschema@.im_import_verified.id IS
+'id of the outbox row when it was checked';
+COMMENT ON COLUMN @extschema@.im_import_verified.checked_at IS
+'when the app was asked; a row that was imported again after that counts as unchecked';
 COMMENT ON COLUMN @extschema@.im_import_verified.result IS
-'matched; differs (see fields); missing (the app has no such group); unreadable (the app did not say, and will be asked again)';
+'matched; differs (see fields); missing (the app has no such group; the row can be sent again, see im_import_retry()); unreadable (the app did not say, and will be asked again)';
 COMMENT ON COLUMN @extschema@.im_import_verified.fields IS
 'the outbox''s columns in which the group differs from the row; of app_defined_data each key: app_defined_data.KEY';
 
@@ -684,17 +723,19 @@ COMMENT ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean) IS
 'compares imported rows with the app''s groups, 50 a call, within the rate limit; changes neither. Rows that were not checked yet, or that the app said nothing of; with again also those checked longer ago. Results stay in im_import_verified, also when it is cancelled: call it again to go on';
 
 CREATE VIEW @extschema@.im_import_verify_summary AS
-	SELECT v.result, f.field, pg_catalog.count(*) AS rows, pg_catalog.min(v.id) AS sample_id,
+	SELECT v.result, f.field, pg_catalog.count(*) AS rows, pg_catalog.min(o.id) AS sample_id,
 		   pg_catalog.min(v.checked_at) AS first_checked, pg_catalog.max(v.checked_at) AS last_checked
 	FROM @extschema@.im_import_verified v
-		 JOIN @extschema@.im_group_outbox o ON o.id OPERATOR(pg_catalog.=) v.id
+		 JOIN @extschema@.im_group_outbox o ON o.row_key OPERATOR(pg_catalog.=) v.row_key
+			  AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE
 		 LEFT JOIN LATERAL pg_catalog.unnest(v.fields) AS f (field) ON true
 	GROUP BY v.result, f.field
 	UNION ALL
 	SELECT 'unchecked', NULL, pg_catalog.count(*), pg_catalog.min(o.id), NULL, NULL
 	FROM @extschema@.im_group_outbox o
 	WHERE o.status OPERATOR(pg_catalog.=) 'imported'
-		  AND NOT EXISTS (SELECT FROM @extschema@.im_import_verified v WHERE v.id OPERATOR(pg_catalog.=) o.id)
+		  AND NOT EXISTS (SELECT FROM @extschema@.im_import_verified v
+						  WHERE v.row_key OPERATOR(pg_catalog.=) o.row_key AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
 	HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0;
 COMMENT ON VIEW @extschema@.im_import_verify_summary IS
 'results of im_import_verify(), with the field that differs; a row that differs in two fields counts in two lines; unchecked: imported rows that were not compared yet';
@@ -753,6 +794,8 @@ BEGIN ATOMIC
 	SELECT 'inheritance', h.inhrelid::regclass::text, 'INHERITS ' || h.inhparent::regclass::text
 	FROM t JOIN pg_inherits h ON t.oid IN (h.inhrelid, h.inhparent)
 	UNION ALL
+	SELECT 'persistence', t.relname::text, 'UNLOGGED: a crash of the server empties it' FROM t WHERE t.relpersistence = 'u'
+	UNION ALL
 	SELECT 'option', o.option_name, o.option_value FROM t, pg_options_to_table(t.reloptions) o
 	) AS d (kind, name, definition);
 END;
@@ -805,3 +848,7 @@ CREATE TRIGGER im_internal_local
 	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_outbox_made
 	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
 ALTER TABLE @extschema@.im_outbox_made ENABLE REPLICA TRIGGER im_internal_local;
+CREATE TRIGGER im_internal_local
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_identity
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
+ALTER TABLE @extschema@.im_import_identity ENABLE REPLICA TRIGGER im_internal_local;

@@ -25,12 +25,15 @@
 #include "access/htup_details.h"
 #include "access/reloptions.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/value.h"
 #include "storage/fd.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -51,6 +54,8 @@
 #define RATE_MAX			1000000
 #define RATE_MIN			0.001
 #define SDKAPPID_MAX		INT64CONST(4294967295)
+/* The option that says in which database the server was made. */
+#define HOME_OPTION			"origin"
 /* A key file over this is no key; white space around a key is allowed. */
 #define KEY_FILE_MAX		1024
 
@@ -119,6 +124,7 @@ static ImKeyStamp key_stamp;
 
 static void (*change_ring) (void) = NULL;
 static uint64 generation = 0;
+static bool warned = false;		/* the next validation warns of nothing again */
 
 /* ---- values ---- */
 
@@ -234,6 +240,14 @@ parse_after_promotion(const char *value, ImApp *app)
 	return im_value_word(value, "hold", "continue", &app->continue_after_promotion);
 }
 
+/* The extension's own; dumped with the server, and so a copy can be told. */
+static bool
+parse_origin(const char *value, ImApp *app)
+{
+	app->has_home = true;
+	return im_value_whole(value, PG_INT64_MIN, PG_INT64_MAX, &app->home);
+}
+
 /* Whether the file is there is seen when it is used. */
 static bool
 parse_ca_file(const char *value, ImApp *app)
@@ -294,6 +308,8 @@ static const ImOption options[] = {
 	"hold (until im_import_adopt() is called) or continue is expected.", false},
 	{"ca_file", ForeignServerRelationId, parse_ca_file, RIGHT_READ_FILES,
 	"An absolute path on the database server is expected.", false},
+	{HOME_OPTION, ForeignServerRelationId, parse_origin, RIGHT_ANY,
+	"What im_origin() says is expected. The extension sets it when the server is made and by im_import_adopt(): leave it out.", false},
 	{"identifier", UserMappingRelationId, parse_identifier, RIGHT_ANY,
 	"The UserID of an app admin is expected, up to 256 bytes without control characters.", false},
 	/* a secret, because who mixes the two up writes the key here */
@@ -353,7 +369,7 @@ list_options(Oid catalog)
 
 	initStringInfo(&buf);
 	for (i = 0; i < lengthof(options); i++)
-		if (options[i].catalog == catalog)
+		if (options[i].catalog == catalog && strcmp(options[i].name, HOME_OPTION) != 0)
 			appendStringInfo(&buf, "%s%s", buf.len > 0 ? ", " : "Valid options here are: ",
 							 options[i].name);
 	if (buf.len == 0)
@@ -498,13 +514,14 @@ im_app_validate(List *list, Oid catalog)
 	if (!good)
 		raise_hidden(&problem);
 	check_rights(list, catalog);
-	if (app.request_timeout_ms < TIMEOUT_SERVICE_MS)
+	if (app.request_timeout_ms < TIMEOUT_SERVICE_MS && !warned)
 		ereport(WARNING,
 				(errcode(ERRCODE_WARNING),
 				 errmsg("a request_timeout of %d ms is less than the service's own limit of 3 s",
 						app.request_timeout_ms),
 				 errhint("Calls that are answered later leave it open whether their group exists: 15s is the default."),
 				 errhidestmt(true)));
+	warned = false;
 	if (change_ring != NULL &&
 		(catalog == ForeignServerRelationId || catalog == UserMappingRelationId))
 		change_ring();
@@ -722,6 +739,64 @@ im_app_encoding(ImTextLimits *limits, bool *assigned_ids)
 					  &app, &problem);
 	*limits = app.text_limits;
 	*assigned_ids = app.assigned_ids;
+}
+
+/* ---- where the server was made ---- */
+
+/* See app.h. */
+bool
+im_app_home(int64 *home)
+{
+	Oid			server_id = InvalidOid;
+	ImProblem	problem;
+	ImApp		app;
+
+	set_defaults(&app);
+	if (list_length(find_servers(&server_id)) == 1)
+		apply_options(GetForeignServer(server_id)->options, ForeignServerRelationId,
+					  &app, &problem);
+	*home = app.home;
+	return app.has_home;
+}
+
+/* True if a list has the option of that name. */
+static bool
+has_option(List *list, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, list)
+		if (strcmp(((DefElem *) lfirst(lc))->defname, name) == 0)
+			return true;
+	return false;
+}
+
+/* See app.h. */
+void
+im_app_note_home(const char *name, int64 origin, bool again)
+{
+	Oid			server_id = InvalidOid;
+	List	   *names = name == NULL ? find_servers(&server_id) : NIL;
+	ForeignServer *server;
+	AlterForeignServerStmt *change = makeNode(AlterForeignServerStmt);
+	DefElem    *option;
+	bool		told;
+
+	if (name == NULL && list_length(names) != 1)
+		return;
+	server = name == NULL ? GetForeignServer(server_id) : GetForeignServerByName(name, true);
+	if (server == NULL || server->fdwid != get_foreign_data_wrapper_oid(IM_WRAPPER_NAME, true))
+		return;
+	told = has_option(server->options, HOME_OPTION);
+	if (told && !again)
+		return;
+	option = makeDefElem(pstrdup(HOME_OPTION), (Node *) makeString(psprintf(INT64_FORMAT, origin)), -1);
+	option->defaction = told ? DEFELEM_SET : DEFELEM_ADD;
+	change->servername = server->servername;
+	change->options = list_make1(option);
+	warned = true;
+	(void) AlterForeignServer(change);
+	CommandCounterIncrement();
 }
 
 /* ---- staleness ---- */

@@ -47,6 +47,8 @@ typedef struct ImApp
 	int			max_attempts;
 	bool		assigned_ids;	/* group_ids 'assigned' */
 	bool		continue_after_promotion;
+	bool		has_home;		/* the server says in which database ... */
+	int64		home;			/* ... it was made, see im_origin() */
 	ImTextLimits text_limits;
 	char	   *ca_file;		/* or the system's bundle */
 	char	   *identifier;		/* UTF-8 */
@@ -92,6 +94,19 @@ extern uint64 im_app_generation(void);
  * defaults if there is none or more than one.  Needs a transaction.
  */
 extern void im_app_encoding(ImTextLimits *limits, bool *assigned_ids);
+
+/*
+ * In which database the one server was made, as it says; false if it does not
+ * say, or there is none or more than one.  Needs a transaction.
+ */
+extern bool im_app_home(int64 *home);
+
+/*
+ * Notes in a server of the wrapper that it was made in the database of that
+ * origin: with again also if it says otherwise.  Name NULL means the one
+ * server; one of another wrapper is left alone.  The user must own it.
+ */
+extern void im_app_note_home(const char *name, int64 origin, bool again);
 
 /*
  * What the wrapper's validator function does: raises an ERROR for a bad,

@@ -239,6 +239,7 @@ typedef struct ImCall
 {
 	/* Which row: filled by outbox, or left empty by a SQL function. */
 	int64_t		id;
+	unsigned char row_key[16];	/* tells the row from another one with its id */
 	int64_t		claim;			/* token; write-back must match it */
 	ImLife		row;
 	int64_t		suspect_at;		/* TimestampTz of the doubt, if row.maybe_sent */

@@ -504,7 +504,10 @@ check_origin(Doctor *doctor)
 	im_outbox_count(outbox, PG_INT64_MIN, &counts);
 	(void) im_outbox_read_control(outbox, &control);
 	im_outbox_leave(&saved);
-	if (control.fenced)
+	if (im_origin_elsewhere())
+		say(doctor, BAD, "the server was made in another database, of which this one is a copy (a restored dump, a template, an upgraded cluster), and so nothing is sent",
+			"Make sure that the other database sends nothing more to this app, then call im_import_adopt().");
+	if (control.moved)
 		say(doctor, BAD, "this server's timeline has changed (a promotion, or a restored backup), and rows may have been sent by the former one",
 			"Make sure that the former server sends nothing more, then call im_import_adopt().");
 	if (counts.foreign_open > 0)
@@ -512,7 +515,7 @@ check_origin(Doctor *doctor)
 								  counts.foreign_open),
 			"If this database shall send them, and the other one shall not, call im_import_adopt(); else delete them.");
 	if (!control.fenced && counts.foreign_open == 0)
-		say(doctor, GOOD, "all open rows were inserted here, and the timeline is the same as ever", NULL);
+		say(doctor, GOOD, "server and open rows were made here, and the timeline is the same as ever", NULL);
 }
 
 /* Lists what was altered in the outbox; the caller is inside SPI. */

@@ -326,7 +326,8 @@ budget_of_day(const ImDrain *drain)
 
 	if (app->groups_per_day == 0)
 		return INT_MAX;
-	left = app->groups_per_day - drain->control.groups_today - open_calls(drain);
+	/* What is judged is counted, if it may have created a group. */
+	left = app->groups_per_day - im_outbox_groups_today(im_outbox_get()) - drain->nlive;
 	return left < 0 ? 0 : (int) Min(left, INT_MAX);
 }
 
@@ -693,8 +694,6 @@ note_success(ImDrain *drain, Transaction *tx)
 	{
 		ImCall	   *call = lfirst(lc);
 
-		if (call->next.status == IM_IMPORTED && call->verdict.outcome == IM_OUT_DONE)
-			drain->control.groups_today++;
 		if (call->next.status == IM_PENDING)
 			drain->hungry = true;
 		finish_call(drain, call);
@@ -871,6 +870,8 @@ judge_call(ImDrain *drain, ImCall *call, bool counts)
 {
 	ImPolicy	policy = {.max_attempts = im_sender_app(drain->sender)->max_attempts};
 
+	if (call->verdict.outcome == IM_OUT_DONE || call->verdict.outcome == IM_OUT_UNKNOWN)
+		im_outbox_note_group(im_outbox_get());
 	im_protocol_judge(&call->row, &call->verdict, &policy, counts,
 					  pg_prng_double(&pg_global_prng_state), &call->next);
 	if (call->next.act == IM_ACT_LOOKUP)
@@ -932,8 +933,7 @@ describe(const ImDrain *drain, char *reason, size_t size)
 	}
 	if (drain->control.fenced)
 	{
-		strlcpy(reason, "this server's timeline has changed (promotion, or a restored backup): "
-				"if no other copy sends, SELECT im_import_adopt()", size);
+		strlcpy(reason, drain->control.fence_reason, size);
 		return IM_STATE_FENCED;
 	}
 	if (breaker->state != IM_BREAKER_CLOSED)

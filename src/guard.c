@@ -6,8 +6,9 @@
  * row that may have created a group must keep the record that was sent: the
  * next attempt sends the same body, and a lookup compares with it.
  *
- * The worker runs with session_replication_role = replica, so none of this
- * fires for it.
+ * It fires always.  Where session_replication_role says replica it lets pass
+ * what the worker writes, which runs in that role, and what replication brings,
+ * and guards only the record that was sent.
  */
 #include "postgres.h"
 
@@ -15,6 +16,8 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "miscadmin.h"
+#include "replication/logicalworker.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/rel.h"
@@ -42,6 +45,10 @@ static const char *const record_columns[] = {
 static const char *const result_columns[] = {
 	"attempts", "error_code", "error_info", "due_at", "settled_at"
 };
+
+/* What a service-assigned GroupId begins with, and a Community's of any kind. */
+#define ASSIGNED_PREFIX		"@TGS#"
+#define COMMUNITY_PREFIX	"@TGS#_"
 
 static bool bypassed = false;
 
@@ -126,7 +133,7 @@ instead_of_change(ImStatus status, bool foreign)
 	switch (status)
 	{
 		case IM_IMPORTED:
-			return "The group exists: change it in the app. For another group insert another row.";
+			return "The group exists: change it in the app. For another group insert another row. If somebody disbanded the group, CALL im_import_verify() first: a row that it calls missing can be sent again.";
 		case IM_IN_DOUBT:
 			return "Settle the row with im_import_resolve(); im_import_failures says how.";
 		default:
@@ -171,11 +178,31 @@ check_record(HeapTuple old, HeapTuple new, TupleDesc desc, ImStatus status)
 					 errhint("%s", instead_of_change(status, foreign))));
 }
 
+/* True if im_import_verify() found that the app does not have this row's group. */
+static bool
+is_missing(HeapTuple old, TupleDesc desc)
+{
+	ImOutbox   *outbox = im_outbox_get();
+	bool		isnull;
+	Datum		row_key = column(old, desc, "row_key", &isnull);
+	Datum		settled_at = column(old, desc, "settled_at", &isnull);
+	bool		missing;
+	ImRights	saved;
+
+	if (isnull || im_outbox_look(outbox) != IM_INSTALLED)
+		return false;
+	im_outbox_enter(&saved);
+	missing = im_outbox_is_missing(outbox, row_key, settled_at);
+	im_outbox_leave(&saved);
+	return missing;
+}
+
 /* The one change of status that a person can make: a repair. */
 static void
 check_status(HeapTuple old, TupleDesc desc, ImStatus from, ImStatus to)
 {
-	if (to == IM_PENDING && (from == IM_FAILED || from == IM_INVALID))
+	if (to == IM_PENDING && (from == IM_FAILED || from == IM_INVALID ||
+							 (from == IM_IMPORTED && is_missing(old, desc))))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -209,26 +236,80 @@ is_generated(HeapTuple tuple, TupleDesc desc)
 	return false;
 }
 
-/* A repaired row starts anew, its generated id (which depends on type) too. */
-static HeapTuple
-start_anew(HeapTuple new, TupleDesc desc)
+/* True if the service chose the row's group_id, so that it cannot be sent again. */
+static bool
+is_assigned(HeapTuple tuple, TupleDesc desc)
 {
-	int			columns[lengthof(result_columns) + 1];
-	Datum		values[lengthof(result_columns) + 1] = {0};
-	bool		nulls[lengthof(result_columns) + 1];
-	int			n = 0;
+	bool		isnull;
+	Datum		value = column(tuple, desc, "group_id", &isnull);
+	char	   *group_id = isnull ? "" : TextDatumGetCString(value);
 
-	for (; n < (int) lengthof(result_columns); n++)
-	{
-		columns[n] = SPI_fnumber(desc, result_columns[n]);
-		nulls[n] = n > 0;		/* attempts: 0, all others: NULL */
-	}
-	if (is_generated(new, desc))
-	{
-		columns[n] = SPI_fnumber(desc, "group_id");
-		nulls[n++] = true;
-	}
-	return heap_modify_tuple_by_cols(new, desc, n, columns, values, nulls);
+	return strncmp(group_id, ASSIGNED_PREFIX, strlen(ASSIGNED_PREFIX)) == 0 &&
+		strncmp(group_id, COMMUNITY_PREFIX, strlen(COMMUNITY_PREFIX)) != 0;
+}
+
+/* A row that is written anew, one column after the other. */
+typedef struct Anew
+{
+	TupleDesc	desc;
+	int			n;
+	int			columns[lengthof(result_columns) + 3];
+	Datum		values[lengthof(result_columns) + 3];
+	bool		nulls[lengthof(result_columns) + 3];
+} Anew;
+
+/* Notes a column's new value. */
+static void
+set_column(Anew *anew, const char *name, Datum value, bool isnull)
+{
+	anew->columns[anew->n] = SPI_fnumber(anew->desc, name);
+	anew->values[anew->n] = value;
+	anew->nulls[anew->n++] = isnull;
+}
+
+/*
+ * A repaired row starts anew, its generated id (which depends on type) too.
+ * It is this database's from now on, wherever it came from: who repairs it here
+ * wants it sent from here.
+ */
+static HeapTuple
+start_anew(HeapTuple new, TupleDesc desc, ImStatus from)
+{
+	Anew		anew = {.desc = desc};
+
+	for (int i = 0; i < (int) lengthof(result_columns); i++)
+		set_column(&anew, result_columns[i], (Datum) 0, i > 0);	/* attempts: 0, all others: NULL */
+	set_column(&anew, "origin", Int64GetDatum(im_origin()), false);
+	if (is_generated(new, desc) || (from == IM_IMPORTED && is_assigned(new, desc)))
+		set_column(&anew, "group_id", (Datum) 0, true);
+	if (from == IM_IMPORTED)
+		set_column(&anew, "maybe_sent_at", (Datum) 0, true);	/* the app said so */
+	return heap_modify_tuple_by_cols(new, desc, anew.n, anew.columns, anew.values, anew.nulls);
+}
+
+/*
+ * True where a superuser says replica, to get past triggers: there only what
+ * was sent is guarded.  Functions of ours are the same in every role.
+ */
+static bool
+in_replica_role(void)
+{
+	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
+		!InSecurityRestrictedOperation();
+}
+
+/*
+ * True if replication brings the change, and no person makes it.  Tools beside
+ * logical replication write in the same role, but rows of another database.
+ */
+static bool
+is_replicated(HeapTuple old, TupleDesc desc)
+{
+	bool		isnull;
+
+	if (!in_replica_role())
+		return IsLogicalWorker();
+	return IsLogicalWorker() || DatumGetInt64(column(old, desc, "origin", &isnull)) != im_origin();
 }
 
 /* BEFORE UPDATE, per row. */
@@ -248,16 +329,20 @@ im_sql_outbox_guard(PG_FUNCTION_ARGS)
 				 errmsg("im_outbox_guard() must be called as a trigger before update")));
 	old = trigger->tg_trigtuple;
 	new = trigger->tg_newtuple;
-	if (bypassed)
+	if (bypassed || im_outbox_is_sender())
 		PG_RETURN_POINTER(new);
-
 	desc = RelationGetDescr(trigger->tg_relation);
+	im_check_columns(desc, "im_group_outbox");
+	if (is_replicated(old, desc))
+		PG_RETURN_POINTER(new);
 	from = status_of(old, desc);
 	to = status_of(new, desc);
-	check_internal(old, new, desc);
 	check_record(old, new, desc, from);
+	if (in_replica_role())
+		PG_RETURN_POINTER(new);
+	check_internal(old, new, desc);
 	if (from == to)
 		PG_RETURN_POINTER(new);
 	check_status(old, desc, from, to);
-	PG_RETURN_POINTER(start_anew(new, desc));
+	PG_RETURN_POINTER(start_anew(new, desc, from));
 }

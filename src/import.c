@@ -113,6 +113,12 @@ require_sender(ImSlot *slot)
 
 	if (sender == NULL)
 		im_app_raise(&problem);
+	if (im_origin_elsewhere())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("nothing is sent from this database: its server was made in another one"),
+				 errdetail("It is a copy: a restored dump, a template, or an upgraded cluster."),
+				 errhint("If this database shall send to the app, and the other one shall not, SELECT im_import_adopt().")));
 	return sender;
 }
 

@@ -14,17 +14,12 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
-#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -34,7 +29,6 @@
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -53,8 +47,7 @@
 #include "text.h"
 
 #define TABLE_NAME			"im_group_outbox"
-#define GONE_SHOWN			10	/* deleted rows that a message names */
-#define KNOWN_VERSION		"1.0"
+#define GONE_SHOWN			500	/* deleted rows that a message names */
 #define ATTEMPTS_MAX		1000000 /* as in ST_MARK; no sum can overflow */
 
 /* Where ours stand in CLAIM_COLUMNS. */
@@ -72,25 +65,13 @@ struct ImOutbox
 	int64		watermark;		/* no new row at or below it, as far as seen */
 	bool		is_sender;		/* this process is the worker */
 	ImTally		difference;		/* of the current transaction, worker only */
-	int64		created;		/* groups not yet in im_import_days */
-	ImRecordMap *map;			/* of CLAIM_COLUMNS */
+	int64		created;		/* groups not yet in im_import_days ... */
+	int64		writing;		/* ... of which the current transaction writes */
+	int64		groups_today;	/* those included; see im_outbox_groups_today() */
+	ImRecordMap *map;			/* of CLAIM_COLUMNS, for rows of map_desc */
+	TupleDesc	map_desc;
 	MemoryContext map_ctx;
 };
-
-/* See outbox.h. */
-int64
-im_origin(void)
-{
-	static int64 origin = 0;
-
-	if (origin == 0)
-	{
-		uint64		parts[2] = {GetSystemIdentifier(), MyDatabaseId};
-
-		origin = (int64) hash_bytes_extended((unsigned char *) parts, sizeof(parts), 0);
-	}
-	return origin;
-}
 
 /* See outbox.h. */
 ImOutbox *
@@ -125,62 +106,25 @@ moved(ImOutbox *outbox, ImStatus from, ImStatus to, int64 n)
 	outbox->difference.by_status[to] += n;
 }
 
-/* The extension's row: schema, owner and version; false if there is none. */
-static bool
-read_extension(Oid *schema, Oid *owner, bool *known)
-{
-	Oid			extension = get_extension_oid("im_import", true);
-	Relation	rel;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found;
-
-	if (!OidIsValid(extension))
-		return false;
-	rel = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(extension));
-	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	found = HeapTupleIsValid(tuple);
-	if (found)
-	{
-		Form_pg_extension form = (Form_pg_extension) GETSTRUCT(tuple);
-		bool		isnull;
-		Datum		version = heap_getattr(tuple, Anum_pg_extension_extversion,
-										   RelationGetDescr(rel), &isnull);
-
-		*schema = form->extnamespace;
-		*owner = form->extowner;
-		*known = !isnull && strcmp(TextDatumGetCString(version), KNOWN_VERSION) == 0;
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return found;
-}
-
 /* See outbox.h. */
 ImInstalled
 im_outbox_look(ImOutbox *outbox)
 {
-	Oid			schema;
-	Oid			owner;
+	ImExtension extension;
 	Oid			relid;
-	bool		known;
 
 	outbox->installed = IM_INSTALLED_NOT;
-	if (!read_extension(&schema, &owner, &known))
+	if (!im_extension_read(&extension))
 		return outbox->installed;
-	relid = get_relname_relid(TABLE_NAME, schema);
-	outbox->installed = known && OidIsValid(relid) ? IM_INSTALLED : IM_INSTALLED_OTHER;
+	relid = get_relname_relid(TABLE_NAME, extension.schema);
+	outbox->installed = extension.known && OidIsValid(relid) ? IM_INSTALLED : IM_INSTALLED_OTHER;
 	if (outbox->installed != IM_INSTALLED)
 		return outbox->installed;
-	if (schema != outbox->schema || relid != outbox->relid)
+	if (extension.schema != outbox->schema || relid != outbox->relid)
 		outbox->watermark = PG_INT64_MIN;
-	outbox->schema = schema;
+	outbox->schema = extension.schema;
 	outbox->relid = relid;
-	outbox->owner = owner;
+	outbox->owner = extension.owner;
 	return outbox->installed;
 }
 
@@ -243,6 +187,7 @@ run_transaction(void (*fn) (void *arg), void *arg)
 	{
 		im_outbox_enter(&saved);
 		memset(&outbox->difference, 0, sizeof(outbox->difference));
+		outbox->writing = 0;
 		fn(arg);
 		if (outbox->is_sender)
 			im_tally_add(outbox->schema, im_origin(), &outbox->difference);
@@ -250,6 +195,8 @@ run_transaction(void (*fn) (void *arg), void *arg)
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	outbox->created -= outbox->writing;
+	outbox->writing = 0;
 	pgstat_report_stat(false);
 }
 
@@ -324,6 +271,7 @@ im_outbox_try_lock(ImOutbox *outbox)
 	rel = try_table_open(outbox->relid, NoLock);
 	if (rel == NULL)
 		return false;			/* dropped just now */
+	im_check_columns(RelationGetDescr(rel), TABLE_NAME);
 	im_statements_grown(RelationGetNumberOfBlocks(rel));
 	table_close(rel, NoLock);
 	return true;
@@ -354,7 +302,7 @@ take_control(ImControl *control)
 	bool		isnull;
 	Datum		value;
 
-	control->fenced = !RecoveryInProgress() &&
+	control->moved = !RecoveryInProgress() &&
 		DatumGetInt64(im_statement_value(0, 1, &isnull)) != (int64) GetWALInsertionTimeLine();
 	im_statement_value(0, 2, &isnull);
 	control->paused = !isnull;
@@ -371,6 +319,20 @@ take_control(ImControl *control)
 	control->groups_today = isnull ? 0 : DatumGetInt64(value);
 }
 
+/* Whether a person must first say that this copy of the database may send. */
+static void
+judge_fence(ImControl *control)
+{
+	control->fence_reason = "";
+	if (im_origin_elsewhere())
+		control->fence_reason = "the server was made in another database, of which this one is a copy "
+			"(a restored dump, a template, an upgraded cluster): if the other one sends no more, SELECT im_import_adopt()";
+	else if (control->moved)
+		control->fence_reason = "this server's timeline has changed (promotion, or a restored backup): "
+			"if no other copy sends, SELECT im_import_adopt()";
+	control->fenced = control->fence_reason[0] != '\0';
+}
+
 /* See outbox.h. */
 void
 im_outbox_control(ImOutbox *outbox, const ImApp *app, ImControl *control)
@@ -380,11 +342,13 @@ im_outbox_control(ImOutbox *outbox, const ImApp *app, ImControl *control)
 
 	if (!im_outbox_read_control(outbox, control))
 		execute(outbox, ST_CONTROL_NEW, args, NULL, 0);
-	if (control->fenced && app != NULL && app->continue_after_promotion)
+	if (control->moved && app != NULL && app->continue_after_promotion)
 	{
 		im_outbox_adopt(outbox, false, app);
-		control->fenced = false;
+		control->moved = false;
+		judge_fence(control);
 	}
+	outbox->groups_today = control->groups_today + outbox->created;
 }
 
 /* See outbox.h. */
@@ -488,6 +452,8 @@ recover_kind(ImOutbox *outbox, ImIdKind id_kind, Datum live)
 	args[5] = live;
 	n = execute(outbox, ST_RECOVER, args, nulls, 0);
 	moved(outbox, IM_SENDING, next.status, (int64) n);
+	outbox->created += (int64) n;	/* each may have created a group */
+	outbox->groups_today += (int64) n;
 	if (n > 0)
 		ereport(LOG,
 				(errmsg("im_import: recovered " UINT64_FORMAT " rows whose sender had died, now %s",
@@ -525,20 +491,39 @@ im_outbox_recover(ImOutbox *outbox, List *live)
  * Claim
  */
 
-/* Columns of the last claim query, found once. */
+/* True if rows of the two look alike: the query is the same, types may not be. */
+static bool
+same_types(TupleDesc a, TupleDesc b)
+{
+	if (a->natts != b->natts)
+		return false;
+	for (int i = 0; i < a->natts; i++)
+		if (TupleDescAttr(a, i)->atttypid != TupleDescAttr(b, i)->atttypid)
+			return false;
+	return true;
+}
+
+/*
+ * Where the fields stand in the rows of a claim query, found once for each
+ * descriptor: a column may be given another type while we live.
+ */
 static const ImRecordMap *
 map_of(ImOutbox *outbox, TupleDesc desc)
 {
 	MemoryContext old;
 
-	if (outbox->map == NULL)
-	{
+	if (outbox->map != NULL && same_types(outbox->map_desc, desc))
+		return outbox->map;
+	outbox->map = NULL;
+	if (outbox->map_ctx == NULL)
 		outbox->map_ctx = AllocSetContextCreate(TopMemoryContext, "im_import columns",
 												ALLOCSET_SMALL_SIZES);
-		old = MemoryContextSwitchTo(outbox->map_ctx);
-		outbox->map = im_record_map(&im_cmd_group, desc);
-		MemoryContextSwitchTo(old);
-	}
+	im_check_columns(desc, TABLE_NAME);
+	MemoryContextReset(outbox->map_ctx);
+	old = MemoryContextSwitchTo(outbox->map_ctx);
+	outbox->map_desc = CreateTupleDescCopy(desc);
+	outbox->map = im_record_map(&im_cmd_group, desc);
+	MemoryContextSwitchTo(old);
 	return outbox->map;
 }
 
@@ -573,6 +558,7 @@ keep_row(ImCall *call, const Datum *values, const bool *nulls, const ImApp *app,
 		 ImSteady *steady)
 {
 	call->id = DatumGetInt64(values[COL_ID]);
+	memcpy(call->row_key, DatumGetUUIDP(values[COL_ROW_KEY])->data, UUID_LEN);
 	call->request = -1;
 	call->op = IM_OP_IMPORT_GROUP;
 	call->row.attempts = Min(DatumGetInt32(values[COL_ATTEMPTS]), ATTEMPTS_MAX) + 1;
@@ -781,7 +767,7 @@ typedef struct Column
 enum
 {
 	SET_ID, SET_CLAIM, SET_STATUS, SET_ATTEMPTS, SET_GROUP, SET_CODE, SET_INFO, SET_DUE,
-	SET_MAYBE, SET_COLUMNS
+	SET_MAYBE, SET_ROW_KEY, SET_COLUMNS
 };
 
 /* Code and words for the row; false if what stands there shall stay. */
@@ -822,7 +808,7 @@ describe(const ImCall *call, int32 *code, char **info)
 
 /* Puts one outcome into row i of the arrays. */
 static void
-fill(Column *columns, int i, const ImCall *call)
+fill(Column *columns, int i, ImCall *call)
 {
 	const ImNext *next = &call->next;
 	int32		code;
@@ -833,6 +819,7 @@ fill(Column *columns, int i, const ImCall *call)
 	for (int c = 0; c < SET_COLUMNS; c++)
 		columns[c].nulls[i] = false;
 	columns[SET_ID].values[i] = Int64GetDatum(call->id);
+	columns[SET_ROW_KEY].values[i] = PointerGetDatum(call->row_key);
 	columns[SET_CLAIM].values[i] = Int64GetDatum(call->claim);
 	columns[SET_CLAIM].nulls[i] = call->claim == 0;
 	columns[SET_STATUS].values[i] = CStringGetTextDatum(im_status_name(next->status));
@@ -857,7 +844,7 @@ static void
 write_rows(ImOutbox *outbox, List *calls, ImStatus from)
 {
 	static const Oid types[SET_COLUMNS] = {INT8OID, INT8OID, TEXTOID, INT4OID, TEXTOID,
-	INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID};
 	Column		columns[SET_COLUMNS];
 	Datum		args[SET_COLUMNS];
 	int			n = list_length(calls);
@@ -891,18 +878,19 @@ write_rows(ImOutbox *outbox, List *calls, ImStatus from)
 	}
 }
 
-/* How many of these outcomes created a group, for the budget of the day. */
-static void
-count_created(ImOutbox *outbox, List *calls)
+/* See outbox.h. */
+void
+im_outbox_note_group(ImOutbox *outbox)
 {
-	ListCell   *lc;
+	outbox->created++;
+	outbox->groups_today++;
+}
 
-	foreach(lc, calls)
-	{
-		ImCall	   *call = lfirst(lc);
-
-		outbox->created += call->next.status == IM_IMPORTED && call->verdict.outcome == IM_OUT_DONE;
-	}
+/* See outbox.h. */
+int64
+im_outbox_groups_today(const ImOutbox *outbox)
+{
+	return outbox->groups_today;
 }
 
 /* See outbox.h. */
@@ -911,9 +899,10 @@ im_outbox_write_day(ImOutbox *outbox)
 {
 	Datum		args[2] = {Int64GetDatum(im_origin()), Int64GetDatum(outbox->created)};
 
-	if (outbox->created > 0)
-		execute(outbox, ST_COUNT_DAY, args, NULL, 0);
-	outbox->created = 0;
+	if (outbox->created == 0)
+		return;
+	execute(outbox, ST_COUNT_DAY, args, NULL, 0);
+	outbox->writing = outbox->created;	/* which a rollback forgets */
 }
 
 /* Compares ids for qsort and bsearch. */
@@ -926,21 +915,28 @@ compare_ids(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The ids that a statement with an array of ids returns, sorted. */
+/* The ids that a statement with arrays of ids and row keys returns, sorted. */
 static int64 *
 select_ids(ImOutbox *outbox, ImStatement statement, List *calls, int *n)
 {
 	Datum	   *ids = palloc(sizeof(Datum) * (list_length(calls) + 1));
+	Datum	   *keys = palloc(sizeof(Datum) * (list_length(calls) + 1));
 	int64	   *found;
-	Datum		arg;
+	Datum		args[2];
 	bool		isnull;
 	ListCell   *lc;
 
 	*n = 0;
 	foreach(lc, calls)
-		ids[(*n)++] = Int64GetDatum(((ImCall *) lfirst(lc))->id);
-	arg = int8_array(ids, *n);
-	*n = (int) execute(outbox, statement, &arg, NULL, 0);
+	{
+		ImCall	   *call = lfirst(lc);
+
+		ids[*n] = Int64GetDatum(call->id);
+		keys[(*n)++] = PointerGetDatum(call->row_key);
+	}
+	args[0] = int8_array(ids, *n);
+	args[1] = PointerGetDatum(construct_array(keys, *n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	*n = (int) execute(outbox, statement, args, NULL, 0);
 	found = palloc(sizeof(int64) * (*n + 1));
 	for (int i = 0; i < *n; i++)
 		found[i] = DatumGetInt64(im_statement_value(i, 1, &isnull));
@@ -982,7 +978,7 @@ report_gone(List *gone)
 						 call->id, im_text_from_utf8(group_id));
 	}
 	ereport(LOG,
-			(errmsg("im_import: %d outbox rows were deleted while they were being sent",
+			(errmsg("im_import: %d outbox rows were deleted or replaced while they were being sent",
 					list_length(gone)),
 			 errdetail("Their groups may exist in the app: %s%s.", which.data,
 					   list_length(gone) > GONE_SHOWN ? ", ..." : ""),
@@ -1005,10 +1001,7 @@ im_outbox_settle(ImOutbox *outbox, List **calls, List **done)
 	ids = select_ids(outbox, ST_LOCKABLE, *calls, &n);
 	split(*calls, ids, n, &mine, &missing);
 	if (mine != NIL)
-	{
 		write_rows(outbox, mine, IM_SENDING);
-		count_created(outbox, mine);
-	}
 	if (missing != NIL)
 	{
 		ids = select_ids(outbox, ST_EXISTING, missing, &n);
@@ -1108,14 +1101,30 @@ im_outbox_watermark(const ImOutbox *outbox)
 int64
 im_outbox_retry(ImOutbox *outbox, const int32 *error_code, const char *status)
 {
-	Datum		args[3] = {Int64GetDatum(im_origin())};
-	char		nulls[3] = {' ', error_code ? ' ' : 'n', status ? ' ' : 'n'};
+	Datum		args[2] = {0};
+	char		nulls[2] = {error_code ? ' ' : 'n', status ? ' ' : 'n'};
 
 	if (error_code != NULL)
-		args[1] = Int32GetDatum(*error_code);
+		args[0] = Int32GetDatum(*error_code);
 	if (status != NULL)
-		args[2] = CStringGetTextDatum(status);
+		args[1] = CStringGetTextDatum(status);
 	return (int64) execute(outbox, ST_RETRY, args, nulls, 0);
+}
+
+/* See outbox.h. */
+int64
+im_outbox_retry_missing(ImOutbox *outbox)
+{
+	return (int64) execute(outbox, ST_RETRY_MISSING, NULL, NULL, 0);
+}
+
+/* See outbox.h. */
+bool
+im_outbox_is_missing(ImOutbox *outbox, Datum row_key, Datum settled_at)
+{
+	Datum		args[2] = {row_key, settled_at};
+
+	return execute(outbox, ST_IS_MISSING, args, NULL, 1) > 0;
 }
 
 /* See outbox.h. */
@@ -1163,9 +1172,12 @@ im_outbox_read_control(ImOutbox *outbox, ImControl *control)
 {
 	Datum		arg = Int64GetDatum(im_origin());
 
+	bool		found;
+
 	memset(control, 0, sizeof(*control));
-	if (execute(outbox, ST_CONTROL, &arg, NULL, 1) == 0)
-		return false;
-	take_control(control);
-	return true;
+	found = execute(outbox, ST_CONTROL, &arg, NULL, 1) > 0;
+	if (found)
+		take_control(control);
+	judge_fence(control);
+	return found;
 }

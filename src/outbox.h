@@ -20,6 +20,7 @@
 
 #include "app.h"
 #include "call.h"
+#include "identity.h"
 #include "protocol.h"
 #include "tally.h"
 
@@ -35,9 +36,11 @@ typedef enum ImInstalled
 typedef struct ImControl
 {
 	bool		paused;
-	bool		fenced;			/* the timeline is another than at the last run */
+	bool		fenced;			/* nothing may be sent before somebody says so ... */
+	const char *fence_reason;	/* ... because of this; "" if not fenced */
+	bool		moved;			/* the timeline is another than at the last run */
 	char		reason[256];	/* of the pause, with who and when */
-	int64		groups_today;	/* created since midnight UTC */
+	int64		groups_today;	/* that may have been created since midnight UTC */
 } ImControl;
 
 /* Rows by status, and what the view needs beside them. */
@@ -50,9 +53,6 @@ typedef struct ImCounts
 } ImCounts;
 
 typedef struct ImOutbox ImOutbox;
-
-/* Identity of this database: folded from system identifier and oid. */
-extern int64 im_origin(void);
 
 /*
  * The outbox of this database; one per process, made at the first call.
@@ -168,12 +168,17 @@ extern void im_outbox_claim(ImOutbox *outbox, ImClaim *claim);
 extern void im_outbox_settle(ImOutbox *outbox, List **calls, List **done);
 
 /*
- * Adds the groups created since the last time to the day's count.  Not with
- * every settlement: the row would be updated many times a second, and its dead
- * versions pile up under an old snapshot.  A crash forgets what was not yet
- * written, about a second's worth.
+ * Notes a call that has created a group, or may have.  What is noted is added
+ * to the day's count by im_outbox_write_day().  Not with every settlement: the
+ * row would be updated many times a second, and its dead versions pile up under
+ * an old snapshot.  A crash forgets what was not yet written, about a second's
+ * worth; what was in flight then is noted by its recovery.
  */
+extern void im_outbox_note_group(ImOutbox *outbox);
 extern void im_outbox_write_day(ImOutbox *outbox);
+
+/* Groups that may have been created today, those not yet written included. */
+extern int64 im_outbox_groups_today(const ImOutbox *outbox);
 
 /* When the next retry is due; 0 if none waits. */
 extern TimestampTz im_outbox_next_due(ImOutbox *outbox);
@@ -207,6 +212,12 @@ extern bool im_outbox_read_control(ImOutbox *outbox, ImControl *control);
 
 /* Failed and invalid rows back to pending; NULL: of any code, any status. */
 extern int64 im_outbox_retry(ImOutbox *outbox, const int32 *error_code, const char *status);
+
+/* Imported rows that the app does not have, as the last comparison says, back to pending. */
+extern int64 im_outbox_retry_missing(ImOutbox *outbox);
+
+/* True if a comparison since it was settled says so of this imported row. */
+extern bool im_outbox_is_missing(ImOutbox *outbox, Datum row_key, Datum settled_at);
 
 /*
  * Settles a row in doubt: imported with group_id, or pending with NULL.  False

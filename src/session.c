@@ -21,11 +21,18 @@ ImSender *
 im_session_sender(ImSlot *slot, ImProblem *problem)
 {
 	static ImSender *sender = NULL;
+	static ImSlot *its_slot = NULL;
+	static uint32 generation = 0;
 
-	if (sender == NULL)
+	/* The rate of a slot that is another database's would be none of ours. */
+	if (sender == NULL || its_slot != slot || !im_slot_is_mine(slot, generation))
+	{
+		its_slot = slot;
+		generation = slot->generation;
 		sender = im_sender_create(AllocSetContextCreate(TopMemoryContext, "im_import session",
 														ALLOCSET_DEFAULT_SIZES),
 								  slot, false);
+	}
 	im_sender_abandon(sender);
 	return im_sender_configure(sender, problem) ? sender : NULL;
 }

@@ -3,8 +3,9 @@
  *	  Shared memory: a slot per database.
  *
  * A slot is found by its database's oid and made by whoever first needs it.
- * It is given back when its database or the extension in it is gone, which
- * the launcher and the worker notice.
+ * It is given back when its database is gone, or the extension in it and every
+ * process of it, which the launcher notices: whoever has found a slot may keep
+ * it for his life.
  *
  * The doorbell is rung after the commit, never inside the transaction: a
  * worker that wakes earlier finds nothing and sleeps again.  Whoever rings
@@ -23,6 +24,7 @@
 #include "portability/instr_time.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
+#include "storage/procarray.h"
 #include "storage/shmem.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -37,6 +39,7 @@ typedef struct ImShared
 {
 	LWLockPadded directory;		/* protects every slot's dboid */
 	int			launcher;		/* process number, or -1 */
+	uint64		mark;			/* see im_shared_mark() */
 	int			nslots;
 	ImSlot		slots[FLEXIBLE_ARRAY_MEMBER];
 } ImShared;
@@ -286,6 +289,7 @@ startup_shared(void)
 		tranche = im_new_tranche("im_import");
 		LWLockInitialize(&shared->directory.lock, tranche);
 		shared->launcher = -1;
+		shared->mark = (uint64) GetCurrentTimestamp();
 		shared->nslots = max_databases;
 		for (int i = 0; i < max_databases; i++)
 		{
@@ -350,6 +354,13 @@ bool
 im_shared_available(void)
 {
 	return shared != NULL;
+}
+
+/* See shared.h. */
+uint64
+im_shared_mark(void)
+{
+	return shared != NULL ? shared->mark : 0;
 }
 
 /* See shared.h. */
@@ -439,7 +450,7 @@ im_slot_mine(void)
 
 	if (shared == NULL || !OidIsValid(MyDatabaseId))
 		return NULL;
-	if (mine != NULL && mine->dboid == MyDatabaseId)
+	if (mine != NULL && mine->dboid == MyDatabaseId && !mine->vacant)
 		return mine;
 
 	LWLockAcquire(&shared->directory.lock, LW_EXCLUSIVE);
@@ -448,10 +459,66 @@ im_slot_mine(void)
 	{
 		clear_slot(mine);
 		own_history(history_of(mine), MyDatabaseId);
+		mine->generation++;
 		mine->dboid = MyDatabaseId;
 	}
+	if (mine != NULL)
+		mine->vacant = false;
 	LWLockRelease(&shared->directory.lock);
 	return mine;
+}
+
+/* See shared.h. */
+bool
+im_slot_is_mine(const ImSlot *slot, uint32 generation)
+{
+	return slot->dboid == MyDatabaseId && slot->generation == generation;
+}
+
+/* Empties a slot, which belongs to dboid then; the directory must be locked. */
+static void
+give_to(ImSlot *slot, Oid dboid)
+{
+	LWLockAcquire(&slot->lock.lock, LW_EXCLUSIVE);
+	clear_slot(slot);
+	slot->dboid = dboid;
+	slot->vacant = OidIsValid(dboid);
+	own_history(history_of(slot), InvalidOid);
+	history_of(slot)->dboid = dboid;
+	LWLockRelease(&slot->lock.lock);
+}
+
+/* See shared.h. */
+void
+im_slot_vacate(ImSlot *slot)
+{
+	bool		wanted;
+
+	LWLockAcquire(&shared->directory.lock, LW_EXCLUSIVE);
+	wanted = slot->ring;
+	give_to(slot, slot->dboid);
+	if (wanted)
+	{
+		slot->ring = slot->urgent = true;
+		slot->vacant = false;
+	}
+	LWLockRelease(&shared->directory.lock);
+}
+
+/* See shared.h. */
+void
+im_slot_free_unused(void)
+{
+	/* Who connects after the count waits for the lock before he finds a slot. */
+	LWLockAcquire(&shared->directory.lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->nslots; i++)
+	{
+		ImSlot	   *slot = &shared->slots[i];
+
+		if (slot->vacant && CountDBBackends(slot->dboid) == 0)
+			give_to(slot, InvalidOid);
+	}
+	LWLockRelease(&shared->directory.lock);
 }
 
 /* See shared.h. */
@@ -463,12 +530,7 @@ im_slot_free(Oid dboid)
 	LWLockAcquire(&shared->directory.lock, LW_EXCLUSIVE);
 	slot = look_for(dboid);
 	if (slot != NULL)
-	{
-		LWLockAcquire(&slot->lock.lock, LW_EXCLUSIVE);
-		clear_slot(slot);
-		own_history(history_of(slot), InvalidOid);
-		LWLockRelease(&slot->lock.lock);
-	}
+		give_to(slot, InvalidOid);
 	LWLockRelease(&shared->directory.lock);
 }
 
@@ -512,6 +574,22 @@ bool
 im_launcher_runs(void)
 {
 	return shared != NULL && shared->launcher >= 0;
+}
+
+/* See shared.h. */
+bool
+im_slot_worker_lives(ImSlot *slot)
+{
+	PGPROC	   *proc;
+	int			worker;
+	int			pid;
+
+	im_slot_lock(slot);
+	worker = slot->worker;
+	pid = slot->worker_pid;
+	im_slot_unlock(slot);
+	proc = worker >= 0 && pid != 0 ? BackendPidGetProc(pid) : NULL;
+	return proc != NULL && &proc->procLatch == im_latch_of(worker);
 }
 
 /* See shared.h. */

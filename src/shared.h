@@ -112,7 +112,9 @@ typedef struct ImMinute
 typedef struct ImSlot
 {
 	LWLockPadded lock;
+	uint32		generation;		/* goes up whenever the slot changes hands */
 	Oid			dboid;			/* InvalidOid: free */
+	bool		vacant;			/* the extension is not in the database any more */
 	int64		sdkappid;		/* that its sender last used, or 0 */
 	uint32		address;		/* a hash of the address it is called at */
 
@@ -167,6 +169,9 @@ extern void im_shared_init(void);
 /* True if the library was preloaded, so that shared memory exists. */
 extern bool im_shared_available(void);
 
+/* A number that shared memory gets when it is made: at a start, and after a crash. */
+extern uint64 im_shared_mark(void);
+
 /* Raises an ERROR with the cure if it does not. */
 extern void im_shared_require(void);
 
@@ -178,7 +183,21 @@ extern ImSlot *im_slot_mine(void);
 
 /* The slot of a database, or NULL; never makes one. */
 extern ImSlot *im_slot_find(Oid dboid);
+
+/*
+ * A slot belongs to its database as long as any process of that lives, because
+ * each may have found it.  im_slot_vacate() forgets what is in it, once the
+ * extension is gone, but for a doorbell that rang meanwhile; the database's
+ * next im_slot_mine() takes it again.
+ * im_slot_free_unused() gives back those that are vacant in databases without
+ * a process.  im_slot_free() is for a database that is no more.
+ */
+extern void im_slot_vacate(ImSlot *slot);
+extern void im_slot_free_unused(void);
 extern void im_slot_free(Oid dboid);
+
+/* True if the slot that was found at that generation is still this database's. */
+extern bool im_slot_is_mine(const ImSlot *slot, uint32 generation);
 pg_noreturn extern void im_shared_full(void);
 
 extern void im_slot_lock(ImSlot *slot);
@@ -204,6 +223,9 @@ extern void im_ring_at_commit(bool changed);
 extern void im_launcher_register(int proc_number);
 extern bool im_launcher_runs(void);
 extern bool im_launcher_present(void);
+
+/* The process of the worker that the slot names is there. */
+extern bool im_slot_worker_lives(ImSlot *slot);
 
 /*
  * Waits for the limiter of this slot: 0 if the call may go now, else

@@ -43,12 +43,22 @@ typedef struct Statement
 #define SUM(column) "COALESCE(pg_catalog.sum(" column "), 0)::bigint"
 #define COUNT(status) "pg_catalog.count(*) FILTER (WHERE status = '" status "')"
 
+/* Rows by identity, $1 and $2: after TRUNCATE ... RESTART IDENTITY an id means another. */
+#define ROW_LIST \
+	"ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS v (id, row_key)"
+
+/* An imported row, o, that the app does not have, says the last comparison. */
+#define MISSING \
+	"o.status = 'imported' AND EXISTS (SELECT FROM %1$s.im_import_verified v" \
+	" WHERE v.row_key = o.row_key AND v.result = 'missing' AND (v.checked_at < o.settled_at) IS NOT TRUE)"
+
 /*
  * A fingerprint of the triggers of the outbox, $2: disabling and enabling them, as a
- * restore does, leaves other row versions behind.
+ * restore does, leaves other row versions behind.  $3 is '', or changes with each
+ * crash of the server that emptied a table which somebody has set UNLOGGED.
  */
 #define TRIGGERS \
-	"SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgname)" \
+	"SELECT $3 || pg_catalog.string_agg(pg_catalog.concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgname)" \
 	" FROM pg_catalog.pg_trigger WHERE tgrelid = $2"
 
 static const Statement statements[NSTATEMENTS] = {
@@ -77,11 +87,12 @@ static const Statement statements[NSTATEMENTS] = {
 		" WHERE o.id = v.id",
 	4, {INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID, INT8OID}},
 	[ST_LOCKABLE] = {
-		"SELECT id FROM " OUTBOX " WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED",
-	1, {INT8ARRAYOID}},
+		"SELECT o.id FROM " OUTBOX " o JOIN " ROW_LIST " ON o.id = v.id AND o.row_key = v.row_key"
+		" FOR UPDATE OF o SKIP LOCKED",
+	2, {INT8ARRAYOID, UUIDARRAYOID}},
 	[ST_EXISTING] = {
-		"SELECT id FROM " OUTBOX " WHERE id = ANY ($1)",
-	1, {INT8ARRAYOID}},
+		"SELECT o.id FROM " OUTBOX " o JOIN " ROW_LIST " ON o.id = v.id AND o.row_key = v.row_key",
+	2, {INT8ARRAYOID, UUIDARRAYOID}},
 	[ST_SETTLE] = {
 		"UPDATE " OUTBOX " o SET status = v.status, attempts = v.attempts,"
 		" group_id = COALESCE(v.group_id, o.group_id),"
@@ -95,11 +106,12 @@ static const Statement statements[NSTATEMENTS] = {
 		" settled_at = CASE WHEN v.status = 'pending' THEN NULL ELSE pg_catalog.now() END"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
 		" pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),"
-		" pg_catalog.unnest($8), pg_catalog.unnest($9))"
-		" AS v (id, claim, status, attempts, group_id, code, info, due_at, maybe_sent_at)"
-		" WHERE o.id = v.id AND o.claim IS NOT DISTINCT FROM v.claim RETURNING o.status",
-	9, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
-	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}},
+		" pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10))"
+		" AS v (id, claim, status, attempts, group_id, code, info, due_at, maybe_sent_at, row_key)"
+		" WHERE o.id = v.id AND o.row_key = v.row_key"
+		" AND o.claim IS NOT DISTINCT FROM v.claim RETURNING o.status",
+	10, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
+	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID}},
 	[ST_COUNT_DAY] = {
 		"INSERT INTO %1$s.im_import_days AS d (origin, day, groups)"
 		" VALUES ($1, (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date, $2)"
@@ -153,7 +165,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" COALESCE(pg_catalog.bool_or(dirty), false) OR NOT EXISTS"
 		" (SELECT FROM %1$s.im_import_control c WHERE c.triggers = (" TRIGGERS "))"
 		" FROM " TALLY,
-	2, {INT8OID, OIDOID}},
+	3, {INT8OID, OIDOID, TEXTOID}},
 	[ST_TALLY_CLEAR] = {
 		"DELETE FROM " TALLY,
 	0, {0}},
@@ -167,7 +179,7 @@ static const Statement statements[NSTATEMENTS] = {
 	0, {0}},
 	[ST_TALLY_COUNTED] = {
 		"UPDATE %1$s.im_import_control SET triggers = (" TRIGGERS ") WHERE origin = $1",
-	2, {INT8OID, OIDOID}},
+	3, {INT8OID, OIDOID, TEXTOID}},
 	[ST_TALLY_MANY] = {
 		"SELECT FROM " TALLY " OFFSET $1 LIMIT 1",
 	1, {INT8OID}},
@@ -205,9 +217,16 @@ static const Statement statements[NSTATEMENTS] = {
 	4, {INT8OID, BOOLOID, TEXTOID, TEXTOID}},
 	[ST_RETRY] = {
 		"UPDATE " OUTBOX " SET status = 'pending'"
-		" WHERE status IN ('failed', 'invalid') AND origin = $1"
-		" AND ($2 IS NULL OR error_code = $2) AND ($3 IS NULL OR status = $3)",
-	3, {INT8OID, INT4OID, TEXTOID}},
+		" WHERE status IN ('failed', 'invalid')"
+		" AND ($1 IS NULL OR error_code = $1) AND ($2 IS NULL OR status = $2)",
+	2, {INT4OID, TEXTOID}},
+	[ST_RETRY_MISSING] = {
+		"UPDATE " OUTBOX " o SET status = 'pending' WHERE " MISSING,
+	0, {0}},
+	[ST_IS_MISSING] = {
+		"SELECT FROM %1$s.im_import_verified WHERE row_key = $1 AND result = 'missing'"
+		" AND (checked_at < $2) IS NOT TRUE",
+	2, {UUIDOID, TIMESTAMPTZOID}},
 	[ST_RESOLVE] = {
 		"UPDATE " OUTBOX " SET status = $2, group_id = COALESCE($3, group_id),"
 		" maybe_sent_at = NULL, claim = NULL, attempts = 0, due_at = NULL,"
@@ -222,22 +241,22 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_CHECK_NEXT] = {
 		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
 		" WHERE id > $1 AND status = 'imported' AND group_id IS NOT NULL AND COALESCE("
-		"(SELECT v.result = 'unreadable' OR v.checked_at < $2 FROM %1$s.im_import_verified v"
-		" WHERE v.id = o.id), true) ORDER BY id LIMIT $3",
+		"(SELECT v.result = 'unreadable' OR v.checked_at < $2 OR (v.checked_at < o.settled_at) IS TRUE"
+		" FROM %1$s.im_import_verified v WHERE v.row_key = o.row_key), true) ORDER BY id LIMIT $3",
 	3, {INT8OID, TIMESTAMPTZOID, INT8OID}},
 	[ST_CHECK_WRITE] = {
-		"INSERT INTO %1$s.im_import_verified AS v (id, checked_at, result, fields)"
-		" SELECT n.id, pg_catalog.now(), n.result, n.fields::text[]"
-		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
-		" AS n (id, result, fields)"
-		" ON CONFLICT (id) DO UPDATE SET checked_at = EXCLUDED.checked_at,"
+		"INSERT INTO %1$s.im_import_verified AS v (row_key, id, checked_at, result, fields)"
+		" SELECT DISTINCT ON (n.row_key) n.row_key, n.id, pg_catalog.now(), n.result, n.fields::text[]"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
+		" pg_catalog.unnest($4)) AS n (id, result, fields, row_key)"
+		" ON CONFLICT (row_key) DO UPDATE SET id = EXCLUDED.id, checked_at = EXCLUDED.checked_at,"
 		" result = EXCLUDED.result, fields = EXCLUDED.fields",
-	3, {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID}},
+	4, {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID}},
 	[ST_FORGET] = {
 		"WITH gone AS (DELETE FROM " OUTBOX " WHERE status = 'imported' AND id = ANY (ARRAY("
 		"SELECT id FROM " OUTBOX " WHERE id > $2 AND status = 'imported' AND settled_at < $1"
-		" ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING id),"
-		" checks AS (DELETE FROM %1$s.im_import_verified WHERE id IN (SELECT id FROM gone))"
+		" ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING id, row_key),"
+		" checks AS (DELETE FROM %1$s.im_import_verified WHERE row_key IN (SELECT row_key FROM gone))"
 		" SELECT pg_catalog.count(*), pg_catalog.max(id) FROM gone",
 	3, {TIMESTAMPTZOID, INT8OID, INT8OID}},
 };

@@ -31,7 +31,6 @@
 #include "text.h"
 #include "watch.h"
 
-PG_FUNCTION_INFO_V1(im_sql_origin);
 PG_FUNCTION_INFO_V1(im_sql_pause);
 PG_FUNCTION_INFO_V1(im_sql_resume);
 PG_FUNCTION_INFO_V1(im_sql_adopt);
@@ -43,6 +42,7 @@ PG_FUNCTION_INFO_V1(im_sql_wait);
 
 #define SEC					INT64_C(1000000)
 #define LOOK_MS				200
+#define MISSING				"missing"	/* as in im_import_verified.result */
 #define NOTICE_EVERY		(5 * SEC)
 #define START_PATIENCE		(10 * SEC)	/* for what keeps us waiting to show */
 
@@ -71,13 +71,6 @@ im_require_slot(void)
 	if (slot == NULL)
 		im_shared_full();
 	return slot;
-}
-
-/* im_origin(): which database this is. */
-Datum
-im_sql_origin(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT64(im_origin());
 }
 
 /* Stores or clears a pause. */
@@ -134,6 +127,7 @@ im_sql_adopt(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		n = im_outbox_adopt(outbox, true, app);
+		im_app_note_home(NULL, im_origin(), true);
 	}
 	PG_FINALLY();
 	{
@@ -153,18 +147,25 @@ im_sql_retry(PG_FUNCTION_ARGS)
 	ImOutbox   *outbox = im_require_outbox();
 	int32		code = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
 	char	   *status = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool		missing = status != NULL && strcmp(status, MISSING) == 0;
 	ImStatus	parsed;
 	ImRights	saved;
 	int64		n;
 
-	if (status != NULL && (!im_status_parse(status, &parsed) ||
+	if (status != NULL && !missing && (!im_status_parse(status, &parsed) ||
 						   (parsed != IM_FAILED && parsed != IM_INVALID)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("rows of status \"%s\" cannot be retried", status),
-				 errhint("Give failed or invalid; settle a row in doubt with im_import_resolve().")));
+				 errhint("Give failed or invalid, or missing for imported rows that the app does not have, as im_import_verify() found; settle a row in doubt with im_import_resolve().")));
+	if (missing && !PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rows that the app does not have are of no error code"),
+				 errhint("Leave error_code out: SELECT im_import_retry(status => 'missing').")));
 	im_outbox_enter(&saved);
-	n = im_outbox_retry(outbox, PG_ARGISNULL(0) ? NULL : &code, status);
+	n = missing ? im_outbox_retry_missing(outbox) :
+		im_outbox_retry(outbox, PG_ARGISNULL(0) ? NULL : &code, status);
 	im_outbox_leave(&saved);
 	im_ring_at_commit(false);
 	PG_RETURN_INT64(n);

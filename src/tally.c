@@ -18,12 +18,15 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "replication/logicalworker.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -57,6 +60,22 @@ outbox_oid(Oid schema)
 }
 
 /*
+ * What the fingerprint of the triggers begins with: a crash empties an unlogged
+ * table, and shared memory is then made anew.
+ */
+static Datum
+crash_mark(Oid schema)
+{
+	bool		logged = true;
+	static const char *const tables[] = {"im_group_outbox", "im_import_tally"};
+
+	for (int i = 0; i < (int) lengthof(tables); i++)
+		logged = logged &&
+			get_rel_persistence(get_relname_relid(tables[i], schema)) == RELPERSISTENCE_PERMANENT;
+	return CStringGetTextDatum(logged ? "" : psprintf(UINT64_FORMAT " ", im_shared_mark()));
+}
+
+/*
  * Inserts a row into the tally without SQL, which would cost a single-row
  * INSERT into the outbox half as much again.  Indexes and triggers are served,
  * privileges are not asked: nothing here is the caller's.
@@ -79,6 +98,18 @@ insert_row(Relation rel, const Datum *values, const bool *nulls)
 	FreeExecutorState(estate);
 }
 
+/* True if the tally's columns are what insert_row() fills. */
+static bool
+is_as_made(TupleDesc desc)
+{
+	if (desc->natts != TALLY_COLUMNS)
+		return false;
+	for (int i = 0; i < TALLY_COLUMNS; i++)
+		if (TupleDescAttr(desc, i)->atttypid != (i == TALLY_COLUMNS - 1 ? BOOLOID : INT8OID))
+			return false;
+	return true;
+}
+
 /* See tally.h. */
 void
 im_tally_add(Oid schema, int64 origin, const ImTally *difference)
@@ -97,7 +128,7 @@ im_tally_add(Oid schema, int64 origin, const ImTally *difference)
 	if (!any)
 		return;
 	rel = table_open(get_relname_relid("im_import_tally", schema), RowExclusiveLock);
-	if (RelationGetDescr(rel)->natts != TALLY_COLUMNS)
+	if (!is_as_made(RelationGetDescr(rel)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"im_import_tally\" is not as the extension made it"),
@@ -110,7 +141,7 @@ im_tally_add(Oid schema, int64 origin, const ImTally *difference)
 bool
 im_tally_read(Oid schema, ImTally *all, int64 *foreign_open)
 {
-	Datum		args[2] = {Int64GetDatum(im_origin()), outbox_oid(schema)};
+	Datum		args[3] = {Int64GetDatum(im_origin()), outbox_oid(schema), crash_mark(schema)};
 	bool		sane = true;
 	bool		isnull;
 
@@ -128,7 +159,7 @@ im_tally_read(Oid schema, ImTally *all, int64 *foreign_open)
 void
 im_tally_recount(Oid schema)
 {
-	Datum		args[2] = {Int64GetDatum(im_origin()), outbox_oid(schema)};
+	Datum		args[3] = {Int64GetDatum(im_origin()), outbox_oid(schema), crash_mark(schema)};
 	int			level = NewGUCNestLevel();
 
 	/* Here a scan of the table is right, and the worker has it disabled. */
@@ -219,6 +250,7 @@ add_rows(Differences *diff, Tuplestorestate *rows, TupleDesc desc, int sign)
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("the outbox lacks column \"status\" or \"origin\""),
 				 errhint("Undo what was altered in the table im_group_outbox.")));
+	im_check_columns(desc, "im_group_outbox");
 	slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	tuplestore_rescan(rows);
 	while (tuplestore_gettupleslot(rows, true, false, slot))
@@ -358,8 +390,13 @@ im_sql_internal_local(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("im_internal_local() must be called as a trigger before a change of a row")));
+	/*
+	 * A function of ours that a person calls where session_replication_role
+	 * says replica runs with the owner's rights, and is not replication.
+	 */
 	if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
-		!im_outbox_is_sender() && !marking)
+		!im_outbox_is_sender() && !marking &&
+		(IsLogicalWorker() || !InSecurityRestrictedOperation()))
 		PG_RETURN_POINTER(NULL);
 	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
 					  : trigger->tg_trigtuple);

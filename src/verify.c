@@ -145,18 +145,21 @@ write_results(Verify *verify)
 	int			n = list_length(verify->rows);
 	int			lower = 1;
 	Datum	   *ids = palloc(sizeof(Datum) * (n + 1));
+	Datum	   *keys = palloc(sizeof(Datum) * (n + 1));
 	Datum	   *words = palloc(sizeof(Datum) * (n + 1));
 	Datum	   *fields = palloc(sizeof(Datum) * (n + 1));
 	bool	   *nulls = palloc(sizeof(bool) * (n + 1));
-	Datum		args[3];
+	Datum		args[4];
 
 	if (n == 0)
 		return;
 	for (int i = 0; i < n; i++)
 	{
 		const ImCheck *check = &verify->checks[i];
+		ImCall	   *row = list_nth(verify->rows, i);
 
-		ids[i] = Int64GetDatum(((ImCall *) list_nth(verify->rows, i))->id);
+		ids[i] = Int64GetDatum(row->id);
+		keys[i] = PointerGetDatum(row->row_key);
 		words[i] = CStringGetTextDatum(results[check->found]);
 		fields[i] = fields_text(check, &nulls[i]);
 		verify->counts[check->found]++;
@@ -165,6 +168,8 @@ write_results(Verify *verify)
 	args[1] = PointerGetDatum(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT));
 	args[2] = PointerGetDatum(construct_md_array(fields, nulls, 1, &n, &lower, TEXTOID, -1, false,
 												 TYPALIGN_INT));
+	args[3] = PointerGetDatum(construct_array(keys, n, UUIDOID, sizeof(((ImCall *) NULL)->row_key),
+											  false, TYPALIGN_CHAR));
 	im_statement(im_outbox_schema(verify->outbox), ST_CHECK_WRITE, args, NULL, 0);
 }
 

@@ -159,8 +159,7 @@ derive_state(ImView *view, const Findings *found)
 	else if (found->have_slot && found->fresh && found->slot.state == IM_STATE_NOT_CONFIGURED)
 		set(view, IM_STATE_NOT_CONFIGURED, found->slot.reason);
 	else if (found->control.fenced)
-		set(view, IM_STATE_FENCED,
-			"this server's timeline has changed (promotion, or a restored backup): if no other copy sends, SELECT im_import_adopt()");
+		set(view, IM_STATE_FENCED, found->control.fence_reason);
 	else if (found->have_slot && found->slot.breaker.state != IM_BREAKER_CLOSED)
 	{
 		im_breaker_reason(&found->slot.breaker, reason, sizeof(reason));

@@ -146,9 +146,12 @@ unwatch(Watched *one)
 	pfree(one);
 }
 
-/* All databases that could have the extension. */
+/*
+ * The databases there are; open: only those that could have work.  A template,
+ * or one that nobody may connect to, is left alone, but still there.
+ */
 static List *
-list_databases(void)
+list_databases(bool open)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	List	   *dboids = NIL;
@@ -165,7 +168,7 @@ list_databases(void)
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 		MemoryContext old = MemoryContextSwitchTo(caller);
 
-		if (form->datallowconn && !form->datistemplate)
+		if (!open || (form->datallowconn && !form->datistemplate))
 			dboids = lappend_oid(dboids, form->oid);
 		MemoryContextSwitchTo(old);
 	}
@@ -224,6 +227,20 @@ call_the_starved(void)
 	}
 }
 
+/* Takes the name of a worker that is no more out of the slot; false if it is none. */
+static bool
+forget_dead_worker(ImSlot *slot)
+{
+	if (slot->worker < 0 || im_slot_worker_lives(slot))
+		return false;
+	im_slot_lock(slot);
+	slot->worker = -1;
+	slot->worker_pid = 0;
+	slot->ring = true;
+	im_slot_unlock(slot);
+	return true;
+}
+
 /* Notes that a worker has ended, if it has. Returns true if none runs. */
 static bool
 worker_ended(Watched *one, int64 now)
@@ -240,18 +257,11 @@ worker_ended(Watched *one, int64 now)
 	one->handle = NULL;
 	call_the_starved();
 
-	/* Who leaves in order takes its name out of the slot. */
+	/* Who leaves in order takes its name out of the slot; a name may be another's. */
 	slot = im_slot_find(one->dboid);
-	crashed = slot != NULL && slot->worker >= 0;
+	crashed = slot != NULL && forget_dead_worker(slot);
 	if (crashed)
-	{
-		im_slot_lock(slot);
-		slot->worker = -1;
-		slot->worker_pid = 0;
-		slot->ring = true;
-		im_slot_unlock(slot);
 		back_off(one, now);
-	}
 	else
 	{
 		one->delay = 0;
@@ -274,6 +284,8 @@ is_called_for(const Watched *one, const ImSlot *slot, int64 now)
 {
 	if (slot->ring && (slot->urgent || !is_held_up(slot->state)))
 		return true;
+	if (slot->vacant)
+		return false;
 	if (slot->wake_at != 0 && now >= slot->wake_at)
 		return true;
 	return now - one->polled_at >= POLL_EVERY;
@@ -295,6 +307,17 @@ scout_is_out(void)
 	return false;
 }
 
+/* True if a worker can connect to a database, and is not in its way. */
+static bool
+is_open(Oid dboid)
+{
+	List	   *dboids = list_databases(true);
+	bool		found = list_member_oid(dboids, dboid);
+
+	list_free(dboids);
+	return found;
+}
+
 /* Starts a worker for one database if there is a reason to. */
 static void
 look_after(Watched *one, int64 now)
@@ -304,6 +327,9 @@ look_after(Watched *one, int64 now)
 
 	if (!worker_ended(one, now) || now < one->start_after)
 		return;
+	/* A worker may live that a launcher before us has started. */
+	if (slot != NULL && slot->worker >= 0 && !forget_dead_worker(slot))
+		return;
 	if (slot == NULL && !one->scouting)
 	{
 		unwatch(one);
@@ -311,6 +337,11 @@ look_after(Watched *one, int64 now)
 	}
 	if (slot != NULL ? !is_called_for(one, slot, now) : scout_is_out())
 		return;
+	if (!is_open(one->dboid))
+	{
+		back_off(one, now);
+		return;
+	}
 	started = start_worker(one);
 	if (slot != NULL)
 		slot->no_start = !started;
@@ -328,13 +359,20 @@ look_after(Watched *one, int64 now)
 static void
 forget_dropped(void)
 {
-	List	   *dboids = list_databases();
+	List	   *owners = NIL;
+	List	   *dboids;
 	ImSlot	   *slot;
 	ListCell   *lc;
 
+	/* Slots first: a database that is made meanwhile must not look dropped. */
 	for (int i = 0; (slot = im_slot_nth(i)) != NULL; i++)
-		if (OidIsValid(slot->dboid) && !list_member_oid(dboids, slot->dboid))
-			im_slot_free(slot->dboid);
+		if (OidIsValid(slot->dboid))
+			owners = lappend_oid(owners, slot->dboid);
+	dboids = list_databases(false);
+	foreach(lc, owners)
+		if (!list_member_oid(dboids, lfirst_oid(lc)))
+			im_slot_free(lfirst_oid(lc));
+	im_slot_free_unused();
 	/* A scout that waits for its turn may be for one of them too. */
 	foreach(lc, watched)
 	{
@@ -343,6 +381,7 @@ forget_dropped(void)
 		if (one->handle == NULL && !list_member_oid(dboids, one->dboid))
 			one->scouting = false;
 	}
+	list_free(owners);
 	list_free(dboids);
 }
 
@@ -402,7 +441,7 @@ im_launcher_main(Datum arg)
 	before_shmem_exit(unregister_launcher, 0);
 	turn = AllocSetContextCreate(TopMemoryContext, "im_import launcher", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(turn);
-	foreach(lc, list_databases())
+	foreach(lc, list_databases(true))
 		watch(lfirst_oid(lc), true);
 	checked_at = im_now_us();
 
@@ -555,6 +594,23 @@ work(ImDrain *drain, ImSlot *slot)
 	return stay;
 }
 
+/* The doorbell brought us: what rings after this is news. */
+static void
+hear_doorbell(ImSlot *slot, bool ring)
+{
+	im_slot_lock(slot);
+	slot->ring = ring;
+	im_slot_unlock(slot);
+}
+
+/* The extension is gone; a doorbell that rang since may be that of a new one. */
+static void
+vacate(ImSlot *slot)
+{
+	if (slot != NULL)
+		im_slot_vacate(slot);
+}
+
 /* See worker.h. */
 void
 im_worker_main(Datum arg)
@@ -570,20 +626,24 @@ im_worker_main(Datum arg)
 	MemoryContextSwitchTo(ctx);
 	pgstat_report_activity(STATE_IDLE, NULL);
 
+	if (!take_sender_lock())
+		proc_exit(0);			/* the other one is on its way out; the launcher
+								 * will see */
+	slot = im_slot_find(dboid);
+	if (slot != NULL)
+		hear_doorbell(slot, false);
 	if (!is_installed())
 	{
-		im_slot_free(dboid);
+		vacate(slot);
 		proc_exit(0);
 	}
 	slot = im_slot_mine();
 	if (slot == NULL)
 		im_shared_full();
-	if (!take_sender_lock())
-		proc_exit(0);			/* the other one is on its way out; the launcher
-								 * will see */
+	hear_doorbell(slot, true);	/* for our first look */
 	im_outbox_become_sender();
 	register_worker(slot);
 	if (work(im_drain_create(ctx, slot), slot) == IM_LEAVE_FOR_GOOD)
-		im_slot_free(dboid);
+		vacate(slot);
 	proc_exit(0);
 }
