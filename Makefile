@@ -21,6 +21,7 @@ OBJS = \
 	src/errcodes.o \
 	src/failpoint.o \
 	src/functions.o \
+	src/glyph.o \
 	src/guard.o \
 	src/http.o \
 	src/identity.o \
@@ -28,7 +29,9 @@ OBJS = \
 	src/import.o \
 	src/json.o \
 	src/limiter.o \
+	src/names.o \
 	src/outbox.o \
+	src/problem.o \
 	src/protocol.o \
 	src/record.o \
 	src/reply.o \
@@ -49,7 +52,7 @@ EXTENSION = im_import
 DATA = sql/im_import--1.0.sql
 PGFILEDESC = "im_import - moves chat groups into Tencent Cloud IM"
 
-REGRESS = encode limits kinds options usersig codes
+REGRESS = encode limits kinds problems options usersig codes
 REGRESS_OPTS = --inputdir=test --outputdir=test --load-extension=im_import
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

@@ -22,7 +22,20 @@ CREATE FUNCTION @extschema@.im_group_problems(record, warnings boolean DEFAULT f
 AS 'MODULE_PATHNAME', 'im_group_problems' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50;
 REVOKE ALL ON FUNCTION @extschema@.im_group_problems(record, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_group_problems(record, boolean) IS
-'Everything that would keep a record from being sent, each with field, value and limit (in bytes of UTF-8, by the server''s option text_limits); {} if nothing does. With warnings also what is unusual but would be sent, beginning with "warning: ". ERROR if there is no column type or name. Source: documents 1047/34967 and 1047/33529';
+'Everything that would keep a record from being sent, each with field, value and limit (in bytes of UTF-8, by the server''s option text_limits); {} if nothing does. With warnings also, beginning with "warning: ", what is unusual but would be sent (characters that cannot be seen, say), and the columns that are not sent, each with the one that may be meant; id and source_id are not warned of. ERROR if there is no column type or name. Source: documents 1047/34967 and 1047/33529';
+
+-- What im_group_problems() and error_info say, to be counted.
+CREATE FUNCTION @extschema@.im_problem_kind(problem pg_catalog.text) RETURNS pg_catalog.text
+AS 'MODULE_PATHNAME', 'im_sql_problem_kind' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION @extschema@.im_problem_kind(pg_catalog.text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_problem_kind(pg_catalog.text) IS
+'a line of im_group_problems() without what differs from row to row, so that equal problems can be counted: SELECT im_problem_kind(p), count(*) FROM (SELECT ... AS type, ... AS name FROM legacy) t, unnest(im_group_problems(t, true)) p GROUP BY 1 ORDER BY 2 DESC';
+
+CREATE FUNCTION @extschema@.im_problem_list(error_info pg_catalog.text) RETURNS pg_catalog.text[]
+AS 'MODULE_PATHNAME', 'im_sql_problem_list' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION @extschema@.im_problem_list(pg_catalog.text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_problem_list(pg_catalog.text) IS
+'the problems that the error_info of an invalid row names, one by one';
 
 CREATE FUNCTION @extschema@.im_row_json(kind pg_catalog.text, record) RETURNS pg_catalog.json
 AS 'MODULE_PATHNAME', 'im_row_json' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50;
@@ -40,7 +53,7 @@ CREATE FUNCTION @extschema@.im_fit(pg_catalog.text, bytes integer) RETURNS pg_ca
 AS 'MODULE_PATHNAME', 'im_fit' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION @extschema@.im_fit(pg_catalog.text, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_fit(pg_catalog.text, integer) IS
-'The longest prefix of a text that takes at most so many bytes in UTF-8, whatever the database encoding, cut between characters. ERROR if bytes is negative';
+'The longest prefix of a text that takes at most so many bytes in UTF-8, whatever the database encoding. It is cut between characters as people see them: not before a combining mark or a skin tone, not in a joined emoji, not in a flag; blanks before the cut are left out. A first character that alone is longer is cut within. ERROR if bytes is negative';
 
 CREATE FUNCTION @extschema@.im_usersig(identifier pg_catalog.text DEFAULT NULL, lifetime interval DEFAULT NULL) RETURNS pg_catalog.text
 AS 'MODULE_PATHNAME', 'im_usersig_configured' LANGUAGE C VOLATILE;
@@ -404,26 +417,54 @@ COMMENT ON VIEW @extschema@.im_import_status IS
 'one row: what the import is doing, why it waits, how far it is';
 
 CREATE VIEW @extschema@.im_import_errors AS
-	SELECT o.error_code,
-		   c.class, c.meaning,
+	SELECT k.error_code, c.class, c.meaning, k.problem,
 		   pg_catalog.concat_ws(' ',
-			   pg_catalog.min(c.advice) FILTER (WHERE o.status = 'failed'),
-			   pg_catalog.min('Of the invalid ones nothing was sent: mend the columns that error_info names with an UPDATE that also sets status = ''pending''.')
-				   FILTER (WHERE o.status = 'invalid'),
-			   pg_catalog.min('Look for the groups of those in doubt in the app, and settle each row with im_import_resolve(): im_import_failures has the statements.')
-				   FILTER (WHERE o.status = 'in_doubt')) AS advice,
-		   pg_catalog.count(*) AS rows,
-		   pg_catalog.count(*) FILTER (WHERE o.status = 'failed') AS failed,
-		   pg_catalog.count(*) FILTER (WHERE o.status = 'invalid') AS invalid,
-		   pg_catalog.count(*) FILTER (WHERE o.status = 'in_doubt') AS in_doubt,
-		   pg_catalog.min(o.id) AS sample_id,
-		   (pg_catalog.array_agg(o.error_info ORDER BY o.id))[1] AS sample_text
-	FROM @extschema@.im_group_outbox o
-		 LEFT JOIN @extschema@.im_error_codes() c ON c.code OPERATOR(pg_catalog.=) o.error_code
-	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
-	GROUP BY o.error_code, c.class, c.meaning;
+			   CASE WHEN k.failed OPERATOR(pg_catalog.>) 0 THEN c.advice END,
+			   CASE WHEN k.invalid OPERATOR(pg_catalog.>) 0 THEN
+				   'Of the invalid ones nothing was sent: correct the columns that error_info names with an UPDATE that also sets status = ''pending''.' END,
+			   CASE WHEN k.in_doubt OPERATOR(pg_catalog.>) 0 THEN
+				   'Look for the groups of those in doubt in the app, and settle each row with im_import_resolve(): im_import_failures has the statements.' END) AS advice,
+		   k.rows, k.failed, k.invalid, k.in_doubt, k.sample_id, s.error_info AS sample_text
+	FROM (SELECT r.error_code, r.problem,
+				 pg_catalog.count(*) AS rows,
+				 pg_catalog.count(*) FILTER (WHERE r.status OPERATOR(pg_catalog.=) 'failed') AS failed,
+				 pg_catalog.count(*) FILTER (WHERE r.status OPERATOR(pg_catalog.=) 'invalid') AS invalid,
+				 pg_catalog.count(*) FILTER (WHERE r.status OPERATOR(pg_catalog.=) 'in_doubt') AS in_doubt,
+				 pg_catalog.min(r.id) AS sample_id
+		  FROM (SELECT o.id, o.status, o.error_code,
+					   CASE o.status WHEN 'invalid' THEN
+						   @extschema@.im_problem_kind((@extschema@.im_problem_list(o.error_info))[1]) END AS problem
+				FROM @extschema@.im_group_outbox o
+				WHERE o.status IN ('failed', 'invalid', 'in_doubt')) r
+		  GROUP BY r.error_code, r.problem) k
+		 JOIN @extschema@.im_group_outbox s ON s.id OPERATOR(pg_catalog.=) k.sample_id
+		 LEFT JOIN @extschema@.im_error_codes() c ON c.code OPERATOR(pg_catalog.=) k.error_code;
 COMMENT ON VIEW @extschema@.im_import_errors IS
-'rows that need a person, counted by error code, with meaning and advice';
+'rows that need a person, by error code and, where nothing was sent, by kind of problem, with meaning and advice. Each row counts in one line: an invalid one by its first problem; im_import_problems counts them all';
+COMMENT ON COLUMN @extschema@.im_import_errors.problem IS
+'kind of the first problem of invalid rows; NULL for rows that were sent';
+
+CREATE VIEW @extschema@.im_import_problems AS
+	SELECT k.problem, k.rows, k.sample_id, s.source_id AS sample_source_id,
+		   (SELECT p FROM pg_catalog.unnest(@extschema@.im_problem_list(s.error_info)) p
+			WHERE @extschema@.im_problem_kind(p) OPERATOR(pg_catalog.=) k.problem LIMIT 1) AS sample_text
+	FROM (SELECT @extschema@.im_problem_kind(p) AS problem, pg_catalog.count(DISTINCT o.id) AS rows, pg_catalog.min(o.id) AS sample_id
+		  FROM @extschema@.im_group_outbox o, pg_catalog.unnest(@extschema@.im_problem_list(o.error_info)) p
+		  WHERE o.status OPERATOR(pg_catalog.=) 'invalid'
+		  GROUP BY 1) k
+		 JOIN @extschema@.im_group_outbox s ON s.id OPERATOR(pg_catalog.=) k.sample_id;
+COMMENT ON VIEW @extschema@.im_import_problems IS
+'what is wrong with invalid rows, counted by kind of problem; a row that has several problems counts in several lines';
+COMMENT ON COLUMN @extschema@.im_import_problems.problem IS
+'the problem without what differs from row to row, see im_problem_kind()';
+COMMENT ON COLUMN @extschema@.im_import_problems.rows IS
+'how many rows have it';
+COMMENT ON COLUMN @extschema@.im_import_problems.sample_id IS
+'id of the first of them';
+COMMENT ON COLUMN @extschema@.im_import_problems.sample_source_id IS
+'source_id of the first of them';
+COMMENT ON COLUMN @extschema@.im_import_problems.sample_text IS
+'the problem as the first of them has it, with its value';
 
 CREATE VIEW @extschema@.im_import_failures AS
 	SELECT o.id, o.source_id, o.group_id, o.type, o.name, o.status, o.attempts,
@@ -478,34 +519,17 @@ COMMENT ON FUNCTION @extschema@.im_import_stats_reset() IS
 'sets the counters of pg_stat_im_import to zero';
 
 REVOKE ALL ON @extschema@.im_import_status, @extschema@.im_import_errors,
-	@extschema@.im_import_failures, @extschema@.im_import_mapping,
+	@extschema@.im_import_problems, @extschema@.im_import_failures, @extschema@.im_import_mapping,
 	@extschema@.pg_stat_im_import FROM PUBLIC;
 GRANT SELECT ON @extschema@.im_import_status, @extschema@.im_import_errors,
-	@extschema@.im_import_failures, @extschema@.im_import_mapping,
+	@extschema@.im_import_problems, @extschema@.im_import_failures, @extschema@.im_import_mapping,
 	@extschema@.pg_stat_im_import TO pg_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.im_import_status_row(),
-	@extschema@.im_import_stats(), @extschema@.im_error_codes() TO pg_monitor;
+	@extschema@.im_import_stats(), @extschema@.im_error_codes(),
+	@extschema@.im_problem_kind(pg_catalog.text), @extschema@.im_problem_list(pg_catalog.text) TO pg_monitor;
 
 ------------------------------------------------------------------------------
 -- Before: will it fit, and will it work?
-
-CREATE FUNCTION @extschema@.im_problem_kind(problem pg_catalog.text) RETURNS pg_catalog.text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-		   problem,
-		   ': ".*"$', ''),
-		   ' is "(?!AVChatRoom").*", allowed', ' is none of those that are allowed; allowed'),
-		   ' (is|of) -?\d+( bytes)?( of UTF-8)?, the limit is (-?\d+)( for a Community)? \(\d+ over\)',
-		   ' \1 over \4\2\3\5'),
-		   ' is -?\d+, the least is (\d+)', ' is under \1'),
-		   ' is \d+ seconds in the future.*$', ' is in the future'),
-		   '( for key) ".*"', '\1 "..."')
-$$;
-REVOKE ALL ON FUNCTION @extschema@.im_problem_kind(pg_catalog.text) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_problem_kind(pg_catalog.text) IS
-'a line of im_group_problems() without the value that it quotes, so that equal problems can be counted: SELECT im_problem_kind(p), count(*) FROM (SELECT ... AS type, ... AS name FROM legacy) t, unnest(im_group_problems(t, true)) p GROUP BY 1 ORDER BY 2 DESC';
 
 CREATE FUNCTION @extschema@.im_import_same_app() RETURNS pg_catalog.text[]
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'im_sql_same_app';
@@ -527,18 +551,41 @@ AS $query$ SELECT $$
 			 LEFT JOIN LATERAL pg_options_to_table(s.srvoptions) o
 				  ON o.option_name IN ('rate_limit', 'groups_per_day')
 		WHERE w.fdwname = 'im_import'
+	), there AS MATERIALIZED (
+		-- what is imported; the content only if there is something to compare with it
+		SELECT b.source_id, b.group_id,
+			   CASE WHEN EXISTS (SELECT FROM @im@.im_group_outbox o WHERE o.status IN ('pending', 'sending'))
+					THEN hashtextextended(ROW(lower(b.type), b.name, b.owner_account, b.introduction, b.notification, b.face_url,
+						b.max_member_count, lower(b.apply_join_option), b.create_time)::text, 0) END AS content
+		FROM @im@.im_group_outbox b
+		WHERE b.status = 'imported'
 	), waiting AS MATERIALIZED (
-		SELECT b.id, lower(b.type) AS type, b.owner_account, b.create_time IS NULL AS timeless,
-			   b.app_defined_data IS NOT NULL AS custom, @im@.im_group_problems(b, true) AS problems
+		SELECT b.id, b.source_id, b.group_id, lower(b.type) AS type, b.owner_account, b.create_time IS NULL AS timeless,
+			   b.app_defined_data IS NOT NULL AS custom,
+			   CASE WHEN b.group_id IS NULL THEN hashtextextended(ROW(lower(b.type), b.name, b.owner_account, b.introduction, b.notification, b.face_url,
+						b.max_member_count, lower(b.apply_join_option), b.create_time)::text, 0) END AS content,
+			   @im@.im_group_problems(b, true) AS problems
 		FROM @im@.im_group_outbox b
 		WHERE b.status IN ('pending', 'sending') AND b.origin = @im@.im_origin()
 	), flagged AS MATERIALIZED (
-		SELECT w.*, EXISTS (SELECT FROM unnest(w.problems) p WHERE p NOT LIKE 'warning: %') AS refused
+		SELECT w.*, EXISTS (SELECT FROM unnest(w.problems) p WHERE p NOT LIKE 'warning: %') AS refused,
+			   i.group_id IS NOT NULL AS known,
+			   i.group_id IS NULL AND (s.source_id IS NOT NULL OR c.content IS NOT NULL) AS again
 		FROM waiting w
+			 LEFT JOIN (SELECT DISTINCT t.group_id FROM there t) i ON i.group_id = w.group_id
+			 LEFT JOIN (SELECT DISTINCT t.source_id FROM there t) s ON s.source_id = w.source_id
+			 -- two rows that have keys are told apart by them
+			 LEFT JOIN (SELECT t.content, bool_or(t.source_id IS NULL) AS keyless FROM there t GROUP BY t.content) c
+				  ON c.content = w.content AND (w.source_id IS NULL OR c.keyless)
 	), n AS MATERIALIZED (
 		SELECT count(*) AS rows,
 			   count(*) FILTER (WHERE refused) AS refused,
-			   count(*) FILTER (WHERE NOT refused) AS calls,
+			   count(*) FILTER (WHERE NOT refused) + count(*) FILTER (WHERE NOT refused AND known) AS calls,
+			   count(*) FILTER (WHERE NOT refused AND known) AS known,
+			   count(*) FILTER (WHERE NOT refused AND again) AS again,
+			   min(id) FILTER (WHERE NOT refused AND again) AS first_again,
+			   count(DISTINCT group_id) FILTER (WHERE NOT refused AND NOT known AND NOT again) +
+			   count(*) FILTER (WHERE NOT refused AND NOT again AND group_id IS NULL) AS news,
 			   count(*) FILTER (WHERE NOT refused AND type IN ('private', 'work')) AS private,
 			   count(*) FILTER (WHERE NOT refused AND type = 'community') AS community,
 			   count(*) FILTER (WHERE NOT refused AND owner_account IS NULL) AS ownerless,
@@ -547,20 +594,20 @@ AS $query$ SELECT $$
 			   count(*) FILTER (WHERE NOT refused AND timeless) AS timeless
 		FROM flagged
 	), elsewhere AS MATERIALIZED (
-		SELECT count(*) FILTER (WHERE b.status = 'imported') AS imported,
-			   count(*) FILTER (WHERE b.status IN ('pending', 'sending') AND b.origin <> @im@.im_origin()) AS foreign_open
-		FROM @im@.im_group_outbox b
+		SELECT (SELECT count(DISTINCT t.group_id) FROM there t) AS imported,
+			   (SELECT count(*) FROM @im@.im_group_outbox b
+				WHERE b.status IN ('pending', 'sending') AND b.origin <> @im@.im_origin()) AS foreign_open
 	), pace AS MATERIALIZED (
 		SELECT ceil(n.calls / app.rate) * interval '1 second' AS sending,
-			   CASE WHEN app.budget IS NOT NULL AND n.calls > app.budget
-					THEN (ceil(n.calls / app.budget) - 1) * interval '1 day' ELSE interval '0' END AS waiting
+			   CASE WHEN app.budget IS NOT NULL AND n.news + n.again > app.budget
+					THEN (ceil((n.news + n.again) / app.budget) - 1) * interval '1 day' ELSE interval '0' END AS waiting
 		FROM n, app
 	), twice AS MATERIALIZED (
 		SELECT b.group_id, count(*) AS rows
 		FROM @im@.im_group_outbox b
 		WHERE b.group_id IS NOT NULL AND b.status <> 'invalid'
 		GROUP BY b.group_id
-		HAVING count(*) > 1 AND bool_or(b.status IN ('pending', 'sending'))
+		HAVING count(*) FILTER (WHERE b.status IN ('pending', 'sending')) > 1
 	), alike AS MATERIALIZED (
 		SELECT min(b.group_id COLLATE "C") AS one, max(b.group_id COLLATE "C") AS other
 		FROM @im@.im_group_outbox b
@@ -591,53 +638,61 @@ AS $query$ SELECT $$
 		SELECT 6, 'finished at', to_char(now() + p.sending + p.waiting, 'YYYY-MM-DD HH24:MI:SS TZ'), 'at best: if it started now, and neither the service nor this server slowed it down'
 		FROM pace p
 		UNION ALL
-		SELECT 7, 'new groups', to_char(n.calls, 'FM999,999,999,999,990'),
-			   CASE WHEN n.calls > 10000
+		SELECT 7, 'new groups', to_char(n.news, 'FM999,999,999,999,990'),
+			   CASE WHEN n.news + n.again > 10000
 					THEN format('plans allow 10,000 net new groups a day, the largest 50,000: %s or %s days unless that is lifted for you, after which the service answers 10006; a trial allows 100 in all',
-								ceil(n.calls / 10000.0), ceil(n.calls / 50000.0))
-					WHEN n.calls > 100 THEN 'a trial plan allows 100 groups in all' END
+								ceil((n.news + n.again) / 10000.0), ceil((n.news + n.again) / 50000.0))
+					WHEN n.news + n.again > 100 THEN 'a trial plan allows 100 groups in all' END
 		FROM n
 		UNION ALL
-		SELECT 8, 'groups in the app then', 'at least ' || to_char(n.calls + e.imported, 'FM999,999,999,999,990'),
-			   CASE WHEN n.calls + e.imported > 100000 THEN 'more than 100,000 groups at a month''s peak are billed' END
+		SELECT 8, 'imported already', to_char(n.known, 'FM999,999,999,999,990'),
+			   'their group_id is that of an imported row: no new group is made; they count as imported, too, if type, name, owner and time are the same, else they fail with -11. Each takes a second call, to compare'
+		FROM n WHERE n.known > 0
+		UNION ALL
+		SELECT 9, 'repeated rows', to_char(n.again, 'FM999,999,999,999,990'),
+			   format('the same source_id, or without one the same content, is imported already, but not under their group_id: each makes a second group, and none of them is counted as new. If you do not want that, delete them before they are sent; the first is row %s', n.first_again)
+		FROM n WHERE n.again > 0
+		UNION ALL
+		SELECT 10, 'groups in the app then', 'at least ' || to_char(n.news + n.again + e.imported, 'FM999,999,999,999,990'),
+			   CASE WHEN n.news + n.again + e.imported > 100000 THEN 'more than 100,000 groups at a month''s peak are billed' END
 		FROM n, elsewhere e
 		UNION ALL
-		SELECT 9, 'owners', to_char(n.owners, 'FM999,999,999,999,990'),
+		SELECT 11, 'owners', to_char(n.owners, 'FM999,999,999,999,990'),
 			   'each must be a user of the app before, else its groups are refused with 10019'
 		FROM n WHERE n.owners > 0
 		UNION ALL
-		SELECT 10, 'groups without owner', to_char(n.ownerless, 'FM999,999,999,999,990'), 'owner_account is NULL'
+		SELECT 12, 'groups without owner', to_char(n.ownerless, 'FM999,999,999,999,990'), 'owner_account is NULL'
 		FROM n WHERE n.ownerless > 0
 		UNION ALL
-		SELECT 11, 'Private groups', to_char(n.private, 'FM999,999,999,999,990'),
+		SELECT 13, 'Private groups', to_char(n.private, 'FM999,999,999,999,990'),
 			   'nobody but the owner sees them until a message has been sent in them'
 		FROM n WHERE n.private > 0
 		UNION ALL
-		SELECT 12, 'Community groups', to_char(n.community, 'FM999,999,999,999,990'),
+		SELECT 14, 'Community groups', to_char(n.community, 'FM999,999,999,999,990'),
 			   'the plan must include Communities, and they must be enabled in the console, else 11000 or 10059'
 		FROM n WHERE n.community > 0
 		UNION ALL
-		SELECT 13, 'groups with app_defined_data', to_char(n.custom, 'FM999,999,999,999,990'),
+		SELECT 15, 'groups with app_defined_data', to_char(n.custom, 'FM999,999,999,999,990'),
 			   'each key must be defined in the console before, else 10004'
 		FROM n WHERE n.custom > 0
 		UNION ALL
-		SELECT 14, 'groups without create_time', to_char(n.timeless, 'FM999,999,999,999,990'),
+		SELECT 16, 'groups without create_time', to_char(n.timeless, 'FM999,999,999,999,990'),
 			   'the time of the import becomes their time of creation'
 		FROM n WHERE n.timeless > 0
 		UNION ALL
-		SELECT 15, 'GroupIds of several rows', to_char(count(*), 'FM999,999,999,999,990'),
+		SELECT 17, 'GroupIds of several rows', to_char(count(*), 'FM999,999,999,999,990'),
 			   format('the first row gets the group; the others fail, or count as imported if type, name, owner and time are the same: %s', min(t.group_id))
 		FROM twice t HAVING count(*) > 0
 		UNION ALL
-		SELECT 16, 'GroupIds that differ only by case', to_char(count(*), 'FM999,999,999,999,990'),
+		SELECT 18, 'GroupIds that differ only by case', to_char(count(*), 'FM999,999,999,999,990'),
 			   format('whether the service tells them apart is not documented: %s and %s', min(a.one), min(a.other))
 		FROM alike a HAVING count(*) > 0
 		UNION ALL
-		SELECT 17, 'databases with the same sdkappid', array_to_string(d.names, ', '),
+		SELECT 19, 'databases with the same sdkappid', array_to_string(d.names, ', '),
 			   'each has a rate limit of its own, and the app has one for all'
 		FROM (SELECT @im@.im_import_same_app() AS names) d WHERE cardinality(d.names) > 0
 		UNION ALL
-		SELECT CASE WHEN k.kind LIKE 'warning: %' THEN 19 ELSE 18 END,
+		SELECT CASE WHEN k.kind LIKE 'warning: %' THEN 21 ELSE 20 END,
 			   CASE WHEN k.kind LIKE 'warning: %' THEN 'unusual' ELSE 'problem' END,
 			   to_char(k.rows, 'FM999,999,999,999,990'),
 			   format('%s; first in row %s%s', regexp_replace(k.kind, '^warning: ', ''), k.first, ' (source_id ' || b.source_id || ')')
@@ -656,7 +711,7 @@ RETURNS SETOF record
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'im_sql_plan';
 REVOKE ALL ON FUNCTION @extschema@.im_import_plan() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_plan() IS
-'what importing the pending rows means: calls, time, and what the service''s published limits make of it. Calls nothing; reads every pending row';
+'what importing the pending rows means: calls, time, how many groups are new, and what the service''s published limits make of it. Rows are told apart by group_id, source_id and, without these, content from what this outbox has imported. Calls nothing; reads the whole outbox';
 
 CREATE FUNCTION @extschema@.im_import_doctor(OUT item pg_catalog.text, OUT ok boolean, OUT detail pg_catalog.text, OUT cure pg_catalog.text)
 RETURNS SETOF record

@@ -23,6 +23,13 @@
 /* How much of the service's ErrorInfo we keep, in bytes of UTF-8. */
 #define IM_INFO_MAX			512
 
+/*
+ * A creation time so many seconds ahead of the database's clock is sent as now.
+ * A later request for the same row sends the time itself, so that a group is
+ * still ours if it is older than its row by no more than that.
+ */
+#define IM_TIME_AHEAD		5
+
 /* Status of an outbox row; im_status_name() gives the SQL spelling. */
 typedef enum ImStatus
 {

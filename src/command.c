@@ -9,6 +9,7 @@
 #include "utils/builtins.h"
 
 #include "command.h"
+#include "glyph.h"
 #include "record.h"
 #include "text.h"
 
@@ -69,4 +70,38 @@ im_check_room(ImEncoder *enc)
 		im_record_problem(enc, "group_source_id and group_id are both given: leave one of the two NULL");
 	else if (!by_source && !by_id)
 		im_record_problem(enc, "group_source_id or group_id is required, both are NULL");
+}
+
+/* Warns of what people would not see, or not as it was meant. */
+static void
+check_look(ImEncoder *enc, const ImField *field, const ImText *text, bool lines)
+{
+	ImLook		look;
+
+	if (!enc->encoding->warnings || text->len == 0)
+		return;
+	look = im_glyph_look(text->utf8, text->len, lines);
+	if (!look.visible)
+		im_record_warning(enc, psprintf("%s has no visible character: %s",
+										field->column, im_record_quote(text)));
+	if (look.control)
+		im_record_warning(enc, psprintf("%s has a control character: %s",
+										field->column, im_record_quote(text)));
+	if (look.direction)
+		im_record_warning(enc, psprintf("%s has a character that turns the direction of writing: %s",
+										field->column, im_record_quote(text)));
+}
+
+/* A text of one line. */
+void
+im_check_line(ImEncoder *enc, const ImField *field, const ImText *text, int64 number)
+{
+	check_look(enc, field, text, false);
+}
+
+/* A text that may have several lines. */
+void
+im_check_lines(ImEncoder *enc, const ImField *field, const ImText *text, int64 number)
+{
+	check_look(enc, field, text, true);
 }

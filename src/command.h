@@ -111,6 +111,11 @@ extern void im_check_user_id(struct ImEncoder *enc, const struct ImField *field,
 extern void im_check_group_id(struct ImEncoder *enc, const struct ImField *field,
 							  const struct ImText *text, int64_t number);
 
+extern void im_check_line(struct ImEncoder *enc, const struct ImField *field,
+						  const struct ImText *text, int64_t number);
+extern void im_check_lines(struct ImEncoder *enc, const struct ImField *field,
+						   const struct ImText *text, int64_t number);
+
 /* One of group_source_id and group_id; for a command's finish(). */
 extern void im_check_room(struct ImEncoder *enc);
 

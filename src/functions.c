@@ -33,7 +33,9 @@
 #include "cmd_group.h"
 #include "elements.h"
 #include "functions.h"
+#include "glyph.h"
 #include "json.h"
+#include "problem.h"
 #include "usersig.h"
 
 /* How long a UserSig is valid unless the caller says so: a day. */
@@ -47,6 +49,8 @@ PG_FUNCTION_INFO_V1(im_group_problems);
 PG_FUNCTION_INFO_V1(im_row_json);
 PG_FUNCTION_INFO_V1(im_row_problems);
 PG_FUNCTION_INFO_V1(im_fit);
+PG_FUNCTION_INFO_V1(im_sql_problem_kind);
+PG_FUNCTION_INFO_V1(im_sql_problem_list);
 PG_FUNCTION_INFO_V1(im_usersig_configured);
 PG_FUNCTION_INFO_V1(im_usersig_pure);
 PG_FUNCTION_INFO_V1(im_usersig_claims);
@@ -279,12 +283,48 @@ im_fit(PG_FUNCTION_ARGS)
 		utf8 = pg_server_to_any(text_to_cstring(source), (int) len, PG_UTF8);
 		len = strlen(utf8);
 	}
-	fit = im_text_fit(utf8, len, (size_t) bytes);
+	fit = im_glyph_fit(utf8, len, (size_t) bytes);
 	if (fit == len)
 		PG_RETURN_TEXT_P(source);
 	if (convert)
 		PG_RETURN_TEXT_P(cstring_to_text(pg_any_to_server(pnstrdup(utf8, fit), (int) fit, PG_UTF8)));
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(utf8, (int) fit));
+}
+
+/* ---- problems ---- */
+
+/* im_problem_kind(text): a problem without what differs from row to row. */
+Datum
+im_sql_problem_kind(PG_FUNCTION_ARGS)
+{
+	text	   *problem = PG_GETARG_TEXT_PP(0);
+	size_t		len = VARSIZE_ANY_EXHDR(problem);
+	text	   *kind = palloc(VARHDRSZ + len + IM_PROBLEM_GROWTH);
+
+	len = im_problem_kind(VARDATA_ANY(problem), len, VARDATA(kind));
+	SET_VARSIZE(kind, VARHDRSZ + len);
+	PG_RETURN_TEXT_P(kind);
+}
+
+/* im_problem_list(text): the problems that an invalid row's error_info joins. */
+Datum
+im_sql_problem_list(PG_FUNCTION_ARGS)
+{
+	text	   *joined = PG_GETARG_TEXT_PP(0);
+	const char *p = VARDATA_ANY(joined);
+	const char *end = p + VARSIZE_ANY_EXHDR(joined);
+	ArrayBuildState *list = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+
+	while (p < end)
+	{
+		size_t		len = im_problem_length(p, (size_t) (end - p));
+
+		accumArrayResult(list, PointerGetDatum(cstring_to_text_with_len(p, (int) len)), false,
+						 TEXTOID, CurrentMemoryContext);
+		/* over the problem and its "; " */
+		p += Min(len + 2, (size_t) (end - p));
+	}
+	PG_RETURN_DATUM(makeArrayResult(list, CurrentMemoryContext));
 }
 
 /* ---- UserSigs ---- */

@@ -30,7 +30,10 @@
 #include "appdata.h"
 #include "compat.h"
 #include "encoding.h"
+#include "glyph.h"
+#include "names.h"
 #include "record.h"
+#include "utf8.h"
 
 /* A text field over this is not even quoted from, let alone sent. */
 #define TEXT_MAX			(64 * 1024)
@@ -65,17 +68,31 @@ struct ImRecordMap
 {
 	const ImCommand *command;
 	Oid			conversion;		/* database encoding to UTF-8 */
+	List	   *unsent;			/* of char *: warnings of columns that are no
+								 * field */
 	ImSource	source[FLEXIBLE_ARRAY_MEMBER];	/* by place in fields[] */
 };
 
 /* ---- problems ---- */
 
+/* True if a character, len bytes of the encoding at s, does not show. */
+static bool
+is_hidden(int encoding, const char *s, int len)
+{
+	uint32_t	character;
+
+	return encoding == PG_UTF8 && len > 1 &&
+		im_utf8_decode(s, (size_t) len, &character) > 0 &&
+		(im_utf8_is_control(character) || im_glyph_is_hidden(character));
+}
+
 /*
- * Appends one character of a quoted value, len bytes long; len 0 or less
- * means a byte that is no character.
+ * Appends one character of a quoted value, len bytes of the encoding; len 0 or
+ * less means a byte that is no character.  What problem.h reads again, and
+ * what would not show, is escaped.
  */
 static void
-quote_char(StringInfo buf, const char *s, int len)
+quote_char(StringInfo buf, int encoding, const char *s, int len)
 {
 	unsigned char c = (unsigned char) *s;
 
@@ -87,20 +104,22 @@ quote_char(StringInfo buf, const char *s, int len)
 		appendStringInfoString(buf, "\\t");
 	else if (c < 0x20 || c == 0x7f)
 		appendStringInfo(buf, "\\x%02X", c);
+	else if (c == '"' || c == '\\')
+		appendStringInfo(buf, "\\%c", c);
+	else if (is_hidden(encoding, s, len))
+		appendStringInfo(buf, "\\u%04X", (unsigned int) utf8_to_unicode((const unsigned char *) s));
 	else
 		appendBinaryStringInfo(buf, s, len);
 }
 
 /*
- * A value for a message: quoted, control characters and stray bytes escaped,
+ * A value for a message: quoted, what does not show and stray bytes escaped,
  * cut between characters.  The text is in the server encoding, where
  * SQL_ASCII is taken for UTF-8, as everywhere here.
  */
-char *
-im_record_quote(const ImText *text)
+static char *
+quote(const char *s, size_t len)
 {
-	const char *s = text->server;
-	size_t		len = text->server_len;
 	int			encoding = GetDatabaseEncoding();
 	StringInfoData buf;
 	int			chars;
@@ -113,7 +132,7 @@ im_record_quote(const ImText *text)
 	{
 		int			n = pg_encoding_verifymbchar(encoding, s, (int) Min(len, 16));
 
-		quote_char(&buf, s, n);
+		quote_char(&buf, encoding, s, n);
 		s += Max(n, 1);
 		len -= Max(n, 1);
 	}
@@ -121,6 +140,13 @@ im_record_quote(const ImText *text)
 		appendStringInfoString(&buf, "...");
 	appendStringInfoChar(&buf, '"');
 	return buf.data;
+}
+
+/* See record.h. */
+char *
+im_record_quote(const ImText *text)
+{
+	return quote(text->server, text->server_len);
 }
 
 /* See record.h. */
@@ -411,12 +437,18 @@ time_problem(ImEncoder *enc, const ImField *field, const ImSource *source, Datum
 							  im_record_quote(&text)));
 }
 
-/* Says what is wrong with a creation time, or NULL. */
+/*
+ * Says what is wrong with a creation time, or NULL.  One that is hardly ahead
+ * becomes now: the machines' clocks are never quite the same.
+ */
 static const char *
-judge_time(int64 seconds)
+judge_time(int64 *creation)
 {
 	int64		now = (int64) timestamptz_to_time_t(GetCurrentTimestamp());
+	int64		seconds = *creation;
 
+	if (seconds > now && seconds - now <= IM_TIME_AHEAD)
+		*creation = seconds = now;
 	if (seconds <= 0)
 		return "is not after 1970-01-01 00:00:00 UTC";
 	if (seconds > SECONDS_MAX)
@@ -446,7 +478,7 @@ encode_time(ImEncoder *enc, const ImField *field, const ImSource *source, Datum 
 		wrong = "is neither a timestamp nor a number of seconds";
 	if (wrong == NULL)
 	{
-		wrong = judge_time(seconds);
+		wrong = judge_time(&seconds);
 		if ((field->flags & IM_FIELD_MOVED) && enc->encoding->sent_time != 0)
 			seconds = enc->encoding->sent_time;
 		im_record_number(enc, field->sent, seconds);
@@ -576,23 +608,6 @@ static const Encode encoders[] = {
 
 /* ---- the map ---- */
 
-/* True if a column's name means the field: case and underscores do not count. */
-static bool
-same_name(const char *column, const char *field)
-{
-	for (;; column++, field++)
-	{
-		while (*column == '_')
-			column++;
-		while (*field == '_')
-			field++;
-		if (pg_ascii_tolower((unsigned char) *column) != (unsigned char) *field)
-			return false;
-		if (*field == '\0')
-			return true;
-	}
-}
-
 /* How values of a type can be read as text. */
 static ImSourceKind
 source_kind(Oid type)
@@ -651,6 +666,77 @@ refuse_json(const ImField *field, ImSource *source)
 		source->kind = SOURCE_UNUSABLE;
 }
 
+/* The field that a column most likely means, of those that no column is; or NULL. */
+static const ImField *
+nearest_field(const ImRecordMap *map, const char *column)
+{
+	const ImField *nearest = NULL;
+	int			least = NAMEDATALEN;
+
+	for (int i = 0; i < map->command->nfields; i++)
+	{
+		const ImField *field = &map->command->fields[i];
+		int			distance;
+
+		if (map->source[i].kind != SOURCE_ABSENT)
+			continue;
+		distance = im_name_distance(column, field->column);
+		if (distance >= 0 && distance < least)
+		{
+			least = distance;
+			nearest = field;
+		}
+	}
+	return nearest;
+}
+
+/* True if a column is a field. */
+static bool
+is_sent(const ImRecordMap *map, int index)
+{
+	for (int i = 0; i < map->command->nfields; i++)
+		if (map->source[i].kind != SOURCE_ABSENT && map->source[i].index == index)
+			return true;
+	return false;
+}
+
+/* True for what stands beside the fields of any record: the keys of the row. */
+static bool
+is_row_key(const char *column)
+{
+	return strcmp(column, "id") == 0 || strcmp(column, "source_id") == 0;
+}
+
+/*
+ * Warns of each column that will not be sent.  A row of an outbox, known by
+ * its row_key, has columns of its own.
+ */
+static List *
+find_unsent(const ImRecordMap *map, TupleDesc desc)
+{
+	List	   *unsent = NIL;
+
+	for (int a = 0; a < desc->natts; a++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, a);
+		char	   *name = NameStr(att->attname);
+		const ImField *nearest;
+
+		if (att->attisdropped)
+			continue;
+		if (strcmp(name, "row_key") == 0 && att->atttypid == UUIDOID)
+			return NIL;
+		if (is_sent(map, a) || is_row_key(name))
+			continue;
+		nearest = nearest_field(map, name);
+		name = quote(name, strlen(name));
+		unsent = lappend(unsent, nearest == NULL ?
+						 psprintf("column %s is not sent", name) :
+						 psprintf("column %s is not sent; did you mean %s?", name, nearest->column));
+	}
+	return unsent;
+}
+
 /* See record.h. */
 ImRecordMap *
 im_record_map(const ImCommand *command, TupleDesc desc)
@@ -667,7 +753,7 @@ im_record_map(const ImCommand *command, TupleDesc desc)
 		{
 			Form_pg_attribute att = TupleDescAttr(desc, a);
 
-			if (!att->attisdropped && same_name(NameStr(att->attname), field->column))
+			if (!att->attisdropped && im_name_same(NameStr(att->attname), field->column))
 				set_source(&map->source[i], att);
 		}
 		if (map->source[i].kind == SOURCE_ABSENT && (field->flags & IM_FIELD_REQUIRED))
@@ -677,6 +763,7 @@ im_record_map(const ImCommand *command, TupleDesc desc)
 					 errhint("%s", command->record_hint)));
 		refuse_json(field, &map->source[i]);
 	}
+	map->unsent = find_unsent(map, desc);
 	return map;
 }
 
@@ -740,6 +827,7 @@ im_record_encode(const ImRecordMap *map, const Datum *values, const bool *nulls,
 		.map = map, .command = command, .encoding = encoding, .values = values, .nulls = nulls,
 		.word = peek_word(map, values, nulls), .item = item
 	};
+	ListCell   *lc;
 
 	memset(item, 0, sizeof(ImItem));
 	initStringInfo(&item->json);
@@ -761,6 +849,8 @@ im_record_encode(const ImRecordMap *map, const Datum *values, const bool *nulls,
 	if (item->json.len > BODY_MAX)
 		im_record_problem(&enc, psprintf("the request is %d bytes, the limit is %d (%d over)",
 										 item->json.len, BODY_MAX, item->json.len - BODY_MAX));
+	foreach(lc, map->unsent)
+		im_record_warning(&enc, lfirst(lc));
 }
 
 /* See record.h. */
@@ -826,18 +916,4 @@ im_item_problem_text(const ImItem *item)
 		appendStringInfoString(&buf, lfirst(lc));
 	}
 	return buf.data;
-}
-
-/* See record.h. */
-size_t
-im_text_fit(const char *utf8, size_t len, size_t bytes)
-{
-	size_t		cut = bytes;
-
-	if (len <= bytes)
-		return len;
-	/* a byte of the form 10xxxxxx continues a character */
-	while (cut > 0 && ((unsigned char) utf8[cut] & 0xC0) == 0x80)
-		cut--;
-	return cut;
 }

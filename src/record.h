@@ -49,7 +49,8 @@ typedef struct ImItem
 	char	   *name;			/* names it in the answer, UTF-8; or NULL */
 	StringInfoData json;		/* one object, UTF-8; best effort if there are
 								 * problems */
-	List	   *problems;		/* of char *, server encoding; NIL: can be sent */
+	List	   *problems;		/* of char *, server encoding, by the grammar of
+								 * problem.h; NIL: can be sent */
 	int32		problem_code;	/* the service's for such a record; 0 if none */
 } ImItem;
 
@@ -86,7 +87,8 @@ extern ImRecordMap *im_record_map(const ImCommand *command, TupleDesc desc);
 /*
  * Checks and encodes one record.  Never raises for what is in the record, only
  * for running out of memory.  With encoding->warnings the list also has what
- * would be sent all the same, each beginning with "warning: ".
+ * is unusual but would be sent, and the columns that would not be sent, each
+ * beginning with "warning: ".
  */
 extern void im_record_encode(const ImRecordMap *map, const Datum *values, const bool *nulls,
 							 const ImEncoding *encoding, ImItem *item);
@@ -121,11 +123,5 @@ extern void im_record_request(StringInfo buf, const ImCommand *command, const ch
 
 /* A value for a message: quoted, escaped and cut. */
 extern char *im_record_quote(const ImText *text);
-
-/*
- * The longest prefix of UTF-8 text that fits into bytes and ends between
- * characters (never inside a multi-byte sequence); returns its length.
- */
-extern size_t im_text_fit(const char *utf8, size_t len, size_t bytes);
 
 #endif							/* IM_RECORD_H */

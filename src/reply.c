@@ -71,6 +71,7 @@ typedef enum How
 	HOW_TEXT,					/* one that is not there is empty */
 	HOW_WORD,					/* one that is not there is not known */
 	HOW_NUMBER,
+	HOW_TIME,					/* see IM_TIME_AHEAD */
 	HOW_FLAG,					/* a number; not there: not compared */
 	HOW_CUSTOM					/* AppDefinedData; not there: not compared */
 } How;
@@ -86,7 +87,7 @@ static const struct
 	[IM_FIELD_TYPE] = {"type", HOW_TYPE, KEY_TYPE, KEY_TYPE},
 	[IM_FIELD_NAME] = {"name", HOW_WORD, KEY_NAME, KEY_NAME},
 	[IM_FIELD_OWNER] = {"owner_account", HOW_TEXT, KEY_OWNER, KEY_OWNER},
-	[IM_FIELD_CREATE_TIME] = {"create_time", HOW_NUMBER, KEY_CREATE_TIME, KEY_CREATE_TIME},
+	[IM_FIELD_CREATE_TIME] = {"create_time", HOW_TIME, KEY_CREATE_TIME, KEY_CREATE_TIME},
 	[IM_FIELD_INTRODUCTION] = {"introduction", HOW_TEXT, KEY_INTRODUCTION, KEY_INTRODUCTION},
 	[IM_FIELD_NOTIFICATION] = {"notification", HOW_TEXT, KEY_NOTIFICATION, KEY_NOTIFICATION},
 	[IM_FIELD_FACE_URL] = {"face_url", HOW_TEXT, KEY_FACE_URL, KEY_FACE_URL},
@@ -305,6 +306,13 @@ same_owner(const ImJsonValue *owner, const ImJsonValue *sent)
 	return im_json_same(owner->text, sent->text);
 }
 
+/* True if a group's time can be what a request with that time made of it. */
+static bool
+same_creation(int64_t said, int64_t sent)
+{
+	return said <= sent && sent - said <= IM_TIME_AHEAD;
+}
+
 /*
  * Compares the group of an entry with the one that was sent.  What is known to
  * differ decides before what is not known.
@@ -326,7 +334,7 @@ compare_groups(const ImJsonValue *group, const ImJsonValue *sent)
 	if (!im_json_whole(&sent[KEY_CREATE_TIME], &sent_created) ||
 		!im_json_whole(&group[KEY_CREATE_TIME], &created))
 		return IM_FOUND_UNREADABLE;
-	return created == sent_created ? IM_FOUND_SAME : IM_FOUND_OTHER;
+	return same_creation(created, sent_created) ? IM_FOUND_SAME : IM_FOUND_OTHER;
 }
 
 /* True if there are a Type and a Name to compare. */
@@ -391,11 +399,11 @@ compare_field(How how, const ImJsonValue *said, const ImJsonValue *sent)
 	int64_t		b;
 	bool		same;
 
-	if (how == HOW_NUMBER || how == HOW_FLAG)
+	if (how == HOW_NUMBER || how == HOW_TIME || how == HOW_FLAG)
 	{
 		if (!im_json_whole(sent, &a) || !im_json_whole(said, &b))
 			return IM_FOUND_UNREADABLE;
-		same = a == b;
+		same = how == HOW_TIME ? same_creation(b, a) : a == b;
 	}
 	else if (how == HOW_TEXT)
 		same = same_owner(said, sent);

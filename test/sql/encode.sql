@@ -110,6 +110,26 @@ FROM (SELECT 'Public' AS type, 'n' AS name, now() + interval '1 hour' AS create_
 	unnest(im_group_problems(r)) AS problem;
 SELECT im_group_problems(r)
 FROM (SELECT 'Public' AS type, 'n' AS name, now() AS create_time) AS r;
+-- hardly ahead of this clock: sent as now
+SELECT im_group_problems(r), (im_group_json(r)->>'CreateTime')::bigint BETWEEN floor(extract(epoch FROM now()))::bigint AND extract(epoch FROM clock_timestamp())::bigint
+FROM (SELECT 'Public' AS type, 'n' AS name, now() + interval '3 s' AS create_time) AS r;
+SELECT problem ~ '^create_time is \d+ seconds in the future: "'
+FROM (SELECT 'Public' AS type, 'n' AS name, clock_timestamp() + interval '30 s' AS create_time) AS r,
+	unnest(im_group_problems(r)) AS problem;
+
+-- Columns that are not sent are warned of, with the field that may be meant.
+SELECT im_group_problems(r), im_group_problems(r, true)
+FROM (SELECT 'Public' AS type, 'x' AS name, 'u' AS owner) AS r;
+SELECT c, im_group_problems(r, true)
+FROM (SELECT 'Public' AS type, 'x' AS name, 1 AS id, 'k' AS source_id, 'u' AS "Owner_Acount", 'i' AS description, 'i' AS intro,
+	now() AS created_at, 5 AS members, 'x' AS title, 'f' AS avatar, 'a' AS "we""ird; name is empty", 'i' AS "Group") AS r,
+	(SELECT 'many' AS c) AS s;
+-- one that is there already is not meant, and a row of an outbox has its own columns
+SELECT im_group_problems(r, true)
+FROM (SELECT 'Public' AS type, 'x' AS name, 'u' AS owner_account, 'u' AS owner) AS r;
+INSERT INTO im_group_outbox (type, name) VALUES ('Public', 'x');
+SELECT im_group_problems(o, true) FROM im_group_outbox AS o;
+DELETE FROM im_group_outbox;
 
 -- Topics.
 SELECT t, im_group_json(r)->'SupportTopic', im_group_problems(r)

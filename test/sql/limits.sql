@@ -121,6 +121,34 @@ SELECT n, im_fit(U&'a\00e9\4e2d\+01f600', n) FROM generate_series(0, 11) AS n;
 SELECT octet_length(im_fit(repeat(U&'\4e2d', 100000), 30)), im_fit('', 0) = '', im_fit(NULL, 1) IS NULL;
 SELECT im_fit('x', -1);
 SELECT im_group_problems(im_test_with('name', im_fit(repeat(U&'\4e2d', 11), 30)));
+-- cut between characters as people see them
+SELECT what, n, octet_length(im_fit(t, n)), im_fit(t, n) = left(t, keeps) AS good
+FROM (VALUES
+	('a combining mark', U&'ae\0301x', 2, 1), ('a combining mark', U&'ae\0301x', 4, 3),
+	('several', U&'ae\0301\0323x', 5, 1), ('several', U&'ae\0301\0323x', 6, 4),
+	('a mark that takes room', U&'a\0915\093fx', 4, 1), ('a mark that takes room', U&'a\0915\093fx', 7, 3),
+	('a Korean syllable in parts', U&'a\1112\1161\11abx', 9, 1), ('a Korean syllable in parts', U&'a\1112\1161\11abx', 10, 4),
+	('a variation selector', U&'a\2764\fe0fx', 4, 1), ('a variation selector', U&'a\2764\fe0fx', 7, 3),
+	('a keycap', U&'a1\fe0f\20e3x', 7, 1), ('a keycap', U&'a1\fe0f\20e3x', 8, 4),
+	('a skin tone', U&'a\+01f44d\+01f3fdx', 8, 1), ('a skin tone', U&'a\+01f44d\+01f3fdx', 9, 3),
+	('a family', U&'a\+01f468\200d\+01f469\200d\+01f467x', 8, 1), ('a family', U&'a\+01f468\200d\+01f469\200d\+01f467x', 18, 1),
+	('a family', U&'a\+01f468\200d\+01f469\200d\+01f467x', 19, 6),
+	('a flag', U&'a\+01f1e9\+01f1ea\+01f1eb\+01f1f7x', 8, 1), ('a flag', U&'a\+01f1e9\+01f1ea\+01f1eb\+01f1f7x', 9, 3),
+	('two flags', U&'a\+01f1e9\+01f1ea\+01f1eb\+01f1f7x', 16, 3), ('two flags', U&'a\+01f1e9\+01f1ea\+01f1eb\+01f1f7x', 17, 5),
+	('the flag of Scotland', U&'a\+01f3f4\+0e0067\+0e0062\+0e0073\+0e0063\+0e0074\+0e007fx', 28, 1),
+	('a space without width joins nothing', U&'a\200bx', 1, 1), ('a space without width joins nothing', U&'a\200bx', 4, 2),
+	('a soft hyphen joins nothing', U&'a\00adxx', 3, 2), ('a mark of direction joins nothing', U&'a\200exx', 4, 2),
+	('a first one that is too long', U&'\+01f468\200d\+01f469x', 8, 1), ('a first one that is too long', U&'\+01f468\200d\+01f469x', 3, 0),
+	('blanks before the cut', 'one two', 4, 3), ('blanks before the cut', U&'one\00a0\3000 two', 9, 3),
+	('blanks elsewhere', '  one  two  ', 7, 5), ('no cut', 'one  ', 5, 5), ('nothing but blanks', '    x', 4, 0)) AS v(what, t, n, keeps);
+
+-- What people would not see is warned of, and sent.
+SELECT field, quote_literal(t), im_group_problems(im_test_with(field, t)), im_group_problems(im_test_with(field, t), true)
+FROM (VALUES ('name', ' '), ('name', U&'\00a0\3000'), ('name', U&'\200b\200d'), ('name', U&'\3164'), ('name', E'\x07'), ('name', E'a\tb'),
+	('name', U&'a\202eb'), ('name', U&'\2067a\2069'), ('name', U&'\05d0\200f'), ('name', U&'a\0085'), ('name', U&'\200b a'),
+	('name', U&'\+01f468\200d\+01f469'), ('name', repeat(' ', 31)),
+	('introduction', E'a\tb\r\nc'), ('introduction', E'a\x0bb'), ('introduction', ' '), ('introduction', ''),
+	('notification', E'a\n'), ('notification', U&'\202da'), ('face_url', E'http://a\n')) AS v(field, t);
 
 DROP VIEW im_test_edges;
 DROP FUNCTION im_test_with(text, text, text);

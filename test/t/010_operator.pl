@@ -179,10 +179,14 @@ $service->fault({ do => 'code', code => 10004, info => 'all defined key is inval
 insert_groups($node, 1, 'custom');
 wait_settled($node);
 is_deeply(
-	[ map { "$_->{rows} $_->{failed} $_->{invalid}" } rows($node, 'SELECT * FROM im_import_errors WHERE error_code = 10004') ],
-	[ '2 1 1' ], 'im_import_errors tells refused from unsent rows');
-like(value_of($node, "SELECT advice FROM im_import_errors WHERE error_code = 10004"),
-	qr/im_import_retry\(10004, 'failed'\).*Of the invalid ones nothing was sent/, 'with advice for each, that for refused rows leaving the others alone');
+	[ map { "$_->{rows} $_->{failed} $_->{invalid} " . ($_->{problem} // '') }
+		  rows($node, 'SELECT * FROM im_import_errors WHERE error_code = 10004 ORDER BY failed DESC') ],
+	[ '1 1 0 ', '1 0 1 type is none of those that are allowed; allowed are Public, Private (or Work), ChatRoom (or Meeting) and Community' ],
+	'im_import_errors tells refused from unsent rows');
+like(value_of($node, "SELECT advice FROM im_import_errors WHERE error_code = 10004 AND failed > 0"),
+	qr/im_import_retry\(10004, 'failed'\)/, 'with advice for refused rows that leaves the others alone');
+like(value_of($node, "SELECT advice FROM im_import_errors WHERE error_code = 10004 AND invalid > 0"),
+	qr/^Of the invalid ones nothing was sent/, 'and for the others');
 $service->clear;
 is(value_of($node, "SELECT im_import_retry(10004, 'failed')"), 1, 'which it does');
 wait_settled($node);
@@ -200,7 +204,7 @@ is(value_of($node, 'SELECT calls FROM pg_stat_im_import'), 0, 'im_import_stats_r
 isnt(value_of($node, 'SELECT stats_reset FROM pg_stat_im_import'), '', 'and its time');
 
 sql('CREATE ROLE watcher LOGIN IN ROLE pg_monitor; CREATE ROLE nobody LOGIN');
-foreach my $view (qw(im_import_status im_import_errors im_import_failures im_import_mapping pg_stat_im_import))
+foreach my $view (qw(im_import_status im_import_errors im_import_problems im_import_failures im_import_mapping pg_stat_im_import))
 {
 	is(error_of($node, "SET ROLE watcher; SELECT * FROM $view"), '', "pg_monitor may read $view");
 	like(error_of($node, "SET ROLE nobody; SELECT * FROM $view"), qr/permission denied/, "PUBLIC may not");

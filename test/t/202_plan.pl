@@ -118,4 +118,61 @@ is(kinds(q{'Public' AS type, 'x' AS name, json_build_object(repeat('k', 20), rep
 	'warning: app_defined_data has a key of over 16 bytes|warning: app_defined_data has a value of over 512 bytes, for key "..."',
 	'custom data');
 
+# ---------------------------------------------------------------------------
+# The same by kind, of rows that were refused
+
+$node->safe_psql('postgres', 'DELETE FROM im_group_outbox');
+$node->safe_psql('postgres', "ALTER SERVER im OPTIONS (DROP groups_per_day, SET rate_limit '100000')");
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO im_group_outbox (source_id, type, name)
+SELECT 'k' || i, CASE WHEN i % 3 = 0 THEN 'Publik' || i ELSE 'Public' END, CASE WHEN i % 2 = 0 THEN repeat('"; ', 10) || i ELSE '' END
+FROM generate_series(1, 60) AS i
+SQL
+$node->safe_psql('postgres', 'SELECT im_import_resume()');
+wait_settled($node);
+my $types = 'type is none of those that are allowed; allowed are Public, Private (or Work), ChatRoom (or Meeting) and Community';
+is_deeply(
+	[ map { "$_->{rows} $_->{sample_source_id} $_->{problem}: $_->{sample_text}" } rows($node, 'SELECT * FROM im_import_problems ORDER BY problem') ],
+	[
+		'30 k1 name is empty: name is empty',
+		'30 k2 name is over 30 bytes of UTF-8: name is 31 bytes of UTF-8, the limit is 30 (1 over): "' . ('\"; ' x 10) . '2"',
+		"20 k3 $types: type is \"Publik3\", allowed are Public, Private (or Work), ChatRoom (or Meeting) and Community"
+	],
+	'im_import_problems counts every problem of a row');
+is_deeply(
+	[ map { "$_->{rows} $_->{invalid} $_->{problem}" } rows($node, 'SELECT * FROM im_import_errors ORDER BY problem') ],
+	[ '20 20 name is empty', '20 20 name is over 30 bytes of UTF-8', "20 20 $types" ],
+	'im_import_errors counts a row once, by its first problem');
+
+# ---------------------------------------------------------------------------
+# A second load: what is imported already is told apart
+
+$node->safe_psql('postgres', 'DELETE FROM im_group_outbox');
+$node->safe_psql('postgres', "INSERT INTO im_group_outbox (source_id, group_id, type, name) SELECT i, 'room-' || i, 'Public', 'x' FROM generate_series(1, 300) i");
+$node->safe_psql('postgres', "INSERT INTO im_group_outbox (source_id, type, name) SELECT 'g' || i, 'Public', 'g' || i FROM generate_series(1, 40) i");
+$node->safe_psql('postgres', "INSERT INTO im_group_outbox (type, name) SELECT 'Public', 'n' || i FROM generate_series(1, 30) i");
+wait_settled($node);
+is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status = 'imported'"), 370, 'a first load');
+$node->safe_psql('postgres', 'SELECT im_import_pause()');
+$plan = plan_now();
+is($plan->{'new groups'}[0]{value}, '0', 'nothing is new');
+is($plan->{'groups in the app then'}[0]{value}, 'at least 370', 'and no group more');
+$node->safe_psql('postgres', "INSERT INTO im_group_outbox (source_id, group_id, type, name) SELECT i, 'room-' || i, 'Public', 'x' FROM generate_series(1, 350) i");
+$plan = plan_now();
+is($plan->{'pending rows'}[0]{value}, '350', 'a second load');
+is($plan->{'new groups'}[0]{value}, '50', 'of which 50 are new');
+is($plan->{'imported already'}[0]{value}, '300', 'the others are told apart by their ids');
+is($plan->{calls}[0]{value}, '650', 'each of which takes a second call');
+is($plan->{'groups in the app then'}[0]{value}, 'at least 420', 'only the new ones are added');
+is($plan->{'repeated rows'}, undef, 'none makes a second group');
+is($plan->{'GroupIds of several rows'}, undef, 'an imported row is no collision');
+$node->safe_psql('postgres', "INSERT INTO im_group_outbox (source_id, type, name) SELECT 'g' || i, 'Public', 'new name' FROM generate_series(1, 45) i");
+$node->safe_psql('postgres', "INSERT INTO im_group_outbox (type, name) SELECT 'Public', 'n' || i FROM generate_series(1, 33) i");
+$node->safe_psql('postgres', "INSERT INTO im_group_outbox (source_id, type, name) SELECT 'other' || i, 'Public', 'g' || i FROM generate_series(1, 7) i");
+$plan = plan_now();
+is($plan->{'new groups'}[0]{value}, 50 + 5 + 3 + 7, 'without ids by source_id, and without that by content');
+is($plan->{'repeated rows'}[0]{value}, 40 + 30, 'what would be there twice');
+like($plan->{'repeated rows'}[0]{warning}, qr/second group.*the first is row \d+$/, 'is warned of');
+is($plan->{'groups in the app then'}[0]{value}, 'at least ' . (370 + 65 + 70), 'and counted as what it would become');
+
 done_testing();

@@ -287,6 +287,8 @@ static const struct
 	{"another owner", ONE(REST ",\"Owner_Account\":\"Leckie\""), SENT, IM_FOUND_OTHER},
 	{"an owner longer by a byte", ONE(REST ",\"Owner_Account\":\"leckie2\""), SENT, IM_FOUND_OTHER},
 	{"another time", ONE(REST ",\"CreateTime\":1448357838"), SENT, IM_FOUND_OTHER},
+	{"a time that was cut to now", ONE(REST ",\"CreateTime\":1448357832"), SENT, IM_FOUND_SAME},
+	{"a time before that", ONE(REST ",\"CreateTime\":1448357831"), SENT, IM_FOUND_OTHER},
 	{"another time, negative", ONE(REST ",\"CreateTime\":-1448357837"), SENT, IM_FOUND_OTHER},
 	{"no owner in the group", ONE("\"Type\":\"Public\",\"Name\":\"Test\",\"CreateTime\":1448357837"), SENT, IM_FOUND_OTHER},
 	{"a null owner in the group", ONE(REST ",\"Owner_Account\":null"), SENT, IM_FOUND_OTHER},
