@@ -905,23 +905,24 @@ im_outbox_write_day(ImOutbox *outbox)
 	outbox->writing = outbox->created;	/* which a rollback forgets */
 }
 
-/* Compares ids for qsort and bsearch. */
+/* Compares row keys for qsort and bsearch. */
 static int
-compare_ids(const void *a, const void *b)
+compare_keys(const void *a, const void *b)
 {
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
+	return memcmp(a, b, UUID_LEN);
 }
 
-/* The ids that a statement with arrays of ids and row keys returns, sorted. */
-static int64 *
-select_ids(ImOutbox *outbox, ImStatement statement, List *calls, int *n)
+/*
+ * The row keys that a statement with arrays of ids and row keys returns, sorted.
+ * Not ids: two calls may have the same one, for a row that is gone and for the
+ * one that has its id now.
+ */
+static pg_uuid_t *
+select_rows(ImOutbox *outbox, ImStatement statement, List *calls, int *n)
 {
 	Datum	   *ids = palloc(sizeof(Datum) * (list_length(calls) + 1));
 	Datum	   *keys = palloc(sizeof(Datum) * (list_length(calls) + 1));
-	int64	   *found;
+	pg_uuid_t  *found;
 	Datum		args[2];
 	bool		isnull;
 	ListCell   *lc;
@@ -937,17 +938,17 @@ select_ids(ImOutbox *outbox, ImStatement statement, List *calls, int *n)
 	args[0] = int8_array(ids, *n);
 	args[1] = PointerGetDatum(construct_array(keys, *n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 	*n = (int) execute(outbox, statement, args, NULL, 0);
-	found = palloc(sizeof(int64) * (*n + 1));
+	found = palloc(sizeof(pg_uuid_t) * (*n + 1));
 	for (int i = 0; i < *n; i++)
-		found[i] = DatumGetInt64(im_statement_value(i, 1, &isnull));
+		found[i] = *DatumGetUUIDP(im_statement_value(i, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);
-	qsort(found, *n, sizeof(int64), compare_ids);
+	qsort(found, *n, sizeof(pg_uuid_t), compare_keys);
 	return found;
 }
 
-/* Splits calls by whether their id is among ids. */
+/* Splits calls by whether their row's key is among keys. */
 static void
-split(List *calls, const int64 *ids, int n, List **in, List **out)
+split(List *calls, const pg_uuid_t *keys, int n, List **in, List **out)
 {
 	ListCell   *lc;
 
@@ -955,7 +956,7 @@ split(List *calls, const int64 *ids, int n, List **in, List **out)
 	{
 		ImCall	   *call = lfirst(lc);
 
-		if (bsearch(&call->id, ids, n, sizeof(int64), compare_ids) != NULL)
+		if (bsearch(call->row_key, keys, n, sizeof(pg_uuid_t), compare_keys) != NULL)
 			*in = lappend(*in, call);
 		else
 			*out = lappend(*out, call);
@@ -993,19 +994,19 @@ im_outbox_settle(ImOutbox *outbox, List **calls, List **done)
 	List	   *missing = NIL;
 	List	   *locked = NIL;
 	List	   *gone = NIL;
-	int64	   *ids;
+	pg_uuid_t  *keys;
 	int			n;
 
 	if (*calls == NIL)
 		return;
-	ids = select_ids(outbox, ST_LOCKABLE, *calls, &n);
-	split(*calls, ids, n, &mine, &missing);
+	keys = select_rows(outbox, ST_LOCKABLE, *calls, &n);
+	split(*calls, keys, n, &mine, &missing);
 	if (mine != NIL)
 		write_rows(outbox, mine, IM_SENDING);
 	if (missing != NIL)
 	{
-		ids = select_ids(outbox, ST_EXISTING, missing, &n);
-		split(missing, ids, n, &locked, &gone);
+		keys = select_rows(outbox, ST_EXISTING, missing, &n);
+		split(missing, keys, n, &locked, &gone);
 	}
 	if (gone != NIL)
 		report_gone(gone);

@@ -87,11 +87,11 @@ static const Statement statements[NSTATEMENTS] = {
 		" WHERE o.id = v.id",
 	4, {INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID, INT8OID}},
 	[ST_LOCKABLE] = {
-		"SELECT o.id FROM " OUTBOX " o JOIN " ROW_LIST " ON o.id = v.id AND o.row_key = v.row_key"
+		"SELECT o.row_key FROM " OUTBOX " o JOIN " ROW_LIST " ON o.id = v.id AND o.row_key = v.row_key"
 		" FOR UPDATE OF o SKIP LOCKED",
 	2, {INT8ARRAYOID, UUIDARRAYOID}},
 	[ST_EXISTING] = {
-		"SELECT o.id FROM " OUTBOX " o JOIN " ROW_LIST " ON o.id = v.id AND o.row_key = v.row_key",
+		"SELECT o.row_key FROM " OUTBOX " o JOIN " ROW_LIST " ON o.id = v.id AND o.row_key = v.row_key",
 	2, {INT8ARRAYOID, UUIDARRAYOID}},
 	[ST_SETTLE] = {
 		"UPDATE " OUTBOX " o SET status = v.status, attempts = v.attempts,"

@@ -113,13 +113,12 @@ insert_groups($node, 20, 'third');
 $service->clear;
 $service->release;
 wait_settled($node);
-poll_until { PostgreSQL::Test::Utils::slurp_file($node->logfile, $log_start) =~ /outbox rows were deleted or replaced/ } 'the log';
-my $told = PostgreSQL::Test::Utils::slurp_file($node->logfile, $log_start);
-my %told = map { ($_ => 1) } $told =~ /GroupId "(gone-\d+)"/g;
-my @lost = grep { $_->{group_id} =~ /^gone-/ } $service->ledger;
-cmp_ok(scalar(@lost), '>=', 9, scalar(@lost) . ' groups belong to no row any more');
-is(join(' ', grep { !$told{$_} } map { $_->{group_id} } grep { $_->{group_id} ne 'gone-1' } @lost), '',
-	'the log names each of them whose answer was under way');
+my @lost = grep { $_ ne 'gone-1' && /^gone-/ } map { $_->{group_id} } $service->ledger;
+cmp_ok(scalar(@lost), '>=', 8, scalar(@lost) . ' groups that were under way belong to no row any more');
+poll_until {
+	my %told = map { ($_ => 1) } PostgreSQL::Test::Utils::slurp_file($node->logfile, $log_start) =~ /GroupId "(gone-\d+)"/g;
+	!grep { !$told{$_} } @lost;
+} 'the log to name each of them';
 is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE name LIKE 'third%' AND status = 'imported'"), 20,
 	'the new rows have outcomes of their own');
 accounted($node, $service, others => strangers($node, $service), name => 'ids of others: every row is accounted for');

@@ -19,7 +19,7 @@ $service->fault({ do => 'close_after', match => { command => 'import_group', eve
 insert_groups($node, 400, 'lossy');
 wait_state($node, 'quota');
 cmp_ok($service->stats->{groups}, '<=', 100, 'half of the answers lost: no more groups than the budget');
-cmp_ok($service->stats->{groups}, '>=', 80, 'and not many less');
+cmp_ok($service->stats->{groups}, '>=', 50, 'and not half as many: a lost answer to a second attempt counts again');
 my $counted = value_of($node, 'SELECT sum(groups) FROM im_import_days');
 cmp_ok($counted, '>=', $service->stats->{groups}, 'every group is counted');
 

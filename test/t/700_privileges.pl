@@ -56,7 +56,7 @@ is(value_of($node, "SELECT count(*) FROM ($granted) g WHERE grantee NOT IN (0, '
 is(
 	value_of($node, <<"SQL"),
 SELECT count(*) FROM ($members) m
-WHERE classid NOT IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_foreign_data_wrapper'::regclass)
+WHERE classid NOT IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_foreign_data_wrapper'::regclass, 'pg_event_trigger'::regclass)
 	-- row types and their arrays: members from version 17 on; PUBLIC's, see doc/privileges.md
 	AND NOT (classid = 'pg_type'::regclass AND objid IN (
 		SELECT unnest(ARRAY[t.oid, t.typarray]) FROM pg_type t WHERE t.typrelid <> 0))
