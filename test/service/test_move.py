@@ -195,7 +195,8 @@ class AccountTest(MoveCase):
         self.assertEqual(one["ProfileItem"], [{"Tag": "Tag_Profile_IM_Nick", "Value": "M"},
                                               {"Tag": "Tag_Profile_IM_Image", "Value": "F"}])
         self.assertEqual(other["ResultCode"], 40003)
-        for code, item in ((40008, {"Tag": "Nick", "Value": ""}), (40601, {"Tag": "Tag_Profile_IM_Nick", "Value": "x" * 501})):
+        for code, item in ((40008, {"Tag": "Nick", "Value": ""}),
+                           (40601, {"Tag": "Tag_Profile_IM_Nick", "Value": "x" * 501})):
             self.ask("portrait_set", PROFILE, code, From_Account="a", ProfileItem=[item])
         self.ask("portrait_set", PROFILE, 40001, From_Account="a")
 
@@ -405,8 +406,9 @@ class MessageTest(MoveCase):
     def test_refused(self):
         self.room()
         good = message(CREATED + 1)
-        for name, wrong in (("From_Account", ""), ("From_Account", 1), ("SendTime", "1"), ("SendTime", 1.0), ("Random", -1),
-                            ("Random", 4294967296), ("Random", "1"), ("MsgBody", []), ("MsgBody", {}), ("MsgBody", ["x"]),
+        for name, wrong in (("From_Account", ""), ("From_Account", 1), ("SendTime", "1"), ("SendTime", 1.0),
+                            ("Random", -1), ("Random", 4294967296), ("Random", "1"),
+                            ("MsgBody", []), ("MsgBody", {}), ("MsgBody", ["x"]),
                             ("MsgBody", [{"MsgType": "TIMTextElem"}]),
                             ("MsgBody", [{"MsgType": "TIMTextElem", "MsgContent": {}}])):
             self.say(good, dict(good, **{name: wrong}), expected=10004)
@@ -508,8 +510,8 @@ class MessageTest(MoveCase):
         read = lambda **more: self.ask("group_msg_get_simple", GroupId="g", **more)
         answer = read(ReqMsgNumber=2)
         self.assertEqual((answer["IsFinished"], [one["MsgSeq"] for one in answer["RspMsgList"]]), (1, [28, 27]))
-        wanted = {"From_Account": "ann", "MsgSeq": 28, "MsgRandom": 1027, "MsgTimeStamp": CREATED + 28, "MsgBody": text(),
-                  "IsPlaceMsg": 0}
+        wanted = {"From_Account": "ann", "MsgSeq": 28, "MsgRandom": 1027, "MsgTimeStamp": CREATED + 28,
+                  "MsgBody": text(), "IsPlaceMsg": 0}
         self.assertEqual({name: answer["RspMsgList"][0][name] for name in wanted}, wanted)
         answer = read(ReqMsgNumber=28)
         self.assertEqual((answer["IsFinished"], len(answer["RspMsgList"])), (0, 20))
@@ -563,6 +565,7 @@ class MessageTest(MoveCase):
         unread("a", 1)
         self.say(CREATED + 4)
         self.assertEqual(self.unread()["a"], 0)
+        self.assertEqual(len(self.entries("all_read")), 1, "only the call that stored nothing needs such a line")
         for wrong in ({"UnreadMsgNum": -1}, {"UnreadMsgNum": "1"}, {"Member_Account": 1}):
             self.ask("set_unread_msg_num", expected=10004, **dict(
                 {"GroupId": "g", "Member_Account": "a", "UnreadMsgNum": 1}, **wrong))
@@ -667,7 +670,8 @@ class GroupTest(MoveCase):
         self.assertEqual(ids(WithNoActiveGroups=1, Limit=1, Offset=1), ["q"])
         self.assertEqual(ids(WithNoActiveGroups=1, GroupType="Private"), ["p"])
         wanted = {"GroupBaseInfoFilter": ["Name"], "SelfInfoFilter": ["Role", "JoinTime", "MsgSeq", "UnreadMsgNum"]}
-        for view, more in (("new", {"MsgSeq": 1}), ("old", {"UnreadMsgNum": 1}), ("both", {"MsgSeq": 1, "UnreadMsgNum": 1})):
+        for view, more in (("new", {"MsgSeq": 1}), ("old", {"UnreadMsgNum": 1}),
+                           ("both", {"MsgSeq": 1, "UnreadMsgNum": 1})):
             self.set(self_info=view)
             entry = self.ask("get_joined_group_list", Member_Account="a", ResponseFilter=wanted)["GroupIdList"][0]
             self.assertEqual(entry, {"GroupId": "q", "Name": "TestGroup",
@@ -760,7 +764,8 @@ class DialogTest(MoveCase):
         answer = self.say(CloudCustomData="c")
         self.assertEqual(set(answer), {"ActionStatus", "ErrorInfo", "ErrorCode"})
         entry = self.entries("dialog")[0]
-        wanted = {"from": "a", "to": "b", "seq": 1, "random": 2, "time": CREATED, "body": text(), "mode": 2, "cloud": "c"}
+        wanted = {"from": "a", "to": "b", "seq": 1, "random": 2, "time": CREATED, "body": text(), "mode": 2,
+                  "cloud": "c"}
         self.assertEqual({name: entry[name] for name in wanted}, wanted)
         self.assertEqual(self.stand.control("dialog?from=b&to=a")["count"], 1)
 
@@ -788,8 +793,9 @@ class DialogTest(MoveCase):
         self.assertEqual(len(self.entries("dialog")), 2)
 
     def test_refused(self):
-        for code, changes in ((90030, {"SyncFromOldSystem": 1}), (90030, {"SyncFromOldSystem": None}), (90008, {"From_Account": 1}),
-                              (90003, {"To_Account": None}), (90005, {"MsgRandom": None}), (90005, {"MsgRandom": 4294967296}),
+        for code, changes in ((90030, {"SyncFromOldSystem": 1}), (90030, {"SyncFromOldSystem": None}),
+                              (90008, {"From_Account": 1}), (90003, {"To_Account": None}),
+                              (90005, {"MsgRandom": None}), (90005, {"MsgRandom": 4294967296}),
                               (90006, {"MsgTimeStamp": None}), (90006, {"MsgTimeStamp": int(time.time()) + 9999}),
                               (90030, {"MsgSeq": "1"}), (90007, {"MsgBody": "x"}), (90002, {"MsgBody": []}),
                               (90002, {"MsgBody": [{"MsgType": "TIMNoElem", "MsgContent": {}}]}),
@@ -857,7 +863,8 @@ class FaultTest(MoveCase):
 
     def test_lost_answers(self):
         for command, prefix, body, kind, number in self.commands():
-            for do, applied in (("close_before", 0), ("reset_before", 0), ("close_after", number), ("rst_after", number)):
+            for do, applied in (("close_before", 0), ("reset_before", 0), ("close_after", number),
+                                ("rst_after", number)):
                 self.stand.control("reset", {})
                 self.room()
                 self.stand.fault(do, times=1, match={"command": command})
@@ -873,7 +880,8 @@ class FaultTest(MoveCase):
             self.lost(command, body, prefix)
             self.assertEqual(self.entries(kind), [])
             self.stand.control("release", {})
-            self.assertTrue(self.stand.control("wait?applied=%d&kind=%s&timeout=5" % (number, kind))["reached"], command)
+            wait = "wait?applied=%d&kind=%s&timeout=5" % (number, kind)
+            self.assertTrue(self.stand.control(wait)["reached"], command)
 
     def test_part_of_a_batch(self):
         for command, prefix, body, kind, number in self.commands():
@@ -968,8 +976,8 @@ class SettingTest(MoveCase):
     """The settings of the move, on the command line and by control."""
 
     def test_wrong(self):
-        for wrong in ({"batch_limits": {"nonsense": 1}}, {"batch_limits": {"account_check": "many"}}, {"rates": {"x": 1}},
-                      {"rates": "fast"}, {"fail": {"room": {}}}, {"fail": {"account": ["a"]}}, {"over_batch": 1},
+        for wrong in ({"batch_limits": {"nonsense": 1}}, {"batch_limits": {"account_check": "many"}},
+                      {"rates": {"x": 1}}, {"rates": "fast"}, {"fail": {"room": {}}}, {"fail": {"account": ["a"]}}, {"over_batch": 1},
                       {"message_order": "neither"}, {"refused_count": 1}, {"absent_code": True}, {"member_cap": "x"}):
             self.assertIn("error", self.stand.control("set", wrong, 400), wrong)
         self.stand.control("set", {"member_cap": None})
@@ -978,7 +986,8 @@ class SettingTest(MoveCase):
         self.set(batch_limits={"account_check": 7})
         self.set(batch_limits={"import_group_msg": 3})
         limits = self.stand.control("settings")["batch_limits"]
-        self.assertEqual((limits["account_check"], limits["import_group_msg"], limits["import_group_member"]), (7, 3, 20))
+        names = ("account_check", "import_group_msg", "import_group_member")
+        self.assertEqual([limits[name] for name in names], [7, 3, 20])
 
     def test_command_line(self):
         stand = Stand("--accounts", "listed", "--set", 'batch_limits={"import_group_member": 100}', "--set",
@@ -991,7 +1000,8 @@ class SettingTest(MoveCase):
         finally:
             stand.stop()
             stand.remove()
-        done = subprocess.run([sys.executable, os.path.join(HERE, "im_service.py"), "--dir", ".", "--set", "nonsense=1"],
+        program = os.path.join(HERE, "im_service.py")
+        done = subprocess.run([sys.executable, program, "--dir", ".", "--set", "nonsense=1"],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.assertEqual(done.returncode, 2)
         self.assertIn(b"no such setting: nonsense", done.stderr)
@@ -1009,7 +1019,8 @@ class LedgerTest(unittest.TestCase):
             call(first, GROUP + "import_group", Type="Private", Name="n", GroupId=group_id, CreateTime=CREATED)
             call(first, GROUP + "import_group_member", GroupId=group_id,
                  MemberList=[{"Member_Account": "a"}, {"Member_Account": "b"}])
-            call(first, GROUP + "import_group_msg", GroupId=group_id, MsgList=[message(CREATED + 1), message(CREATED + 2)])
+            call(first, GROUP + "import_group_msg", GroupId=group_id,
+                 MsgList=[message(CREATED + 1), message(CREATED + 2)])
         call(first, GROUP + "set_unread_msg_num", GroupId="g", Member_Account="a", UnreadMsgNum=1)
         first.control("live", {"group_id": "g", "from": "b"})
         call(first, GROUP + "delete_group_member", GroupId="h", MemberToDel_Account=["b"])
@@ -1020,7 +1031,8 @@ class LedgerTest(unittest.TestCase):
                   "MsgTimeStamp": CREATED, "MsgBody": text()}
         call(first, OPENIM + "importmsg", **dialog)
         call(first, LOGIN + "account_delete", DeleteItem=[{"UserID": "c"}])
-        call(first, PROFILE + "portrait_set", From_Account="a", ProfileItem=[{"Tag": "Tag_Profile_IM_Nick", "Value": "N"}])
+        call(first, PROFILE + "portrait_set", From_Account="a",
+             ProfileItem=[{"Tag": "Tag_Profile_IM_Nick", "Value": "N"}])
         look = ("group?group_id=g", "group?group_id=h", "account?user_id=a", "account?user_id=c", "dialog?from=a&to=b",
                 "ledger?kind=all", "ledger")
         before = [first.control(path) for path in look]
