@@ -3,7 +3,7 @@
  *	  Runs a changing set of HTTPS POSTs beside latch, interrupts and
  *	  postmaster death.
  *
- * Four rules that the code alone would not tell:
+ * Six rules that the code alone would not tell:
  *
  * libcurl repeats a POST by itself when a reused connection dies before the
  * first byte of the answer, although the service may have applied it.  It
@@ -21,6 +21,13 @@
  * signal mask, and a PostgreSQL handler must never run in it: every signal is
  * blocked while libcurl runs.
  *
+ * A call's time is judged here, after the sockets were read, and not by libcurl,
+ * which looks at its clock first: after a machine was suspended it would throw
+ * away answers that lie in the sockets.
+ *
+ * libcurl's words never stand alone in an error, and where they would look like
+ * a fault of ours ("seek callback returned error 1") they are left out.
+ *
  * Callbacks only record.  None of them may raise an ERROR, nor allocate from a
  * memory context, which may raise one: a longjmp through libcurl leaves it
  * broken.
@@ -33,6 +40,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,11 +60,16 @@
 #define DATE_MAX			40	/* a Date header's value has 29 characters */
 #define RETRY_AFTER_MAX		86400	/* seconds; who says more means a day */
 #define EVENTS_AT_ONCE		64
+#define ROUNDS_MAX			64	/* of so many events before timers are looked at */
 #define LATE_US				1000	/* a body that leaves so long after the start */
 #define UPLOAD_BUFFER		16384L	/* libcurl's least; its 64 kB cost a brk() each */
+#define LIBCURL_SHOWN		110 /* bytes of libcurl's text in an error */
 #define DOWNLOAD_BUFFER		4096L
 #define REPLY_ROOM			4096	/* for an answer, at first; most have less */
 #define REPLY_KEPT			(16 * 1024) /* more than this is given back */
+#define STALLED_US			1000000 /* so late, we were stopped or busy ... */
+#define GRACE_US			1000000 /* ... and answers may still be on their way */
+#define CONNECTING_US		200000	/* who connects for so long is called again */
 #define DEBIAN_CA_FILE		"/etc/ssl/certs/ca-certificates.crt"
 
 /* A call and what libcurl needs for it; kept and reused. */
@@ -74,6 +87,7 @@ typedef struct Transfer
 	bool		worn;			/* it failed: see renew_easy() */
 	int			local_errno;	/* why this machine had no socket for it, or 0 */
 	bool		in_flight;		/* in libcurl's hands */
+	int64		opened_us;		/* it opened a socket then, 0: it did not */
 	int64		started_us;
 	ImHttp	   *http;
 	struct Transfer *next_late;
@@ -89,10 +103,12 @@ struct ImHttp
 	char	   *base_url;
 	char	   *ca_file;
 	long		timeout_ms;
+	struct stat ca_stat;		/* of ca_file, all 0 if it is not there */
 	bool		plain_http;
 	int			epoll_fd;
 	WaitEventSet *wait_set;
 	int64		timer_at;		/* libcurl wants to run then; -1: never */
+	int64		overdue_at;		/* no call's time is over before; 0: none flies */
 	int			in_flight;		/* started, not yet handed out */
 	char		date[DATE_MAX + 1]; /* the last Date header's value ... */
 	int64		date_time;		/* ... in UNIX seconds */
@@ -163,6 +179,17 @@ note_sent(Transfer *transfer)
 		return;
 	transfer->next_late = transfer->http->late;
 	transfer->http->late = transfer;
+}
+
+/* curl_multi_socket_all() without the warning: see help_connecting(). */
+static void
+multi_socket_all(CURLM *multi, int *running)
+{
+#if LIBCURL_VERSION_NUM >= 0x075700
+	CURL_IGNORE_DEPRECATION(curl_multi_socket_all(multi, running);)
+#else
+	curl_multi_socket_all(multi, running);
+#endif
 }
 
 /* Callback: hands the body out.  That it is called at all is what counts. */
@@ -286,6 +313,7 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	int			fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 
 	(void) purpose;
+	transfer->opened_us = now_us();
 	if (fd < 0 && errno != EAFNOSUPPORT)
 		transfer->local_errno = errno;
 	return fd < 0 ? CURL_SOCKET_BAD : fd;
@@ -436,6 +464,30 @@ make_multi(ImHttp *http, int max_connections)
 	return true;
 }
 
+/* What stat() says of a file; all 0 if there is none. */
+static void
+look_at_file(const char *path, struct stat *found)
+{
+	memset(found, 0, sizeof(*found));
+	if (stat(path, found) != 0)
+		memset(found, 0, sizeof(*found));
+}
+
+/* See http.h. */
+bool
+im_http_outdated(const ImHttp *http)
+{
+	const struct stat *then = &http->ca_stat;
+	struct stat now;
+
+	if (http->plain_http)
+		return false;
+	look_at_file(http->ca_file, &now);
+	return now.st_dev != then->st_dev || now.st_ino != then->st_ino || now.st_size != then->st_size ||
+		now.st_mtim.tv_sec != then->st_mtim.tv_sec || now.st_mtim.tv_nsec != then->st_mtim.tv_nsec ||
+		now.st_ctim.tv_sec != then->st_ctim.tv_sec || now.st_ctim.tv_nsec != then->st_ctim.tv_nsec;
+}
+
 /* See http.h. */
 ImHttp *
 im_http_create(const ImHttpSettings *settings)
@@ -455,6 +507,7 @@ im_http_create(const ImHttpSettings *settings)
 	http->plain_http = settings->plain_http;
 	http->base_url = psprintf("%s/", settings->base_url);
 	http->ca_file = pstrdup(settings->ca_file ? settings->ca_file : DEBIAN_CA_FILE);
+	look_at_file(http->ca_file, &http->ca_stat);
 	http->cleanup.func = release;
 	http->cleanup.arg = http;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &http->cleanup);
@@ -507,7 +560,6 @@ set_request_options(Transfer *transfer, const ImHttp *http)
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_error);
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, http->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, Min(http->timeout_ms, CONNECT_TIMEOUT_MS));
 }
 
@@ -626,8 +678,11 @@ im_http_start(ImHttp *http, ImHttpCall *call)
 	transfer->overflow = false;
 	transfer->no_memory = false;
 	transfer->local_errno = 0;
+	transfer->opened_us = 0;
 	transfer->curl_error[0] = '\0';
 	transfer->started_us = now_us();
+	if (http->overdue_at == 0)
+		http->overdue_at = transfer->started_us + http->timeout_ms * 1000;
 	dlist_push_tail(&http->starting, &transfer->node);
 	http->in_flight++;
 }
@@ -673,49 +728,92 @@ failure_code(const Transfer *transfer, CURLcode result)
 	}
 }
 
-/* An HTTP status that is not 200, in words. */
-static void
-describe_status(ImHttpCall *call)
+/* How a failure is told. */
+typedef struct Words
 {
-	if (call->retry_after > 0)
-		snprintf(call->error, sizeof(call->error),
-				 "HTTP status %d, which asks to wait %d s", call->status, call->retry_after);
-	else
-		snprintf(call->error, sizeof(call->error), "HTTP status %d", call->status);
+	CURLcode	result;
+	const char *text;
+	bool		more;			/* libcurl's own text helps: it names host, port,
+								 * address, certificate */
+} Words;
+
+static const Words words_unsent[] = {
+	{CURLE_COULDNT_RESOLVE_HOST, "the host name could not be resolved", true},
+	{CURLE_COULDNT_CONNECT, "no connection could be made", true},
+	{CURLE_OPERATION_TIMEDOUT, "the connection timed out before the call was sent", true},
+	{CURLE_PEER_FAILED_VERIFICATION, "the certificate is not accepted", true},
+	{CURLE_SSL_ISSUER_ERROR, "the certificate is not accepted", true},
+	{CURLE_SSL_CACERT_BADFILE, "the file of CA certificates cannot be used", true},
+	{CURLE_SSL_CONNECT_ERROR, "no TLS connection could be made", true},
+	{CURLE_OUT_OF_MEMORY, "there was no memory for the call", false},
+	{CURLE_OK, "the connection was lost before the call was sent", false}
+};
+
+static const Words words_sent[] = {
+	{CURLE_OPERATION_TIMEDOUT, "no answer came in time", false},
+	{CURLE_PARTIAL_FILE, "the connection was lost in the middle of the answer", false},
+	{CURLE_WEIRD_SERVER_REPLY, "what came back is not HTTP", false},
+	{CURLE_UNSUPPORTED_PROTOCOL, "what came back is not HTTP/1.1", false},
+	{CURLE_BAD_CONTENT_ENCODING, "the answer's transfer encoding cannot be read", false},
+	{CURLE_OUT_OF_MEMORY, "there was no memory for the answer", false},
+	{CURLE_OK, "the connection was lost before the answer was complete", false}
+};
+
+/* Our words for a result; the last line stands for all that are not named. */
+static const Words *
+words_for(const Transfer *transfer, CURLcode result)
+{
+	const Words *words = transfer->call.sent ? words_sent : words_unsent;
+
+	while (words->result != result && words->result != CURLE_OK)
+		words++;
+	return words;
 }
 
-/*
- * The failure in words.  libcurl's own text is the better one (it names host,
- * port and certificate trouble), but must not bring the query string along,
- * which holds the UserSig.
- */
+/* True if libcurl's text may be shown: it must not bring the UserSig along. */
+static bool
+may_show(const char *text)
+{
+	return text[0] != '\0' && strchr(text, '?') == NULL && strstr(text, "usersig") == NULL;
+}
+
+/* What happened, in words. */
+static void
+describe_event(const Transfer *transfer, CURLcode result, char *out, size_t size)
+{
+	const ImHttpCall *call = &transfer->call;
+	const Words *words = words_for(transfer, result);
+
+	if (transfer->overflow)
+		strlcpy(out, "the answer is larger than expected", size);
+	else if (transfer->no_memory)
+		strlcpy(out, "there was no memory for the answer", size);
+	else if (result == CURLE_OK && call->status == 0)
+		strlcpy(out, "the connection was closed without an answer", size);
+	else if (result == CURLE_OK && call->retry_after > 0)
+		snprintf(out, size, "HTTP status %d, which asks to wait %d s", call->status, call->retry_after);
+	else if (result == CURLE_OK)
+		snprintf(out, size, "HTTP status %d", call->status);
+	else if (transfer->local_errno != 0)
+		snprintf(out, size, "no socket on this machine: %s",
+				 transfer->local_errno == EMFILE || transfer->local_errno == ENFILE ?
+				 "too many open files" : "not enough resources");
+	else if (words->more && may_show(transfer->curl_error))
+		snprintf(out, size, "%s (%.*s)", words->text, LIBCURL_SHOWN, transfer->curl_error);
+	else
+		strlcpy(out, words->text, size);
+}
+
+/* The failure in words: what happened, and whether the call may have been applied. */
 static void
 describe_failure(Transfer *transfer, CURLcode result)
 {
 	ImHttpCall *call = &transfer->call;
-	const char *text = transfer->curl_error;
+	char		event[IM_HTTP_ERROR_MAX - 40];
 
-	if (transfer->overflow)
-		text = "the answer is larger than expected";
-	else if (transfer->no_memory)
-		text = "there was no memory for the answer";
-	else if (result == CURLE_OK && call->status == 0)
-		text = "the connection was closed without an answer";
-	else if (result == CURLE_OK)
-	{
-		describe_status(call);
-		return;
-	}
-	else if (transfer->local_errno != 0)
-	{
-		snprintf(call->error, sizeof(call->error), "no socket on this machine: %s",
-				 transfer->local_errno == EMFILE || transfer->local_errno == ENFILE ?
-				 "too many open files" : "not enough resources");
-		return;
-	}
-	else if (text[0] == '\0' || strchr(text, '?') != NULL || strstr(text, "usersig") != NULL)
-		text = curl_easy_strerror(result);
-	strlcpy(call->error, text, sizeof(call->error));
+	describe_event(transfer, result, event, sizeof(event));
+	snprintf(call->error, sizeof(call->error), "%s; %s", event,
+			 call->sent ? "the call may have been applied" : "nothing was sent");
 }
 
 /* UNIX seconds of a Date header, parsed once for all answers of a second. */
@@ -802,13 +900,35 @@ start_transfers(ImHttp *http)
 	}
 }
 
-/* Lets libcurl work on the sockets that are ready and on its timers. */
+/*
+ * Calls libcurl for everything, if a call is still connecting.  libcurl (seen
+ * with 7.88) leaves an address that does not answer when its timer says so, and
+ * then waits to be called once more before it tries the next one; but nothing
+ * would call it until the time of that one is over, too.
+ */
 static void
+help_connecting(ImHttp *http)
+{
+	int64		before = now_us() - CONNECTING_US;
+	int			running;
+
+	for (Transfer *transfer = http->all; transfer != NULL; transfer = transfer->next_all)
+	{
+		if (!transfer->in_flight || transfer->call.sent ||
+			transfer->opened_us == 0 || transfer->opened_us > before)
+			continue;
+		multi_socket_all(http->multi, &running);
+		return;
+	}
+}
+
+/* Lets libcurl work on the sockets that are ready; returns how many were. */
+static int
 work_on_sockets(ImHttp *http)
 {
 	struct epoll_event events[EVENTS_AT_ONCE];
 	int			n = epoll_wait(http->epoll_fd, events, EVENTS_AT_ONCE, 0);
-	int			running;		/* libcurl insists on telling */
+	int			running;		/* libcurl tells it always */
 
 	for (int i = 0; i < n; i++)
 	{
@@ -822,11 +942,20 @@ work_on_sockets(ImHttp *http)
 			what |= CURL_CSELECT_ERR;
 		curl_multi_socket_action(http->multi, events[i].data.fd, what, &running);
 	}
-	if (http->timer_at >= 0 && now_us() >= http->timer_at)
-	{
-		http->timer_at = -1;
-		curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	}
+	return n;
+}
+
+/* Lets libcurl work on its timers. */
+static void
+work_on_timers(ImHttp *http)
+{
+	int			running;
+
+	if (http->timer_at < 0 || now_us() < http->timer_at)
+		return;
+	http->timer_at = -1;
+	curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	help_connecting(http);
 }
 
 /* Takes what libcurl is done with. */
@@ -848,29 +977,70 @@ take_done(ImHttp *http)
 	}
 }
 
-/* All of libcurl's work that is due, with the signals blocked once for it. */
+/*
+ * Ends the calls whose time is over.  Who comes here late was stopped, with the
+ * whole machine perhaps, or busy: what was read just now is not all that the
+ * service had to say.
+ */
+static void
+end_overdue(ImHttp *http)
+{
+	int64		now = now_us();
+	int64		timeout = http->timeout_ms * 1000;
+	int64		next = 0;
+
+	if (http->overdue_at == 0 || now < http->overdue_at)
+		return;
+	if (now - http->overdue_at > STALLED_US)
+	{
+		http->overdue_at = now + GRACE_US;
+		return;
+	}
+	for (Transfer *transfer = http->all; transfer != NULL; transfer = transfer->next_all)
+	{
+		if (!transfer->in_flight)
+			continue;
+		if (now >= transfer->started_us + timeout)
+			finish(http, transfer, CURLE_OPERATION_TIMEDOUT);
+		else if (next == 0 || transfer->started_us + timeout < next)
+			next = transfer->started_us + timeout;
+	}
+	http->overdue_at = next;
+}
+
+/*
+ * All of libcurl's work that is due, with the signals blocked once for it.  Its
+ * timers come after the sockets, and both before anybody's time is judged.
+ */
 static void
 perform(ImHttp *http)
 {
 	sigset_t	saved;
+	int			rounds = 0;
 
 	enter_curl(&saved);
 	start_transfers(http);
-	work_on_sockets(http);
+	while (work_on_sockets(http) == EVENTS_AT_ONCE && ++rounds < ROUNDS_MAX)
+		;
+	work_on_timers(http);
 	take_done(http);
+	end_overdue(http);
 	leave_curl(&saved);
 	note_last_byte(http);
 }
 
-/* Milliseconds to sleep: no longer than libcurl's timer allows. */
+/* Milliseconds to sleep: no longer than libcurl's timer and the calls' time allow. */
 static long
 sleep_time(const ImHttp *http, long timeout_ms)
 {
+	int64		until = http->timer_at < 0 ? PG_INT64_MAX : http->timer_at;
 	int64		left;
 
-	if (http->timer_at < 0)
+	if (http->overdue_at != 0)
+		until = Min(until, http->overdue_at);
+	if (until == PG_INT64_MAX)
 		return timeout_ms;
-	left = (http->timer_at - now_us() + 999) / 1000;
+	left = (until - now_us() + 999) / 1000;
 	if (left < 0)
 		left = 0;
 	return timeout_ms < 0 || left < timeout_ms ? (long) left : timeout_ms;
@@ -955,6 +1125,7 @@ im_http_abandon(ImHttp *http)
 	}
 	leave_curl(&saved);
 	http->in_flight = 0;
+	http->overdue_at = 0;
 }
 
 /* See http.h. */

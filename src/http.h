@@ -59,6 +59,12 @@ typedef struct ImHttpSettings
 extern ImHttp *im_http_create(const ImHttpSettings *settings);
 extern void im_http_destroy(ImHttp *http);
 
+/*
+ * True if the file of CA certificates is not the one of im_http_create(), or has
+ * other content: libcurl goes on with what it read once, so make a new ImHttp.
+ */
+extern bool im_http_outdated(const ImHttp *http);
+
 /* An idle call with its fields cleared. */
 extern ImHttpCall *im_http_open(ImHttp *http);
 

@@ -226,7 +226,8 @@ reload(ImSender *sender, ImProblem *problem)
 
 	if (app == NULL)
 		return false;
-	new_http = sender->http == NULL || needs_new_http(sender->app, app);
+	new_http = sender->http == NULL || needs_new_http(sender->app, app) ||
+		im_http_outdated(sender->http);
 	/* what flies has options; without any, nothing is to be waited for */
 	sender->held = new_http && sender->app != NULL && sender->nflying > 0;
 	if (sender->held)
@@ -292,7 +293,7 @@ has_signature(const ImSender *sender)
 bool
 im_sender_configure(ImSender *sender, ImProblem *problem)
 {
-	if (im_app_stale())
+	if (im_app_stale() || (sender->http != NULL && im_http_outdated(sender->http)))
 		sender->stale = true;
 	if ((sender->stale || sender->app == NULL) && !reload(sender, problem))
 		return false;
@@ -442,8 +443,16 @@ static void
 quote_unreadable(ImCall *call, const ImHttpCall *http_call)
 {
 	static const char prefix[] = "the answer begins with: ";
+	static const char gzip[] = "\x1f\x8b";
 	size_t		used = sizeof(prefix) - 1;
 
+	if (http_call->reply_len > 2 && memcmp(http_call->reply, gzip, 2) == 0)
+	{
+		strlcpy(call->reply.info,
+				"the answer is compressed by gzip, which was not asked for; does a proxy or gateway do that?",
+				sizeof(call->reply.info));
+		return;
+	}
 	memcpy(call->reply.info, prefix, used);
 	im_text_clean(http_call->reply, Min(http_call->reply_len, QUOTE_MAX),
 				   call->reply.info + used, sizeof(call->reply.info) - used);

@@ -73,6 +73,33 @@ foreach my $case ([ 'missing', "$dir/nothing.pem" ], [ 'no certificate', "$dir/s
 	connect_to($good, $good->ca_file);
 	wait_settled($node);
 }
-accounted($node, $good, name => 'in the end every row is accounted for');
+# The content of the file is corrected, and nothing else: seen at once, by the
+# session that met the wrong one and by the worker, and the other way round.
+my $changing = "$dir/changing.pem";
+sub content_of
+{
+	my ($file) = @_;
+
+	PostgreSQL::Test::Utils::system_or_bail('cp', $file, "$changing.new");
+	rename "$changing.new", $changing or die $!;
+}
+content_of("$dir/other-ca.pem");
+connect_to($good, $changing);
+my $session = $node->background_psql('postgres');
+sub answer { return json($session->query_safe("SELECT im_import_group(q) FROM (SELECT 'Public' AS type, '$_[0]' AS name) q"))->{ErrorCode} }
+insert_groups($node, 10, 'changing');
+is(answer('wrong content'), -8, 'ca_file: wrong content');
+wait_state($node, 'unreachable');
+content_of($good->ca_file);
+is(answer('right content'), 0, 'ca_file: corrected, seen at once in the same session');
+is($session->query_safe("SELECT string_agg(item || ': ' || detail, '; ') FROM im_import_doctor() WHERE NOT ok AND detail ~ 'certificate'"), '', '... and by its doctor');
+wait_settled($node);
+is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE name LIKE 'changing%' AND status = 'imported'"), 10, '... and by the worker');
+content_of("$dir/other-ca.pem");
+is(answer('wrong again'), -8, 'ca_file: wrong again, seen at once');
+$session->quit;
+content_of($good->ca_file);
+my @others = map { $_->{group_id} } grep { $_->{name} eq 'right content' } $good->ledger;
+accounted($node, $good, others => \@others, name => 'in the end every row is accounted for');
 
 done_testing();

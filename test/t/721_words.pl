@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
+use MIME::Base64 qw(encode_base64);
 use POSIX qw(strftime);
 use Test::More;
 
@@ -52,5 +53,55 @@ foreach my $what (sort keys %retry_after)
 	like($reply->{ErrorInfo}, $text, "Retry-After, $what: the words");
 }
 $service->set(clock_offset => 0);
+
+# ---------------------------------------------------------------------------
+# Whatever libcurl calls it
+
+my $may = 'the call may have been applied';
+my $gzip = encode_base64("\x1f\x8b\x08\0\0\0\0\0\0\3\x03\0\0\0\0\0\0\0\0\0", '');
+my %words = (
+	'no answer' => [ -3, qr/(?:the connection was closed without an answer|the connection was lost before the answer was complete); $may/, do => 'close_after' ],
+	'a reset' => [ -3, qr/the connection was lost before the answer was complete; $may/, do => 'rst_after' ],
+	'half an answer' => [ -3, qr/the connection was lost in the middle of the answer; $may/, do => 'truncate' ],
+	'an answer without end' => [ -6, qr/the answer is larger than expected; $may/, do => 'huge' ],
+	'silence' => [ -2, qr/no answer came in time; $may/, do => 'delay', ms => 3000 ],
+	'a slow answer' => [ -2, qr/no answer came in time; $may/, do => 'slow', ms => 100 ],
+	'no HTTP' => [ -3, qr/what came back is not HTTP[^;]*; $may/, do => 'bytes', raw => \1, body => "SSH-2.0-OpenSSH_9\r\n" ],
+	'a gateway' => [ -4, qr/HTTP status 502; $may/, do => 'http' ],
+	'gzip' => [ -5, qr/the answer is compressed by gzip, which was not asked for/, do => 'bytes', body_b64 => $gzip, headers => { 'Content-Encoding' => 'gzip' } ],
+	'a byte-order mark' => [ 0, qr/^$/, do => 'bytes', body_b64 => encode_base64(qq(\xef\xbb\xbf{"ErrorCode":0,"GroupId":"\@TGS#2BOM"}), '') ]);
+foreach my $what (sort keys %words)
+{
+	my ($code, $text, %fault) = @{ $words{$what} };
+	my $reply = answer_to(%fault);
+
+	is($reply->{ErrorCode}, $code, "$what: the code");
+	like($reply->{ErrorInfo} // '', $text, "$what: the words");
+	unlike($reply->{ErrorInfo} // '', qr/seek|rewind|callback|tried \d|curl/i, "$what: nothing that looks like a fault of ours");
+}
+
+# On a connection that was used before and dies, where libcurl would send again.
+my $session = $node->background_psql('postgres');
+foreach my $do (qw(close_after rst_after close_before reset_before))
+{
+	my @info;
+
+	foreach my $i (1 .. 2)
+	{
+		$service->fault({ do => $do, times => 1, match => { name => "$do 2" } });
+		push @info, json($session->query_safe("SELECT im_import_group(q) FROM (SELECT 'Public' AS type, '$do $i' AS name) q"))->{ErrorInfo};
+	}
+	like($info[1], qr/the connection was (?:lost before the answer was complete|closed without an answer); $may; the group may exist$/,
+		"$do on a used connection: the words");
+}
+$session->quit;
+
+# Nothing was sent.
+$service->stop;
+my $reply = reply_of($node, "SELECT 'Public' AS type, 'down' AS name");
+like($reply->{ErrorInfo}, qr/no connection could be made \(Failed to connect to .*\); nothing was sent; the group was not created$/i, 'nobody listens: the words');
+$node->safe_psql('postgres', "ALTER SERVER im OPTIONS (SET endpoint 'https://im.invalid')");
+$reply = reply_of($node, "SELECT 'Public' AS type, 'no name' AS name");
+like($reply->{ErrorInfo}, qr/the host name could not be resolved \(.*im\.invalid.*\); nothing was sent/, 'no such name: the words');
 
 done_testing();

@@ -45,6 +45,7 @@ static const struct
 	10021, "group id has be used!", ""},
 	{"ErrorCode alone", "{\"ErrorCode\":0}", 0, "", ""},
 	{"white space of all kinds", " \t\r\n{ \"ErrorCode\" \t:\r 7 \n} \n", 7, "", ""},
+	{"a byte-order mark before it", "\xef\xbb\xbf{\"ErrorCode\":6}", 6, "", ""},
 	{"null texts", "{\"GroupId\":null,\"ErrorInfo\":null,\"ErrorCode\":10002}", 10002, "", ""},
 	{"texts that are no strings", "{\"GroupId\":[\"a\"],\"ErrorInfo\":{\"a\":\"b\"},\"ErrorCode\":1}", 1, "", ""},
 	{"unknown keys", "{\"RequestId\":\"x\",\"ErrorDisplay\":[1,{\"a\":[true,false,null]},-1.5e+3],\"ErrorCode\":0,\"x\":{}}", 0, "", ""},
@@ -113,7 +114,7 @@ static const char *const unreadable[] = {
 	"{\"ErrorCode\":0,\"a\":\"\\u123", "{\"ErrorCode\":0,\"a\":\"\\U0041\"}", "{\"ErrorCode\":0,\"\\\":1}",
 	/* more than the object, or bytes that are none of it */
 	"{\"ErrorCode\":0}x", "{\"ErrorCode\":0}{\"ErrorCode\":0}", "{\"ErrorCode\":0},", "{\"ErrorCode\":0}}",
-	"{\"ErrorCode\":0}\xff", "\xff{\"ErrorCode\":0}", "\xef\xbb\xbf{\"ErrorCode\":0}", "{\"ErrorCode\":\xff\"0\"}", "{\"ErrorCode\":0,\xff\"a\":1}",
+	"{\"ErrorCode\":0}\xff", "\xff{\"ErrorCode\":0}", "\xef\xbb{\"ErrorCode\":0}", "\xef\xbb\xbf\xef\xbb\xbf{\"ErrorCode\":0}", " \xef\xbb\xbf{\"ErrorCode\":0}", "\xef\xbb\xbf", "{\"ErrorCode\":\xff\"0\"}", "{\"ErrorCode\":0,\xff\"a\":1}",
 	"x{\"ErrorCode\":0}", "{\"ErrorCode\":0/**/}", "{\"ErrorCode\":0\v}", "{\"ErrorCode\":0\xc2\xa0}",
 	"<html><body>502 Bad Gateway</body></html>",
 };
