@@ -18,7 +18,7 @@ INSERT INTO words VALUES
 ('im_group_outbox', 'max_member_count', '1 to 6,000; Community to 100,000'),
 ('im_group_outbox', 'apply_join_option', '`FreeAccess`, `NeedPermission` or `DisableApply`; not for Community'),
 ('im_group_outbox', 'app_defined_data', 'the API''s array of Key and Value, or an object; json, not jsonb. The keys must be defined in the app''s console'),
-('im_group_outbox', 'create_time', 'not in the future'),
+('im_group_outbox', 'create_time', 'not in the future; up to 5 seconds ahead of this server''s clock is sent as now'),
 ('im_group_outbox', 'support_topic', 'Community only'),
 ('im_group_outbox', 'error_info', 'what is wrong, in words'),
 ('im_group_outbox', 'enqueued_at', 'time of the INSERT'),
