@@ -52,10 +52,18 @@ EXTENSION = im_import
 DATA = sql/im_import--1.0.sql
 PGFILEDESC = "im_import - moves chat groups into Tencent Cloud IM"
 
-REGRESS = encode limits kinds problems options usersig codes
-REGRESS_OPTS = --inputdir=test --outputdir=test --load-extension=im_import
+# Where this file is: another folder, if the build is not in the tree.
+here := $(dir $(firstword $(MAKEFILE_LIST)))
+DOCS = README.md $(patsubst $(here)%,%,$(sort $(wildcard $(here)doc/*.md)))
+
+# IM_SCHEMA=im in the environment: the regression scripts with the extension there.
+REGRESS = setup encode limits kinds problems options usersig codes
+REGRESS_OPTS = --inputdir=$(srcdir)/test --outputdir=.
+ENCODING = UTF8
+NO_LOCALE = 1
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
+EXTRA_CLEAN = test/unit/build test/results test/tmp_check test/regression.out test/regression.diffs
 
 PG_CPPFLAGS = $(shell curl-config --cflags 2>/dev/null)
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
@@ -70,5 +78,19 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+# A folder of our own: other extensions have a README.md, too.
+docmoduledir := extension/im_import
+
+# A build in another folder needs a place for its objects.
+$(shell mkdir -p src)
+
 # PGXS does not follow includes: a changed header rebuilds everything.
-$(OBJS): $(wildcard src/*.h)
+$(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h)
+
+# PGXS looks for the documents where they were, not where it put them.
+uninstall: uninstall-docs
+.PHONY: uninstall-docs
+uninstall-docs:
+ifdef docdir
+	rm -rf '$(DESTDIR)$(docdir)/$(docmoduledir)'
+endif

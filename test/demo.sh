@@ -1,12 +1,14 @@
 #!/bin/sh
 # A whole migration in a minute: 280 real rooms of an old chat into a stand-in
-# for the IM service.  As root, on Debian 12:
+# for the IM service.  As root, on Debian 12 or 13:
 #
 #   sh test/demo.sh          installs packages that are missing, builds, runs
 #   sh test/demo.sh stop     ends what it left running and removes its folder
 #
 # Nothing is installed into your PostgreSQL, no cluster of yours is touched,
 # and nothing leaves the machine but apt-get.  DEMO_DIR moves its folder.
+# PG_MAJOR=17 asks for a version; without it the newest that is installed is
+# taken, or the one that the system offers.
 
 set -u
 HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
@@ -37,7 +39,7 @@ stop_demo()
 	for file in data/postmaster.pid service.pid; do
 		[ ! -s "$FOLDER/$file" ] || end_process INT "$(head -n 1 "$FOLDER/$file")" "$FOLDER/"
 	done
-	rm -rf "$FOLDER"
+	rm -rf -- "$FOLDER"
 }
 
 # sql: runs the statements on standard input, and shows them.
@@ -70,6 +72,8 @@ case ${1-} in
 		;;
 	*) die "usage: sh $0 [stop]" ;;
 esac
+
+choose_major
 
 heading "1. Build im_import, beside a private copy of PostgreSQL $PG_MAJOR"
 
@@ -108,7 +112,7 @@ shared_preload_libraries = 'im_import'
 listen_addresses = ''
 unix_socket_directories = '$DIR/socket'
 END
-as_postgres pg_ctl -D "$DIR/data" -w -l "$DIR/postgres.log" start </dev/null >"$DIR/start.log" 2>&1 ||
+(detached "$DIR/start.log" "$DIR/start.err" as_postgres pg_ctl -D "$DIR/data" -w -l "$DIR/postgres.log" start) ||
 	fail "PostgreSQL did not start: $(tail -n 5 "$DIR/postgres.log")"
 as_postgres createdb -h "$DIR/socket" demo || fail "createdb"
 echo "PostgreSQL runs with shared_preload_libraries = 'im_import'"

@@ -11,12 +11,8 @@ export PATH
 unset CDPATH PGHOST PGPORT PGUSER PGDATABASE PGPASSWORD PGSERVICE PGOPTIONS PGDATA PYTHONPATH PERL5LIB MAKEFLAGS
 unset http_proxy HTTP_PROXY no_proxy NO_PROXY TMPDIR
 
-# The version that Debian 12 has.  Another one is used where its packages are.
-PG_MAJOR=${PG_MAJOR:-15}
-BIN=/usr/lib/postgresql/$PG_MAJOR/bin
-
-BUILD_PACKAGES="gcc make libc6-dev postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR
-	libcurl4-openssl-dev libssl-dev zlib1g-dev python3 openssl ca-certificates"
+# Empty: choose_major() finds one.
+PG_MAJOR=${PG_MAJOR:-}
 
 # What prove says of a file that passed.  Of one that bailed out it may say "ok(".
 PROVE_OK='ok +[0-9]+ ms'
@@ -30,6 +26,41 @@ die()
 need_root()
 {
 	[ "$(id -u)" = 0 ] || die "must run as root: sudo sh $0"
+}
+
+# update_lists: once in a run, however many packages are asked for.
+update_lists()
+{
+	[ -z "${lists_updated-}" ] || return 0
+	apt-get -qq -o DPkg::Lock::Timeout=300 update || die "apt-get update failed"
+	lists_updated=1
+}
+
+# major_offered: the version that the system's package "postgresql" stands for.
+major_offered()
+{
+	apt-cache depends postgresql 2>/dev/null | sed -n 's/^ *Depends: postgresql-\([0-9][0-9]*\)$/\1/p' | head -n 1
+}
+
+# choose_major: sets PG_MAJOR, BIN and BUILD_PACKAGES.  What the caller named in
+# PG_MAJOR, or the newest version that is installed, or the one that the system offers.
+choose_major()
+{
+	if [ -z "$PG_MAJOR" ]; then
+		for postgres in /usr/lib/postgresql/*/bin/postgres; do
+			found=${postgres#/usr/lib/postgresql/}
+			found=${found%/bin/postgres}
+			[ -x "$postgres" ] && [ "$found" -gt "${PG_MAJOR:-0}" ] && PG_MAJOR=$found
+		done
+	fi
+	if [ -z "$PG_MAJOR" ]; then
+		update_lists
+		PG_MAJOR=$(major_offered)
+		[ -n "$PG_MAJOR" ] || die "this system offers no package \"postgresql\": install one, or set PG_MAJOR"
+	fi
+	BIN=/usr/lib/postgresql/$PG_MAJOR/bin
+	BUILD_PACKAGES="gcc make libc6-dev postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR
+		libcurl4-openssl-dev libssl-dev zlib1g-dev python3 openssl ca-certificates"
 }
 
 # need_packages NAME...: installs what is missing of them, and says so.
@@ -46,7 +77,7 @@ need_packages()
 	echo "installing:$missing"
 	DEBIAN_FRONTEND=noninteractive
 	export DEBIAN_FRONTEND
-	apt-get -qq -o DPkg::Lock::Timeout=300 update || die "apt-get update failed"
+	update_lists
 	# shellcheck disable=SC2086
 	apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends $missing >/dev/null ||
 		die "apt-get could not install:$missing"
@@ -66,12 +97,26 @@ claim_folder()
 	chmod 755 "$DIR" && chown postgres: "$DIR" && cd "$DIR" || die "cannot use the folder $DIR"
 }
 
+# detached OUT ERR COMMAND...: runs it with these files and nothing to read; to be
+# called in a subshell, or with "&".  What it leaves running holds no pipe of our
+# caller: where a function's output is redirected, sh keeps the former descriptors
+# as 10 to 12, and a child inherits them; exec keeps nothing.
+detached()
+{
+	out=$1
+	err=$2
+	shift 2
+	exec >"$out" 2>"$err" </dev/null
+	"$@"
+}
+
 # copy_tree SOURCE: the checkout's files, without what a build left there.
 copy_tree()
 {
 	mkdir "$DIR/src"
 	tar -C "$1" --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
-		--exclude=./test/unit/build --exclude=__pycache__ --exclude=./tmp_check -cf - . |
+		--exclude=./test/unit/build --exclude=__pycache__ --exclude=./tmp_check --exclude=./results \
+		--exclude='./regression.*' -cf - . |
 		tar -C "$DIR/src" --no-same-owner -xf -
 	chown -R postgres: "$DIR/src"
 }
@@ -108,10 +153,11 @@ jobs_of_machine()
 }
 
 # is_ours PID WORD: PID is a process of postgres with WORD in its command line.
+# It may end at any moment, which is no error.
 is_ours()
 {
-	[ -r "/proc/$1/cmdline" ] && [ "$(stat -c %U "/proc/$1")" = postgres ] &&
-		tr '\0' ' ' <"/proc/$1/cmdline" | grep -qF -- "$2"
+	[ "$(stat -c %U "/proc/$1" 2>/dev/null)" = postgres ] &&
+		cat "/proc/$1/cmdline" 2>/dev/null | tr '\0' ' ' | grep -qF -- "$2"
 }
 
 # end_process SIGNAL PID WORD: ends it if it is ours, and waits until it is gone.
@@ -164,8 +210,8 @@ start_service()
 	service=$DIR/$1
 	shift
 	as_postgres mkdir -p "$service"
-	as_postgres python3 -B "$DIR/src/test/service/im_service.py" --dir "$service" "$@" \
-		>"$service.out" 2>"$service.log" </dev/null &
+	detached "$service.out" "$service.log" \
+		as_postgres python3 -B "$DIR/src/test/service/im_service.py" --dir "$service" "$@" &
 	tries=0
 	until [ -s "$service.out" ]; do
 		tries=$((tries + 1))

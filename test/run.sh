@@ -1,20 +1,25 @@
 #!/bin/sh
-# All tests.  As root, on Debian 12:
+# All tests.  As root, on Debian 12 or 13:
 #
 #   sh test/run.sh             everything, after installing packages that are missing
-#   sh test/run.sh PART...     of: build tidy unit fuzz service regress tap mutants demo
+#   sh test/run.sh PART...     of: build tidy unit fuzz service regress tap mutants demo majors
 #
+# PG_MAJOR=17 asks for a version of PostgreSQL; without it the newest that is
+# installed is taken, or the one that the system offers.  The part majors runs
+# this script in other systems, see test/majors.sh.
 # TESTS='test/t/00*.pl' chooses TAP tests, FUZZ_SECONDS=60 is the time of each
-# fuzzer, SEEDS=1000000 the number of simulated lives of a row.  What is counted
-# is a build, clang-tidy over all files, a test program, a regression script, a
-# TAP file.  The last line is "N passed, N failed", and the exit status tells the
-# same.  After a failure the logs stay, and their folder is named.
+# fuzzer, SEEDS=1000000 the number of simulated lives of a row (0: none).
+# What is counted is a build, clang-tidy over all files, a test program, a
+# regression script, a TAP file.  A test is skipped only if it says why; one that
+# died has failed.  The last line is "N passed, N failed", and the exit status
+# tells the same.  After a failure the logs stay, and their folder is named.
 
 set -u
 HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 . "$HERE/test/lib.sh"
+. "$HERE/test/majors.sh"
 
-ALL_PARTS="build tidy unit fuzz service regress tap mutants demo"
+ALL_PARTS="build tidy unit fuzz service regress tap mutants demo majors"
 CHOSEN=${TESTS:-test/t/*.pl}
 unset TESTS			# a Makefile has a variable of that name
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
@@ -44,6 +49,13 @@ count()
 		tail -n 60 "$5" | sed 's/^/      /'
 		echo "      ---"
 	}
+}
+
+# skip NAME REASON: one that cannot be run here.
+skip()
+{
+	skipped=$((skipped + 1))
+	printf 'skip  %-28s %s\n' "$1" "$2"
 }
 
 # step NAME COMMAND...: one that is passed or failed as a whole.
@@ -81,12 +93,50 @@ make_value()
 
 # ---- the parts
 
+# make_elsewhere ARGUMENT...: make in a folder beside the tree.
+make_elsewhere()
+{
+	(cd "$DIR/elsewhere" && as_postgres make -j "$(jobs_of_machine)" -f "$DIR/src/Makefile" \
+		PG_CONFIG="/usr/lib/postgresql/$PG_MAJOR/bin/pg_config" "$@") </dev/null
+}
+
 # clang knows some of the options that the server was built with by other names.
 clang_build()
 {
-	make_extension clean
-	make_extension CC=clang with_llvm=no \
+	as_postgres mkdir "$DIR/elsewhere" "$DIR/elsewhere.installed"
+	make_elsewhere CC=clang with_llvm=no \
 		COPT='-Werror -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-ignored-attributes' all
+}
+
+# nothing_left WHAT FOLDER: no file, and no folder but empty ones that make made.
+nothing_left()
+{
+	left=$(find "$2" ! -type d)
+	[ -z "$left" ] || { echo "$1 leaves:"; echo "$left"; return 1; }
+}
+
+# What the build elsewhere made: installed under DESTDIR, taken away again, cleaned.
+install_and_clean()
+{
+	target=$DIR/elsewhere.installed
+	make_elsewhere CC=clang with_llvm=no DESTDIR="$target" install || return
+	for file in im_import.so im_import.control im_import--1.0.sql README.md operations.md; do
+		[ -n "$(find "$target" -name "$file" -size +0)" ] || { echo "$file is not installed"; return 1; }
+	done
+	make_elsewhere with_llvm=no DESTDIR="$target" uninstall && nothing_left "make uninstall" "$target" &&
+		make_elsewhere with_llvm=no clean && nothing_left "make clean" "$DIR/elsewhere"
+}
+
+files_of_tree()
+{
+	(cd "$DIR/src" && find . ! -type d | sort)
+}
+
+# clean_tree: make clean leaves what was in the checkout, whatever ran before.
+clean_tree()
+{
+	make_extension clean && files_of_tree | diff "$DIR/files_of_tree" - ||
+		{ echo "make clean left or removed these files"; return 1; }
 }
 
 # install_into NAME MAKE_ARGUMENT...: a private server with the extension.
@@ -94,7 +144,7 @@ install_into()
 {
 	copy_server "$1"
 	shift
-	make_extension clean
+	clean_tree || return
 	make_extension COPT=-Werror "$@" all && make_extension COPT=-Werror "$@" DESTDIR="$ROOT" install
 }
 
@@ -109,7 +159,8 @@ need_server()
 
 part_build()
 {
-	step "build by clang" clang_build
+	step "build by clang, elsewhere" clang_build && step "install, uninstall, clean" install_and_clean
+	step "META.json" in_tree python3 -B test/check_meta.py
 	need_server
 }
 
@@ -135,7 +186,7 @@ part_unit()
 	bad=$(lines '^test_[a-z0-9_]+: FAILED' "$log")
 	[ $status = 0 ] || [ "$bad" != 0 ] || bad=1 good=$((good + 1))
 	count "unit tests" $((good - bad)) "$bad" 0 "$log"
-	if grep -qE '^sim *:' "$DIR/src/test/unit/Makefile"; then
+	if [ "$SEEDS" != 0 ]; then
 		step "simulated lives: $SEEDS" in_tree make -C test/unit sim "SEEDS=$SEEDS"
 		step "seeded bugs, simulator" in_tree make -C test/unit mutants
 	fi
@@ -172,32 +223,61 @@ part_service()
 	count "the stand-in's own tests" $((all - bad)) "$bad" 0 "${shown:-$log}"
 }
 
+# regress_server: a running one with the library preloaded, as installcheck expects.
+regress_server()
+{
+	as_postgres mkdir -m 700 -p "$DIR/regress/socket" &&
+		as_postgres initdb -D "$DIR/regress/server" -A trust -U postgres >/dev/null || return
+	as_postgres sh -c 'cat >>"$0"' "$DIR/regress/server/postgresql.conf" <<END
+shared_preload_libraries = 'im_import'
+listen_addresses = ''
+unix_socket_directories = '$DIR/regress/socket'
+END
+	(detached "$LOGS/regress_server.log" "$LOGS/regress_server.err" \
+		as_postgres pg_ctl -D "$DIR/regress/server" -w -l "$DIR/regress/postgres.log" start)
+}
+
+# installcheck NAME MAKE_ARGUMENT...: the Makefile's own, against that server.
+installcheck()
+{
+	name=$1
+	shift
+	log=$LOGS/$(echo "$name" | tr -c 'a-zA-Z0-9\n' _).log
+	PGHOST=$DIR/regress/socket make_extension PG_CONFIG="$BIN/pg_config" "$@" installcheck >"$log" 2>&1
+	[ ! -s "$DIR/src/regression.diffs" ] || cat "$DIR/src/regression.diffs" >>"$log"
+	all=$(make_value REGRESS | wc -w)
+	# the wording of 15, and that of 16 and later
+	good=$(lines '^(test .* \.\.\. ok|ok [0-9]+ )' "$log")
+	if grep -q 'tap install-check' "$log"; then
+		all=$((all + 1))
+		good=$((good + $(lines "^test/t/.*\.pl \.+ ok" "$log")))
+	fi
+	count "$name" "$good" $((all - good)) 0 "$log"
+}
+
 part_regress()
 {
 	need_server || return
-	log=$LOGS/regress.log
-	scripts=$(make_value REGRESS)
-	as_postgres sh -c "echo \"shared_preload_libraries = 'im_import'\" >'$DIR/regress.conf'"
-	# shellcheck disable=SC2086
-	in_tree "$BIN/../lib/pgxs/src/test/regress/pg_regress" --bindir="$BIN" \
-		--temp-instance="$DIR/regress/server" --temp-config="$DIR/regress.conf" \
-		--inputdir=test --outputdir="$DIR/regress" --encoding=UTF8 --no-locale \
-		--dbname=contrib_regression --load-extension=im_import $scripts >"$log" 2>&1
-	[ ! -s "$DIR/regress/regression.diffs" ] || cat "$DIR/regress/regression.diffs" >>"$log"
-	all=$(echo "$scripts" | wc -w)
-	# the wording of 15, and that of 16 and later
-	good=$(lines '^(test .* \.\.\. ok|ok [0-9]+ )' "$log")
-	count "regression tests" "$good" $((all - good)) 0 "$log"
+	step "server for installcheck" regress_server || return
+	installcheck "make installcheck" PROVE_TESTS=test/t/001_import.pl
+	IM_SCHEMA='My im'
+	export IM_SCHEMA
+	installcheck "installcheck, schema \"My im\"" TAP_TESTS=
+	unset IM_SCHEMA
+	as_postgres pg_ctl -D "$DIR/regress/server" -m fast -w stop >/dev/null
 }
 
 # The exporter of the monitoring test, unpacked only: installed, the package
-# would start a service.  Without it the test is skipped.
+# would start a service.  Without it the test is skipped.  promtool is a package
+# of its own from Debian 13 on.
 get_exporter()
 {
 	POSTGRES_EXPORTER=/usr/bin/prometheus-postgres-exporter
 	[ ! -x "$POSTGRES_EXPORTER" ] || return 0
 	mkdir -p "$DIR/exporter"
-	(cd "$DIR/exporter" && apt-get -qq -o APT::Sandbox::User=root download prometheus-postgres-exporter prometheus &&
+	(cd "$DIR/exporter" && update_lists &&
+		apt-get -qq -o APT::Sandbox::User=root download prometheus-postgres-exporter prometheus \
+			"$(apt-cache --names-only search '^promtool$' | sed -n 's/ - .*//p' | grep . || echo prometheus)" &&
 		for package in *.deb; do dpkg-deb -x "$package" .; done) >"$LOGS/exporter.log" 2>&1
 	POSTGRES_EXPORTER=$DIR/exporter$POSTGRES_EXPORTER
 }
@@ -214,6 +294,10 @@ prove_files()
 		prove --nocolor --timer "-j$jobs" -I "$BIN/../lib/pgxs/src/test/perl" -I test/perl "$@"
 }
 
+# What prove says of a test that was skipped.  One that died before its first
+# check may be "skipped" to it, too, but "(no reason given)".
+SKIPPED='skipped: [^( ]'
+
 # run_again NAME LOG FILE...: tests of crashes and outages depend on what else
 # the machine does.  A few that failed are run once more, one at a time; what
 # they said the first time stays in LOG, and the line below tells of them.
@@ -224,7 +308,7 @@ run_again()
 	log_again=$2
 	shift 2
 	for file in "$@"; do
-		grep -qE "^(\[[0-9:]*\] )?$file \.+ ($PROVE_OK|skipped)" "$log_again" || again="$again $file"
+		grep -qE "^(\[[0-9:]*\] )?$file \.+ ($PROVE_OK|$SKIPPED)" "$log_again" || again="$again $file"
 	done
 	[ -n "$again" ] && [ "$(echo "$again" | wc -w)" -le 4 ] || return 0
 	echo "      failed, run once more alone:$again"
@@ -244,8 +328,9 @@ tap()
 	prove_files "$name" 2 "$@" >"$log" 2>&1
 	run_again "$name" "$log" "$@"
 	good=$(lines "\.pl \.+ $PROVE_OK" "$log")
-	none=$(lines '\.pl \.+ skipped' "$log")
+	none=$(lines "\.pl \.+ $SKIPPED" "$log")
 	count "TAP tests, $name build" "$good" $(($# - good - none)) "$none" "$log"
+	sed -n 's/^\(\[[0-9:]*\] \)\{0,1\}\(test[^ ]*\.pl\) \.* skipped: /      skipped: \2: /p' "$log"
 	[ $(($# - good - none)) = 0 ] ||
 		echo "      the servers' and the tests' logs: $DIR/tap_$name/tmp_check/log"
 }
@@ -315,12 +400,27 @@ END
 	} | runuser -u postgres -- "$bin/psql" -X -e -v ON_ERROR_STOP=1 -h "$demo/socket" -d readme
 }
 
-# The demo, with its own copy of the server.
+# The demo, with its own copy of the server.  Its output goes through a pipe: one
+# that what it leaves running would hold open ends only with the limit.
+demo_through_pipe()
+{
+	DEMO_DIR=$DIR/demo timeout 900 sh -c 'sh "$0" | tee "$1"' "$DIR/src/test/demo.sh" "$LOGS/demo_through_pipe.log" &&
+		grep -q '^== The demo worked' "$LOGS/demo_through_pipe.log"
+}
+
+# stop says one thing, and nothing of processes that are gone.
+demo_stop()
+{
+	said=$(DEMO_DIR=$DIR/demo sh "$DIR/src/test/demo.sh" stop 2>&1)
+	echo "$said"
+	[ "$said" = "stopped, $DIR/demo removed" ] && [ ! -e "$DIR/demo" ]
+}
+
 part_demo()
 {
-	step "the demo" env DEMO_DIR="$DIR/demo" sh "$DIR/src/test/demo.sh" &&
+	step "the demo, through a pipe" demo_through_pipe &&
 		step "the SQL of README.md" readme_statements
-	DEMO_DIR=$DIR/demo sh "$DIR/src/test/demo.sh" stop >/dev/null
+	step "the demo's stop" demo_stop
 }
 
 # ---- the run
@@ -333,7 +433,7 @@ finish()
 	if [ "$failed" = 0 ] && [ "$1" = 0 ]; then
 		rm -rf "$DIR"
 	else
-		rm -rf "$DIR/pg" "$DIR/pg_failpoints" "$DIR/regress/server" "$DIR"/tap_*/tmp_check/*/pgdata "$DIR"/tap_*/tmp_check/*/backup
+		rm -rf "$DIR/pg" "$DIR/pg_failpoints" "$DIR/regress/server" "$DIR"/root_* "$DIR"/elsewhere* "$DIR"/tap_*/tmp_check/*/pgdata "$DIR"/tap_*/tmp_check/*/backup
 		echo "The logs are in $LOGS"
 	fi
 }
@@ -346,6 +446,9 @@ for part in "$@"; do
 	esac
 done
 
+choose_major
+# shellcheck disable=SC1091
+echo "PostgreSQL $PG_MAJOR on $(. /etc/os-release && echo "$PRETTY_NAME"), $(jobs_of_machine) processors"
 # shellcheck disable=SC2086
 need_packages $BUILD_PACKAGES perl libipc-run-perl clang libclang-rt-dev
 
@@ -355,6 +458,7 @@ mkdir "$LOGS"
 trap 'finish 1' EXIT
 trap 'exit 130' INT TERM
 copy_tree "$HERE"
+files_of_tree >"$DIR/files_of_tree"
 
 start=$(date +%s)
 began=$start

@@ -25,6 +25,7 @@ LIMIT=7200		# seconds for all tests
 RATE_OF_SLOW=300	# PG_TEST_TIMEOUT_DEFAULT, seconds
 
 need_root
+choose_major
 # shellcheck disable=SC2086
 need_packages $BUILD_PACKAGES libipc-run-perl perl bzip2 dpkg-dev
 
@@ -135,7 +136,7 @@ run_regress()
 	# shellcheck disable=SC2086
 	as_sanitized "$(of_tests regress/pg_regress)" --bindir="$SERVER/bin" --temp-instance="$DIR/regress/server" \
 		--temp-config="$DIR/regress.conf" --inputdir=test --outputdir="$DIR/regress" --encoding=UTF8 --no-locale \
-		--dbname=contrib_regression --load-extension=im_import $scripts </dev/null
+		--dbname=contrib_regression $scripts </dev/null
 }
 
 run_tap()

@@ -20,6 +20,7 @@ LIMIT=3600		# seconds for all tests
 SLOWNESS=600	# PG_TEST_TIMEOUT_DEFAULT, seconds
 
 need_root
+choose_major
 # shellcheck disable=SC2086
 need_packages $BUILD_PACKAGES libipc-run-perl perl valgrind libc6-dbg
 
@@ -72,8 +73,7 @@ run_regress()
 	scripts=$(sed -n 's/^REGRESS *= *//p' "$DIR/src/Makefile")
 	# shellcheck disable=SC2086
 	in_tree "$(of_tests regress/pg_regress)" --bindir="$BIN" --temp-instance="$DIR/tap/regress/server" --temp-config="$DIR/regress.conf" \
-		--inputdir=test --outputdir="$DIR/tap/regress" --encoding=UTF8 --no-locale --dbname=contrib_regression \
-		--load-extension=im_import $scripts
+		--inputdir=test --outputdir="$DIR/tap/regress" --encoding=UTF8 --no-locale --dbname=contrib_regression $scripts
 }
 
 run_tap()

@@ -15,6 +15,7 @@ HERE=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
 . "$HERE/test/lib.sh"
 
 need_root
+choose_major
 # shellcheck disable=SC2086
 need_packages $BUILD_PACKAGES postgresql-contrib nginx-light libnginx-mod-http-echo python3-asyncpg \
 	python3-aiohttp python3-requests "postgresql-plpython3-$PG_MAJOR"

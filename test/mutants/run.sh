@@ -121,6 +121,7 @@ check_clean()
 }
 
 need_root
+choose_major
 # shellcheck disable=SC2086
 need_packages $BUILD_PACKAGES perl libipc-run-perl patch
 
