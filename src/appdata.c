@@ -152,8 +152,8 @@ static bool
 read_pair(ImReader *r, ImJsonScan *scan)
 {
 	ImJsonText	name;
-	ImJsonValue key = {IM_JSON_NONE};
-	ImJsonValue value = {IM_JSON_NONE};
+	ImJsonValue key = {0};
+	ImJsonValue value = {0};
 
 	if (!im_json_enter(scan, '{'))
 		return false;
