@@ -43,7 +43,7 @@ $new->start;
 my $open = value_of($new, "SELECT count(*) FROM im_group_outbox WHERE status IN ('pending', 'sending')");
 cmp_ok($open, '>', 8, "$open rows are open");
 is(value_of($new, 'SELECT count(*) FROM im_group_outbox'), 122, 'no row is missing');
-stays_fenced($new, $service, open => $open, name => 'upgraded');
+stays_fenced($new, $service, open => $open, reason => qr/made in another database.*upgraded cluster.*im_import_adopt/, name => 'upgraded');
 my $status = status_of($new);
 is($status->{$_}, $settled{$_}, "upgraded: $status->{$_} $_") foreach qw(failed invalid in_doubt);
 is($service->stats->{journaled}, $calls, 'nothing was sent so far');
@@ -56,6 +56,12 @@ adopted_and_imported($new, $service, adopted => $open, created => 0, doubt => 2,
 insert_groups($new, 5, 'later');
 wait_settled($new);
 is(status_of($new)->{imported}, 15 + 100 + 5, 'upgraded: goes on');
+
+# A repair does not fence again: adopted once is enough.
+is(value_of($new, 'SELECT im_import_retry()'), $settled{failed} + $settled{invalid}, 'upgraded: rows of the old cluster can be repaired');
+wait_settled($new);
+isnt(status_of($new)->{state}, 'fenced', 'upgraded: a repair does not fence again');
+is(status_of($new)->{imported}, 120 + $settled{failed}, 'upgraded: what was repaired is imported');
 accounted($new, $service, others => strangers($new, $service), name => 'upgraded: every row is accounted for');
 
 done_testing();
