@@ -40,6 +40,7 @@ INSERT INTO words VALUES
 ('im_import_status', 'finish_at', 'now and `eta`'),
 ('im_import_status', 'oldest_pending', '`enqueued_at` of the oldest pending row'),
 ('im_import_status', 'last_error', 'the last refusal or failure'),
+('im_import_status', 'last_error_at', 'when that was'),
 ('im_import_status', 'worker_pid', 'process id of the worker, if it is connected'),
 ('im_import_errors', 'error_code', 'the service''s, or a negative one of the extension''s'),
 ('im_import_errors', 'class', 'see [Classes of codes](#classes-of-codes)'),

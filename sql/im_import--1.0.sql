@@ -406,7 +406,8 @@ CREATE FUNCTION @extschema@.im_import_status_row(
 	OUT failed bigint, OUT invalid bigint, OUT in_doubt bigint,
 	OUT total bigint, OUT percent_done numeric, OUT calls_per_second numeric,
 	OUT rate_limit numeric, OUT eta interval, OUT finish_at timestamptz,
-	OUT oldest_pending timestamptz, OUT last_error text, OUT worker_pid integer)
+	OUT oldest_pending timestamptz, OUT last_error text,
+	OUT last_error_at timestamptz, OUT worker_pid integer)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_status';
 REVOKE ALL ON FUNCTION @extschema@.im_import_status_row() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_status_row() IS 'internal: the row of im_import_status';

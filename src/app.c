@@ -30,6 +30,7 @@
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
+#include "common/hashfn.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -843,6 +844,7 @@ stamp_of(const struct stat *st)
 {
 	ImKeyStamp	stamp;
 
+	memset(&stamp, 0, sizeof(stamp));
 	stamp.device = (int64) st->st_dev;
 	stamp.inode = (int64) st->st_ino;
 	stamp.size = (int64) st->st_size;
@@ -945,6 +947,33 @@ im_app_read_key(const ImApp *app, char *key, ImProblem *problem)
 		return read_key_file(app->secret_key_file, key, problem);
 	strlcpy(key, app->secret_key, IM_KEY_MAX + 1);
 	return (int) strlen(key);
+}
+
+/* A stamp in one number. */
+static uint64
+fold_stamp(const ImKeyStamp *stamp)
+{
+	return hash_bytes_extended((const unsigned char *) stamp, sizeof(*stamp), 0);
+}
+
+/* See app.h. */
+uint64
+im_key_file_stamp(const char *path)
+{
+	ImKeyStamp	stamp;
+	struct stat st;
+
+	memset(&stamp, 0, sizeof(stamp));
+	if (stat(path, &st) == 0)
+		stamp = stamp_of(&st);
+	return fold_stamp(&stamp);
+}
+
+/* See app.h. */
+uint64
+im_app_key_stamp(void)
+{
+	return fold_stamp(&key_stamp);
 }
 
 /* See app.h. */

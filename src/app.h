@@ -78,6 +78,15 @@ extern int	im_app_read_key(const ImApp *app, char *key, ImProblem *problem);
 extern bool im_app_key_changed(const ImApp *app);
 
 /*
+ * A number that changes with the file of this name: its content, owner or
+ * mode.  For the launcher, which watches the key file of a held up import.
+ */
+extern uint64 im_key_file_stamp(const char *path);
+
+/* That of the key file at the last im_app_read_key(). */
+extern uint64 im_app_key_stamp(void);
+
+/*
  * True once after options of a server, mapping or wrapper may have changed.
  * The first call installs the invalidation callbacks and returns true.
  */

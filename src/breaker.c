@@ -22,6 +22,7 @@
 #define QUOTA_PROBE			(600 * SEC)
 #define SILENT_FIRST		(1 * SEC)
 #define SILENT_MAX			(30 * SEC)
+#define ASKED_MAX			600 /* seconds that Retry-After is believed */
 
 /* See breaker.h. */
 void
@@ -34,10 +35,14 @@ im_breaker_init(ImBreaker *breaker)
 void
 im_breaker_reset(ImBreaker *breaker, int64_t now)
 {
+	if (breaker->state != IM_BREAKER_CLOSED)
+		breaker->since = now;
+	breaker->state = IM_BREAKER_CLOSED;
 	breaker->proven = false;
+	breaker->code = 0;
 	breaker->probe_at = now;
 	breaker->probe_delay = 0;
-	breaker->silent = 0;
+	breaker->misses = 0;
 	breaker->quota_since = 0;
 	breaker->ncodes = 0;
 	breaker->at = 0;
@@ -47,13 +52,31 @@ im_breaker_reset(ImBreaker *breaker, int64_t now)
 int
 im_breaker_allows(const ImBreaker *breaker, int in_flight, int64_t now)
 {
-	if (breaker->state == IM_BREAKER_CLOSED && breaker->proven)
+	if (breaker->state == IM_BREAKER_CLOSED && breaker->proven && breaker->misses == 0)
 		return INT_MAX;
+	/* It may be the beginning of the end: a few more calls tell. */
+	if (breaker->state == IM_BREAKER_CLOSED && breaker->proven)
+		return in_flight < IM_BREAKER_MISSES ? IM_BREAKER_MISSES - in_flight : 0;
 	if (in_flight > 0)
 		return 0;
 	if (breaker->state != IM_BREAKER_CLOSED && now < breaker->probe_at)
 		return 0;
 	return 1;
+}
+
+/* See breaker.h. */
+bool
+im_breaker_owes(const ImBreaker *breaker, int64_t asked_at)
+{
+	return breaker->state != IM_BREAKER_CLOSED && asked_at > breaker->tried_at;
+}
+
+/* See breaker.h. */
+void
+im_breaker_ask(ImBreaker *breaker, int64_t asked_at, int64_t now)
+{
+	if (im_breaker_owes(breaker, asked_at) && breaker->probe_at > now)
+		breaker->probe_at = now;
 }
 
 /* See breaker.h. */
@@ -81,6 +104,8 @@ trip(ImBreaker *breaker, ImBreakerState state, int64_t first, int64_t max,
 		return;
 
 	breaker->code = verdict->code;
+	breaker->http_status = verdict->http_status;
+	breaker->retry_after = 0;
 	strncpy(breaker->info, info, IM_INFO_MAX);
 	breaker->info[IM_INFO_MAX] = '\0';
 	breaker->probe_delay = breaker->probe_delay == 0 ? first : breaker->probe_delay * 2;
@@ -114,9 +139,19 @@ remember(ImBreaker *breaker, int32_t code)
 		breaker->ncodes++;
 }
 
-/* One more call that got no answer. */
+/* True if the service itself spoke: what it said may be about this row only. */
+static bool
+is_own_words(const ImVerdict *verdict)
+{
+	return verdict->answered && verdict->http_status == 200 && verdict->code > 0;
+}
+
+/*
+ * One more call without a verdict: no answer, a gateway's, one that cannot be
+ * read, "try again".  A few in a row, and it is the service as a whole.
+ */
 static void
-note_silence(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64_t now)
+note_miss(ImBreaker *breaker, const ImVerdict *verdict, bool again, const char *info, int64_t now)
 {
 	/* While stopped or out of quota a lost probe changes only its own time. */
 	if (breaker->state == IM_BREAKER_STOPPED || breaker->state == IM_BREAKER_QUOTA)
@@ -126,11 +161,30 @@ note_silence(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int
 			breaker->probe_at = now + (breaker->probe_delay > 0 ? breaker->probe_delay : SILENT_MAX);
 		return;
 	}
-	if (breaker->silent < INT_MAX)
-		breaker->silent++;
+	if (again && is_own_words(verdict) && breaker->state == IM_BREAKER_CLOSED)
+		return;
+	if (breaker->misses < INT_MAX)
+		breaker->misses++;
 	/* An answer that came late does not make the next probes free. */
-	if (breaker->silent >= IM_BREAKER_SILENT || breaker->state == IM_BREAKER_UNREACHABLE)
+	if (breaker->misses >= IM_BREAKER_MISSES || breaker->state == IM_BREAKER_UNREACHABLE)
 		trip(breaker, IM_BREAKER_UNREACHABLE, SILENT_FIRST, SILENT_MAX, verdict, info, now);
+}
+
+/* "Come back in so many seconds" is said to all who call, not to one row. */
+static void
+note_retry_after(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64_t now)
+{
+	int32_t		seconds = verdict->retry_after < ASKED_MAX ? verdict->retry_after : ASKED_MAX;
+	int64_t		until = now + seconds * SEC;
+
+	if (breaker->state == IM_BREAKER_STOPPED || breaker->state == IM_BREAKER_QUOTA)
+		return;
+	trip(breaker, IM_BREAKER_UNREACHABLE, SILENT_FIRST, SILENT_MAX, verdict, info, now);
+	breaker->code = verdict->code;
+	breaker->http_status = verdict->http_status;
+	breaker->retry_after = seconds;
+	if (breaker->probe_at < until)
+		breaker->probe_at = until;
 }
 
 /* The service refuses new groups: slow at first, in the end a state. */
@@ -149,14 +203,10 @@ note_quota(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64
 		close_breaker(breaker, now);
 }
 
-/* See breaker.h. */
-void
-im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64_t now)
+/* Takes note of a verdict that decides something. */
+static void
+note_verdict(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64_t now)
 {
-	/* What answers before it has read the body is not the service. */
-	if (verdict->answered && verdict->outcome != IM_OUT_NOT_SENT)
-		breaker->silent = 0;
-
 	switch (verdict->outcome)
 	{
 		case IM_OUT_STOP:
@@ -167,17 +217,6 @@ im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict, const char *info, 
 			return;
 		case IM_OUT_RESIGN:
 			return;				/* the next call, freshly signed, will tell */
-		case IM_OUT_NOT_SENT:
-			note_silence(breaker, verdict, info, now);
-			return;
-		case IM_OUT_UNKNOWN:
-		case IM_OUT_UNREADABLE:
-			if (!verdict->answered)
-			{
-				note_silence(breaker, verdict, info, now);
-				return;
-			}
-			break;
 		case IM_OUT_REFUSED:
 			remember(breaker, verdict->code);
 			break;
@@ -191,6 +230,34 @@ im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict, const char *info, 
 	/* Late answers from before a stop must not widen the drain again. */
 	if (breaker->state == IM_BREAKER_CLOSED || now >= breaker->probe_at)
 		close_breaker(breaker, now);
+}
+
+/* True if nothing that decides came back. */
+static bool
+is_miss(const ImVerdict *verdict)
+{
+	return verdict->outcome == IM_OUT_NOT_SENT || verdict->outcome == IM_OUT_UNKNOWN ||
+		verdict->outcome == IM_OUT_UNREADABLE;
+}
+
+/* See breaker.h. */
+void
+im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict, bool again, const char *info,
+				int64_t begun, int64_t now)
+{
+	if (is_miss(verdict))
+	{
+		note_miss(breaker, verdict, again, info, now);
+		if (verdict->retry_after > 0)
+			note_retry_after(breaker, verdict, info, now);
+	}
+	else
+	{
+		breaker->misses = 0;
+		note_verdict(breaker, verdict, info, now);
+	}
+	if (breaker->state != IM_BREAKER_CLOSED && begun > breaker->tried_at)
+		breaker->tried_at = begun;
 }
 
 /* See breaker.h. */
@@ -217,20 +284,39 @@ im_breaker_same_refusal(const ImBreaker *breaker)
 	return 0;
 }
 
+/* What an open breaker means, without the code. */
+static void
+describe_state(const ImBreaker *breaker, char *out, size_t size)
+{
+	if (breaker->state == IM_BREAKER_STOPPED)
+		snprintf(out, size, "the service refuses every call");
+	else if (breaker->state == IM_BREAKER_QUOTA)
+		snprintf(out, size, "the service takes no more new groups now");
+	else if (breaker->retry_after > 0)
+		snprintf(out, size, "the service asks to wait %d s", (int) breaker->retry_after);
+	else if (breaker->http_status != 0 && breaker->http_status != 200)
+		snprintf(out, size, "the service answers, but only with HTTP %d", breaker->http_status);
+	else if (breaker->http_status == 200 && breaker->code > 0)
+		snprintf(out, size, "the service answers, but only with error code %d", (int) breaker->code);
+	else if (breaker->http_status == 200)
+		snprintf(out, size, "the service answers, but nothing that can be used");
+	else
+		snprintf(out, size, "the service does not answer");
+}
+
 /* See breaker.h. */
 void
-im_breaker_describe(const ImBreaker *breaker, int64_t now, char *out, size_t size)
+im_breaker_describe(const ImBreaker *breaker, bool probes, int64_t now, char *out, size_t size)
 {
-	static const char *const what[] = {
-		[IM_BREAKER_STOPPED] = "the service refuses every call",
-		[IM_BREAKER_QUOTA] = "the service takes no more new groups now",
-		[IM_BREAKER_UNREACHABLE] = "the service does not answer"
-	};
+	char		what[80];
+	char		when[40];
 
 	out[0] = '\0';
 	if (breaker->state == IM_BREAKER_CLOSED)
 		return;
-	snprintf(out, size, "%s: %d%s%.*s; next probe in %d s", what[breaker->state],
-			 (int) breaker->code, breaker->info[0] ? " " : "", INFO_SHOWN, breaker->info,
+	describe_state(breaker, what, sizeof(what));
+	snprintf(when, sizeof(when), "; next probe in %d s",
 			 (int) ((im_breaker_wait(breaker, now) + SEC - 1) / SEC));
+	snprintf(out, size, "%s: %d%s%.*s%s", what, (int) breaker->code,
+			 breaker->info[0] ? " " : "", INFO_SHOWN, breaker->info, probes ? when : "");
 }

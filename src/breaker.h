@@ -1,10 +1,11 @@
 /*
  * breaker.h
  *	  When the whole drain must wait: refused for all, out of quota, or no
- *	  answer at all.
+ *	  answer that decides anything.
  *
  * Pure, like limiter: a plain struct and the caller's monotonic clock in
- * microseconds.  Only the one sender of a database writes it.
+ * microseconds.  The one sender of a database writes it, and a session whose
+ * own call was answered resets it.
  */
 #ifndef IM_BREAKER_H
 #define IM_BREAKER_H
@@ -13,14 +14,14 @@
 
 #define IM_BREAKER_WINDOW	200 /* answers that are looked at together ... */
 #define IM_BREAKER_SAME		180 /* ... and how many with one code are too many */
-#define IM_BREAKER_SILENT	16	/* calls in a row without an answer */
+#define IM_BREAKER_MISSES	8	/* calls in a row without a verdict */
 
 typedef enum ImBreakerState
 {
 	IM_BREAKER_CLOSED,			/* calls flow */
 	IM_BREAKER_STOPPED,			/* a refusal that every row would meet */
 	IM_BREAKER_QUOTA,			/* no more new groups now */
-	IM_BREAKER_UNREACHABLE		/* no answers */
+	IM_BREAKER_UNREACHABLE		/* no answers, or none that decides anything */
 } ImBreakerState;
 
 typedef struct ImBreaker
@@ -29,11 +30,15 @@ typedef struct ImBreaker
 	bool		proven;			/* the service took a call since the last
 								 * reset: more than one may fly */
 	int32_t		code;			/* why it is not closed */
+	int			http_status;	/* of the answer that opened it, 0: none */
+	int32_t		retry_after;	/* seconds that it asked for, 0: none */
 	char		info[IM_INFO_MAX + 1];
 	int64_t		since;			/* of the state */
 	int64_t		probe_at;		/* next probe, if not closed */
 	int64_t		probe_delay;
-	int			silent;			/* calls in a row without an answer */
+	int64_t		tried_at;		/* begin of the last call that opened it or
+								 * kept it open */
+	int			misses;			/* calls in a row without a verdict */
 	int64_t		quota_since;	/* first quota refusal without a success
 								 * since, or 0 */
 	int32_t		codes[IM_BREAKER_WINDOW];	/* last answers, 0 for success */
@@ -44,29 +49,44 @@ typedef struct ImBreaker
 extern void im_breaker_init(ImBreaker *breaker);
 
 /*
- * The cause may be gone (options changed, a person resumed): probe at once.
- * What is remembered of refused rows is forgotten.
+ * The cause may be gone (options changed, a person resumed): closed, and one
+ * call finds out.  What is remembered of refused rows is forgotten.
  */
 extern void im_breaker_reset(ImBreaker *breaker, int64_t now);
 
 /*
+ * True if somebody who asked at asked_at has no answer yet: the breaker is
+ * open, and no call that began later was refused.
+ */
+extern bool im_breaker_owes(const ImBreaker *breaker, int64_t asked_at);
+
+/* Whoever asked then wants to know it now: the next probe is due at once. */
+extern void im_breaker_ask(ImBreaker *breaker, int64_t asked_at, int64_t now);
+
+/*
  * How many more calls may start now, with in_flight under way: any number
- * (INT_MAX), one to find out, or none.
+ * (INT_MAX), a few after one without a verdict, one to find out, or none.
  */
 extern int	im_breaker_allows(const ImBreaker *breaker, int in_flight, int64_t now);
 
 /* Microseconds until a probe is due; 0 if one is, or if closed. */
 extern int64_t im_breaker_wait(const ImBreaker *breaker, int64_t now);
 
-/* Takes note of one exchange. info is the reply's ErrorInfo. */
-extern void im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict,
-							const char *info, int64_t now);
+/*
+ * Takes note of one exchange, which began at begun.  info is the reply's
+ * ErrorInfo.  again: the row met no verdict before, so that an answer of the
+ * service itself says more of the row than of the service.
+ */
+extern void im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict, bool again,
+							const char *info, int64_t begun, int64_t now);
 
 /*
- * Why the breaker is not closed, in words; "" if it is.  The service's text may
- * be cut within a character: clean it before it is shown.
+ * Why the breaker is not closed, in words; "" if it is.  probes: it is tried
+ * again by itself, and when.  The service's text may be cut within a character:
+ * clean it before it is shown.
  */
-extern void im_breaker_describe(const ImBreaker *breaker, int64_t now, char *out, size_t size);
+extern void im_breaker_describe(const ImBreaker *breaker, bool probes, int64_t now,
+								char *out, size_t size);
 
 /*
  * The code with which at least IM_BREAKER_SAME of the last IM_BREAKER_WINDOW

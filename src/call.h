@@ -122,6 +122,8 @@ typedef struct ImVerdict
 	int32_t		code;			/* the service's, or an ImOwnCode */
 	bool		answered;		/* the service answered at all */
 	bool		ambiguous;		/* with IM_OUT_STOP: an undocumented code */
+	int			http_status;	/* of the answer, 0: none */
+	int32_t		retry_after;	/* seconds for which it asks everybody to wait */
 } ImVerdict;
 
 /* The kinds of rows, in the order of a move. */
@@ -253,6 +255,7 @@ typedef struct ImCall
 	int			place;			/* in the drain's array of live calls */
 	int			request;		/* slot of the session that waits for it, or
 								 * -1 */
+	uint32_t	order;			/* im_import_drain() that it counts for, or 0 */
 
 	/* What to send: filled by group. */
 	ImOp		op;
@@ -269,6 +272,7 @@ typedef struct ImCall
 	ImReply		reply;			/* of the last exchange */
 	ImFound		found;			/* of a lookup; of many: anything but
 								 * unreadable if one could be read */
+	int64_t		begun_at;		/* of the last exchange; monotonic us */
 	int64_t		elapsed_us;		/* of the last exchange */
 	int64_t		server_time;	/* UNIX seconds by the answer's Date header, 0:
 								 * none */

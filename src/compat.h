@@ -220,4 +220,10 @@ im_name_tranche(int tranche, const char *name)
 #define IM_CTIME_NSEC(st)	((st).st_ctim.tv_nsec)
 #endif
 
+/*
+ * False if the client has closed its connection.  Declared here because the
+ * header that does it needs those of Kerberos, which no build has to have.
+ */
+extern bool pq_check_connection(void);
+
 #endif							/* IM_COMPAT_H */

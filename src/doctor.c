@@ -136,7 +136,7 @@ check_launcher(Doctor *doctor)
 	if (RecoveryInProgress())
 		say(doctor, UNSURE, "this server is a standby and sends nothing until it is promoted",
 			"Ask the primary server's im_import_doctor() about the import.");
-	else if (im_launcher_present())
+	else if (im_launcher_runs())
 		say(doctor, GOOD, "runs", NULL);
 	else
 		say(doctor, BAD, "does not run, so that no worker can start",
@@ -158,31 +158,11 @@ cure_of_configuration(const Doctor *doctor)
 
 /* What a person does about a state, or NULL. */
 static const char *
-cure_of_state(const Doctor *doctor, ImState state)
+cure_of_state(const Doctor *doctor, const ImReport *report)
 {
-	switch (state)
-	{
-		case IM_STATE_PAUSED:
-			return "Call im_import_resume() when the reason is gone.";
-		case IM_STATE_STOPPED:
-			return doctor->asked ?
-				"The line \"service\" says whether this is so still, and what to mend; then call im_import_resume(), or wait for the next probe." :
-				"Mend what the lines on server, mapping and key say; then call im_import_resume(), or wait for the next probe.";
-		case IM_STATE_QUOTA:
-			return "Nothing to do: it goes on by itself. A larger plan, or a larger groups_per_day, makes it sooner.";
-		case IM_STATE_UNREACHABLE:
-			return "The lines \"name resolution\", \"TLS\" and \"service\" say what to mend; it goes on by itself.";
-		case IM_STATE_FENCED:
-			return "Make sure that no other copy of this database sends to the same app, then call im_import_adopt().";
-		case IM_STATE_NO_WORKER:
-			return "See the lines on launcher and max_worker_processes, and the server log.";
-		case IM_STATE_NOT_CONFIGURED:
-			return cure_of_configuration(doctor);
-		case IM_STATE_NOT_PRELOADED:
-			return "Add im_import to shared_preload_libraries in postgresql.conf and restart the server.";
-		default:
-			return NULL;
-	}
+	if (report->beneath == IM_STATE_NOT_CONFIGURED)
+		return cure_of_configuration(doctor);
+	return im_state_cure(report);
 }
 
 /* The last error, which may be long over; a code without text gets its meaning. */
@@ -210,8 +190,8 @@ say_last_error(Doctor *doctor, const ImView *view, bool fine)
 static char *
 state_line(const ImView *view)
 {
-	const char *name = im_state_name(view->state);
-	const char *reason = im_text_from_utf8(view->reason);
+	const char *name = im_state_name(view->report.state);
+	const char *reason = im_text_from_utf8(view->report.reason);
 	char	   *pid = view->worker_pid ? psprintf("worker %d", view->worker_pid) : "";
 
 	if (strncmp(reason, name, strlen(name)) == 0)
@@ -229,11 +209,11 @@ check_state(Doctor *doctor)
 	if (!doctor->installed)
 		return;
 	im_watch(&view);
-	if (view.state == IM_STATE_IDLE || view.state == IM_STATE_RUNNING)
+	if (view.report.state == IM_STATE_IDLE || view.report.state == IM_STATE_RUNNING)
 		health = GOOD;
-	else if (im_view_stuck(&view) && view.state != IM_STATE_PAUSED)
+	else if (im_view_stuck(&view) && view.report.state != IM_STATE_PAUSED)
 		health = BAD;
-	say(doctor, health, state_line(&view), cure_of_state(doctor, view.state));
+	say(doctor, health, state_line(&view), cure_of_state(doctor, &view.report));
 	say_last_error(doctor, &view, health == GOOD);
 }
 

@@ -22,12 +22,14 @@
 
 #include <limits.h>
 
+#include "commands/async.h"
 #include "commands/dbcommands.h"
 #include "common/pg_prng.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "storage/procarray.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -52,6 +54,7 @@
 #define RESCAN_EVERY		(5 * SEC)	/* for ids that were committed late */
 #define RESCAN_SHARE		50	/* of our time at most 1/50 for that */
 #define LINGER				(3 * SEC)	/* connected with nothing to do */
+#define STAY_AT_LEAST		(4 * SEC)	/* since the start, see worker.c */
 #define RETRY_FIRST			(1 * SEC)	/* after a failed transaction */
 #define RETRY_MAX			(30 * SEC)
 #define LOCKED_AGAIN		(200 * MS)	/* try a locked row again after this */
@@ -82,6 +85,7 @@ struct ImDrain
 	bool		configured;
 	ImControl	control;
 	char		trouble[IM_REASON_MAX]; /* why not configured */
+	uint64		options;		/* generation of them at the last look, 0: none yet */
 	uint32		rings;			/* of the doorbell, as last looked after */
 	bool		just_paused;	/* what is queued was claimed before the pause */
 	int64		looked_at;
@@ -103,6 +107,7 @@ struct ImDrain
 
 	bool		worked;			/* something was sent since the start */
 	int64		idle_since;
+	int64		started_at;
 };
 
 /* What one transaction is to do and has done. */
@@ -118,7 +123,7 @@ typedef struct Transaction
 	char		pause_reason[IM_REASON_MAX];	/* "" if not to be paused */
 } Transaction;
 
-static ImState describe(const ImDrain *drain, char *reason, size_t size);
+static void describe(const ImDrain *drain, ImReport *report);
 
 /* See drain.h. */
 ImDrain *
@@ -134,7 +139,8 @@ im_drain_create(MemoryContext ctx, ImSlot *slot)
 	drain->installed = IM_INSTALLED;
 	drain->hungry = drain->rescan = true;
 	drain->dirty = !slot->clean;
-	drain->idle_since = im_now_us();
+	drain->idle_since = drain->started_at = im_now_us();
+	im_orders_orphaned(slot);
 
 	/* Key or plan may have expired meanwhile: one call finds out, not many. */
 	im_slot_lock(slot);
@@ -238,6 +244,10 @@ finish_call(ImDrain *drain, ImCall *call)
 		info = call->next.reason;
 	if (call->request >= 0)
 		answer_request(drain->slot, call->request, IM_RESULT_SETTLED, call, info);
+
+	/* What surely was not sent is not what a person has ordered. */
+	im_order_settled(drain->slot, call->order,
+					 call->next.status == IM_PENDING && !call->next.suspect_now);
 	free_call(call);
 }
 
@@ -302,15 +312,20 @@ answer_unclaimed(ImDrain *drain, const ImClaim *claim)
 	}
 }
 
-/* Nothing can be sent now: no session shall wait for it. */
+/* Nothing can be sent now, or nothing could when it was tried for them. */
 static void
-refuse_requests(ImDrain *drain, const char *why)
+refuse_requests(ImDrain *drain, bool all, const char *why)
 {
 	ListCell   *lc;
 
 	foreach(lc, asked_rows(drain))
-		answer_request(drain->slot, ((ImAsked *) lfirst(lc))->request,
-					   IM_RESULT_STOPPED, NULL, why);
+	{
+		const ImAsked *asked = lfirst(lc);
+
+		if (all || !im_breaker_owes(&drain->slot->breaker,
+									drain->slot->requests[asked->request].asked_at))
+			answer_request(drain->slot, asked->request, IM_RESULT_STOPPED, NULL, why);
+	}
 }
 
 /* ------------------------------------------------------------------------
@@ -364,7 +379,7 @@ rows_wanted(ImDrain *drain, int allowed)
 	want = Min(want, allowed);
 	want = Min(want, budget_of_day(drain));
 	im_slot_lock(drain->slot);
-	budget = drain->slot->drain_budget;
+	budget = im_orders_left(drain->slot);
 	im_slot_unlock(drain->slot);
 	if (drain->control.paused)
 		want = (int) Min((int64) want, budget);
@@ -379,6 +394,53 @@ rows_wanted(ImDrain *drain, int allowed)
  * The transaction: settle and claim
  */
 
+/* Sessions that died without a word take their orders with them. */
+static void
+forget_dead_orders(ImSlot *slot)
+{
+	for (int i = 0; i < IM_ORDERS; i++)
+	{
+		ImOrder		order;
+
+		im_slot_lock(slot);
+		order = slot->orders[i];
+		im_slot_unlock(slot);
+		if (order.pid != 0 && BackendPidGetProc(order.pid) == NULL)
+			im_order_withdraw(slot, i, order.ticket);
+	}
+}
+
+/*
+ * Options or key are others than at the last look: what was refused before
+ * means nothing.  The doorbell tells of most changes, but it rings before the
+ * new options can be read, and for a file that changes nobody rings.
+ */
+static void
+note_changes(ImDrain *drain)
+{
+	ImSlot	   *slot = drain->slot;
+	const ImApp *app = im_sender_app(drain->sender);
+	const char *file = app != NULL && app->secret_key_file != NULL ? app->secret_key_file : "";
+	uint64		stamp = file[0] != '\0' ? im_app_key_stamp() : 0;
+	uint64		options = im_app_generation();
+	bool		changed = drain->options != 0 && drain->options != options;
+
+	im_slot_lock(slot);
+	if (strcmp(slot->key_file, file) != 0 || slot->key_stamp != stamp)
+	{
+		changed = true;
+		strlcpy(slot->key_file, file, sizeof(slot->key_file));
+		slot->key_stamp = stamp;
+	}
+	if (changed)
+	{
+		slot->changed_at = im_now_us();
+		im_breaker_reset(&slot->breaker, im_now_us());
+	}
+	im_slot_unlock(slot);
+	drain->options = options;
+}
+
 /* Reads options and pause; notes what keeps us from sending. */
 static void
 look_around(ImDrain *drain)
@@ -388,7 +450,9 @@ look_around(ImDrain *drain)
 	char	   *name = get_database_name(MyDatabaseId);
 
 	strlcpy(drain->database, name != NULL ? name : "", sizeof(drain->database));
+	forget_dead_orders(drain->slot);
 	drain->configured = im_sender_configure(drain->sender, &problem);
+	note_changes(drain);
 	if (!drain->configured)
 		copy_text(drain->trouble, sizeof(drain->trouble),
 				  im_text_as_utf8(psprintf("%s%s%s", problem.message, problem.hint ? ". " : "",
@@ -477,9 +541,8 @@ keep_count(ImDrain *drain)
 static void
 show_activity(const ImDrain *drain)
 {
-	char		reason[IM_REASON_MAX];
 	char		line[IM_REASON_MAX + 128];
-	ImState		state = describe(drain, reason, sizeof(reason));
+	ImReport	report;
 	int64		foreign_open;
 	int64		total = 0;
 	int64		open;
@@ -487,12 +550,14 @@ show_activity(const ImDrain *drain)
 
 	if (!im_tally_read(im_outbox_schema(im_outbox_get()), &rows, &foreign_open))
 		return;					/* being counted */
+	describe(drain, &report);
 	for (int i = 0; i < IM_STATUSES; i++)
 		total += rows.by_status[i];
 	open = rows.by_status[IM_PENDING] + rows.by_status[IM_SENDING];
 	snprintf(line, sizeof(line), "im_import: " INT64_FORMAT " of " INT64_FORMAT " rows, %s%s%s",
-			 total - open, total, im_state_name(state), reason[0] ? ": " : "", im_text_from_utf8(reason));
-	pgstat_report_activity(state == IM_STATE_RUNNING ? STATE_RUNNING : STATE_IDLE, line);
+			 total - open, total, im_state_name(report.state), report.reason[0] ? ": " : "",
+			 im_text_from_utf8(report.reason));
+	pgstat_report_activity(report.state == IM_STATE_RUNNING ? STATE_RUNNING : STATE_IDLE, line);
 }
 
 /* What im_outbox_run() runs. */
@@ -570,6 +635,7 @@ note_failure(ImDrain *drain, Transaction *tx, const char *error)
 	drain->retry_at = im_now_us() + drain->retry_delay;
 	im_slot_lock(drain->slot);
 	copy_text(drain->slot->last_error, sizeof(drain->slot->last_error), error ? error : "");
+	drain->slot->last_error_at = GetCurrentTimestamp();
 	im_slot_unlock(drain->slot);
 }
 
@@ -577,27 +643,23 @@ note_failure(ImDrain *drain, Transaction *tx, const char *error)
 static void
 launch_claimed(ImDrain *drain, ImClaim *claim)
 {
-	int64		taken = 0;
 	ListCell   *lc;
 
 	foreach(lc, claim->calls)
 	{
 		ImCall	   *call = lfirst(lc);
 
+		call->order = call->request < 0 ? im_order_take(drain->slot) : 0;
 		add_live(drain, call);
 		im_sender_add(drain->sender, call, call->request >= 0);
-		taken += call->request < 0;
 	}
 	foreach(lc, claim->settled)
 	{
-		taken += ((ImCall *) lfirst(lc))->request < 0;
-		finish_call(drain, lfirst(lc));
+		ImCall	   *call = lfirst(lc);
+
+		call->order = call->request < 0 ? im_order_take(drain->slot) : 0;
+		finish_call(drain, call);
 	}
-	if (taken == 0)
-		return;
-	im_slot_lock(drain->slot);
-	drain->slot->drain_budget = Max(drain->slot->drain_budget - taken, 0);
-	im_slot_unlock(drain->slot);
 }
 
 /*
@@ -628,10 +690,12 @@ note_progress(ImSlot *slot, int n)
 static void
 time_progress(ImSlot *slot)
 {
-	if (slot->state == IM_STATE_RUNNING && slot->settle_rate_at != 0)
+	bool		running = slot->report.state == IM_STATE_RUNNING;
+
+	if (running && slot->settle_rate_at != 0)
 		return;
 	slot->settle_rate = slot->settle_weight = 0;
-	slot->settle_rate_at = slot->state == IM_STATE_RUNNING ? im_now_us() : 0;
+	slot->settle_rate_at = running ? im_now_us() : 0;
 }
 
 /* Takes what was written out of the outcomes; tx->writing holds what was locked. */
@@ -769,7 +833,7 @@ check_same_refusal(ImDrain *drain, Transaction *tx)
 	if (code != 0)
 		snprintf(tx->pause_reason, sizeof(tx->pause_reason),
 				 "%d of the last %d rows were refused with error code %d; "
-				 "see im_import_errors, mend the cause, then im_import_resume()",
+				 "see im_import_errors, cure the cause, then im_import_resume()",
 				 IM_BREAKER_SAME, IM_BREAKER_WINDOW, code);
 }
 
@@ -794,7 +858,8 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 	}
 	if (drain->configured && !drain->control.fenced)
 	{
-		tx.claim.asked = asked_rows(drain);
+		/* While the service is being tried, the others wait for the result. */
+		tx.claim.asked = allowed > 0 ? asked_rows(drain) : NIL;
 		tx.claim.want = rows_wanted(drain, allowed);
 	}
 	flush = flush || (drain->outcomes != NIL && tx.claim.want > 0 && now >= drain->flush_after);
@@ -824,28 +889,41 @@ keep_outcome(ImDrain *drain, ImCall *call)
 	MemoryContextSwitchTo(old);
 }
 
+/* What im_import_status shows as the last error; the slot must be locked. */
+static void
+note_last_error(ImSlot *slot, const ImCall *call)
+{
+	char		text[IM_INFO_MAX + 32];
+
+	if (call->verdict.outcome == IM_OUT_DONE || call->verdict.outcome == IM_OUT_EXISTS ||
+		call->verdict.code == 0)
+		return;
+	snprintf(text, sizeof(text), "%d: %s", call->verdict.code,
+			 call->reply.info[0] ? call->reply.info : im_error_find(call->verdict.code)->meaning);
+	copy_text(slot->last_error, sizeof(slot->last_error), text);
+	slot->last_error_at = GetCurrentTimestamp();
+}
+
 /* Limiter and breaker learn from a verdict. Returns whether silence counts. */
 static bool
 note_verdict(ImDrain *drain, const ImCall *call)
 {
 	ImSlot	   *slot = drain->slot;
+	bool		again = call->row.maybe_sent || call->row.attempts > 1;
 	int64		now = im_now_us();
 	bool		counts;
 
 	im_slot_lock(slot);
-	im_breaker_note(&slot->breaker, &call->verdict, call->reply.info, now);
+	/* Under other options or another key: it says nothing about those of now. */
+	if (call->begun_at >= slot->changed_at || call->verdict.outcome == IM_OUT_DONE)
+	{
+		im_breaker_note(&slot->breaker, &call->verdict, again, call->reply.info,
+						call->begun_at, now);
+		note_last_error(slot, call);
+	}
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
 		im_limiter_slow(&slot->limiter, now);
 	counts = slot->breaker.state != IM_BREAKER_UNREACHABLE;
-	if (call->verdict.outcome != IM_OUT_DONE && call->verdict.code != 0 &&
-		call->verdict.outcome != IM_OUT_EXISTS)
-	{
-		char		text[IM_INFO_MAX + 32];
-
-		snprintf(text, sizeof(text), "%d: %s", call->verdict.code,
-				 call->reply.info[0] ? call->reply.info : im_error_find(call->verdict.code)->meaning);
-		copy_text(slot->last_error, sizeof(slot->last_error), text);
-	}
 	im_slot_unlock(slot);
 	return counts;
 }
@@ -914,45 +992,33 @@ release_queued(ImDrain *drain)
  */
 
 /* What the drain is doing, and why it waits. */
-static ImState
-describe(const ImDrain *drain, char *reason, size_t size)
+static void
+describe(const ImDrain *drain, ImReport *report)
 {
-	const ImBreaker *breaker = &drain->slot->breaker;
+	const ImSlot *slot = drain->slot;
+	const ImApp *app = im_sender_app(drain->sender);
+	ImFacts		facts = {
+		.preloaded = true,
+		.configured = drain->installed != IM_INSTALLED_OTHER && drain->configured,
+		.trouble = drain->trouble,
+		.breaker = &slot->breaker,
+		.paused = drain->control.paused,
+		.pause_reason = drain->control.reason,
+		.ordered = im_orders_left(slot),
+		.busy = open_calls(drain) > 0 || drain->hungry,
+		.failure = drain->retry_delay != 0 ? slot->last_error : NULL,
+		.rate = slot->limiter.rate,
+		.rate_limit = slot->limiter.limit
+	};
 
-	reason[0] = '\0';
 	if (drain->installed == IM_INSTALLED_OTHER)
-	{
-		strlcpy(reason, "the extension's version is not the library's: "
-				"run ALTER EXTENSION im_import UPDATE; if that changes nothing, restart the server", size);
-		return IM_STATE_NOT_CONFIGURED;
-	}
-	if (!drain->configured)
-	{
-		strlcpy(reason, drain->trouble, size);
-		return IM_STATE_NOT_CONFIGURED;
-	}
+		facts.trouble = "the extension's version is not the library's: "
+			"run ALTER EXTENSION im_import UPDATE; if that changes nothing, restart the server";
 	if (drain->control.fenced)
-	{
-		strlcpy(reason, drain->control.fence_reason, size);
-		return IM_STATE_FENCED;
-	}
-	if (breaker->state != IM_BREAKER_CLOSED)
-	{
-		im_breaker_reason(breaker, reason, size);
-		return im_state_of_breaker(breaker->state);
-	}
-	if (drain->control.paused && drain->slot->drain_budget == 0)
-	{
-		strlcpy(reason, drain->control.reason, size);
-		return IM_STATE_PAUSED;
-	}
-	if (drain->hungry && budget_of_day(drain) == 0)
-	{
-		snprintf(reason, size, "the budget of " INT64_FORMAT " groups a day is used up; "
-				 "goes on after midnight UTC, or raise groups_per_day", im_sender_app(drain->sender)->groups_per_day);
-		return IM_STATE_QUOTA;
-	}
-	return open_calls(drain) > 0 || drain->hungry ? IM_STATE_RUNNING : IM_STATE_IDLE;
+		facts.fence = drain->control.fence_reason;
+	if (drain->configured && drain->hungry && budget_of_day(drain) == 0)
+		facts.day_budget = app->groups_per_day;
+	im_state_of(&facts, im_now_us(), report);
 }
 
 /* Shows the state to the views; the slot must be locked. */
@@ -960,24 +1026,12 @@ static void
 publish(ImDrain *drain)
 {
 	ImSlot	   *slot = drain->slot;
-	double		share;
 
-	slot->state = describe(drain, slot->reason, sizeof(slot->reason));
+	describe(drain, &slot->report);
 	slot->rings_seen = drain->rings;
 	slot->in_flight = im_sender_in_flight(drain->sender);
 	slot->watermark = im_outbox_watermark(im_outbox_get());
 	time_progress(slot);
-	if (drain->retry_delay != 0 && slot->reason[0] == '\0')
-		snprintf(slot->reason, sizeof(slot->reason),
-				 "the outbox could not be read or written, it is tried again: %s", slot->last_error);
-	if (slot->state != IM_STATE_RUNNING || slot->limiter.limit <= 0)
-		return;
-	share = slot->limiter.rate / slot->limiter.limit;
-	if (share < 0.995)
-		snprintf(slot->reason, sizeof(slot->reason), "%s: slowed to %.4g calls a second",
-				 slot->breaker.quota_since == 0 ? "the service said too fast" :
-				 "the service takes no new groups (10006); if that lasts a minute, the day's quota is used up",
-				 slot->limiter.rate);
 }
 
 /*
@@ -988,14 +1042,17 @@ static void
 log_state(const ImDrain *drain)
 {
 	ImSlot	   *slot = drain->slot;
-	ImState		state = slot->state == IM_STATE_RUNNING ? IM_STATE_IDLE : slot->state;
+	ImState		state = slot->report.state == IM_STATE_RUNNING ? IM_STATE_IDLE : slot->report.state;
 	ImState		logged = slot->logged;
 	char		reason[IM_REASON_MAX];
 
 	if (state == logged || drain->database[0] == '\0')
 		return;
+	/* A cause that may be gone is not over before the service has taken a call. */
+	if (slot->report.state == IM_STATE_RUNNING && !slot->breaker.proven)
+		return;
 	slot->logged = state;
-	strlcpy(reason, slot->reason, sizeof(reason));
+	strlcpy(reason, slot->report.reason, sizeof(reason));
 	if (GetDatabaseEncoding() != PG_UTF8)
 		im_text_mask(reason);
 	if (state == IM_STATE_IDLE)
@@ -1006,6 +1063,26 @@ log_state(const ImDrain *drain)
 		ereport(LOG,
 				(errmsg("im_import: the import in database \"%s\" is now \"%s\": %s",
 						drain->database, im_state_name(state), reason)));
+}
+
+/* What im_outbox_run() runs to tell those who LISTEN. */
+static void
+notify(void *arg)
+{
+	Async_Notify("im_import", im_state_name(*(ImState *) arg));
+}
+
+/* Tells those who LISTEN im_import of another state; nothing waits for them. */
+static void
+tell_state(ImDrain *drain)
+{
+	ImSlot	   *slot = drain->slot;
+	ImState		state = slot->report.state;
+
+	if (state == slot->told || drain->looked_at == 0)
+		return;
+	slot->told = state;
+	(void) im_outbox_run(notify, &state, NULL);
 }
 
 /* True if calls may be started at all, apart from the breaker. */
@@ -1019,7 +1096,7 @@ may_send(const ImDrain *drain)
 static bool
 waits_to_rescan(const ImDrain *drain)
 {
-	return drain->rescan_owed && drain->slot->state == IM_STATE_IDLE;
+	return drain->rescan_owed && drain->slot->report.beneath == IM_STATE_IDLE;
 }
 
 /* How long to sleep at most, in microseconds; pump says when it can go on. */
@@ -1056,6 +1133,13 @@ time_to_midnight(void)
 	return USECS_PER_DAY - GetCurrentTimestamp() % USECS_PER_DAY;
 }
 
+/* True if rows may be claimed, apart from what the service says. */
+static bool
+may_claim(const ImDrain *drain)
+{
+	return !drain->control.paused || im_orders_left(drain->slot) > 0;
+}
+
 /* Notes when a worker should be started again, for the launcher. */
 static void
 set_alarm(ImDrain *drain)
@@ -1064,15 +1148,31 @@ set_alarm(ImDrain *drain)
 	int64		now = im_now_us();
 	int64		probe = im_breaker_wait(&slot->breaker, now);
 
+	/* While paused a probe would be more than anybody asked for. */
 	slot->wake_at = 0;
-	if (!may_send(drain))
+	if (!may_send(drain) || !may_claim(drain))
 		return;
 	if (slot->breaker.state != IM_BREAKER_CLOSED)
 		slot->wake_at = now + Max(probe, 1);
-	else if (slot->state == IM_STATE_QUOTA)
+	else if (slot->report.beneath == IM_STATE_QUOTA)
 		slot->wake_at = now + time_to_midnight();
-	else if (!drain->control.paused)
+	else
 		slot->wake_at = drain->next_due;
+}
+
+/* True if there is nothing to do now, nor soon; the slot must be locked. */
+static bool
+is_quiet(const ImDrain *drain, int64 now)
+{
+	const ImSlot *slot = drain->slot;
+
+	if (open_calls(drain) > 0 || slot->ring || waits_to_rescan(drain) || drain->retry_at > now)
+		return false;
+	if (!may_claim(drain))
+		return true;
+	if (slot->report.beneath == IM_STATE_RUNNING)
+		return false;
+	return drain->next_due == 0 || drain->next_due - now >= LINGER || !may_send(drain);
 }
 
 /* Nothing can be done for a while: sets the alarm and says so. */
@@ -1083,18 +1183,12 @@ leave_or_stay(ImDrain *drain)
 	int64		now = im_now_us();
 	int64		linger = drain->worked ? LINGER : 0;
 	ImStay		stay = IM_STAY;
-	bool		quiet;
 
 	im_slot_lock(slot);
 	publish(drain);
-	quiet = open_calls(drain) == 0 && !slot->ring && !waits_to_rescan(drain) &&
-		(slot->state != IM_STATE_RUNNING) && drain->retry_at <= now;
-	if (quiet && drain->next_due != 0 && drain->next_due - now < LINGER && may_send(drain) &&
-		!drain->control.paused)
-		quiet = false;
-	if (!quiet)
+	if (!is_quiet(drain, now))
 		drain->idle_since = now;
-	else if (now - drain->idle_since >= linger)
+	else if (now - drain->idle_since >= linger && now - drain->started_at >= STAY_AT_LEAST)
 	{
 		set_alarm(drain);
 		slot->clean = !drain->dirty;
@@ -1124,6 +1218,7 @@ answer_doorbell(ImDrain *drain)
 	}
 	slot->recover = false;
 	slot->clean = false;
+	im_breaker_ask(&slot->breaker, slot->asked_at, im_now_us());
 	if (slot->changes != slot->changes_seen)
 	{
 		/* Another key, another region: the old refusal means nothing. */
@@ -1164,17 +1259,20 @@ first_look(ImDrain *drain)
 	run_transaction(drain, &tx);
 }
 
-/* Sessions must not wait for a row that cannot be sent now. */
+/*
+ * Sessions must not wait for a row that cannot be sent.  While the import is
+ * held up the service is tried for them, once for all who asked before.
+ */
 static void
 refuse_if_hopeless(ImDrain *drain)
 {
-	char		reason[IM_REASON_MAX];
+	bool		closed = drain->slot->breaker.state == IM_BREAKER_CLOSED;
+	ImReport	report;
 
-	if (may_send(drain) && (drain->slot->breaker.state == IM_BREAKER_CLOSED ||
-							im_breaker_wait(&drain->slot->breaker, im_now_us()) == 0))
+	if (may_send(drain) && (closed || im_sender_in_flight(drain->sender) > 0))
 		return;
-	describe(drain, reason, sizeof(reason));
-	refuse_requests(drain, reason);
+	describe(drain, &report);
+	refuse_requests(drain, !may_send(drain), report.reason);
 }
 
 /* How many calls may start now. */
@@ -1261,6 +1359,7 @@ im_drain_turn(ImDrain *drain)
 	{
 		stay = leave_or_stay(drain);
 		log_state(drain);
+		tell_state(drain);
 	}
 	if (stay == IM_STAY)
 	{

@@ -238,6 +238,7 @@ place_request(Asking *asking, int64 id, const unsigned char *row_key)
 		request->state = IM_REQUEST_ASKED;
 		request->asker = im_my_proc_number();
 		request->ticket = ++slot->next_ticket;
+		request->asked_at = slot->asked_at = im_now_us();
 		request->id = id;
 		memcpy(request->row_key, row_key, sizeof(request->row_key));
 		asking->request = i;

@@ -467,6 +467,7 @@ void
 im_judge(const ImExchange *exchange, ImVerdict *verdict)
 {
 	memset(verdict, 0, sizeof(*verdict));
+	verdict->http_status = exchange->http_status;
 	if (exchange->failure != 0 || exchange->http_status != 200 ||
 		(exchange->op == IM_OP_IMPORT_GROUP && !exchange->sent))
 	{

@@ -379,6 +379,7 @@ launch(ImSender *sender, Flight *flight)
 	}
 	flight->http_call = http_call;
 	flight->sig_serial = sender->sig_serial;
+	call->begun_at = im_now_us();
 	IM_FAILPOINT("before_first_byte");
 	im_http_start(sender->http, http_call);
 }
@@ -548,6 +549,7 @@ judge(ImSender *sender, Flight *flight)
 		exchange.documented = false;
 	}
 	im_judge(&exchange, &call->verdict);
+	call->verdict.retry_after = call->retry_after;
 	note_signature(sender, flight, &call->verdict);
 	im_slot_count(sender->slot, call, exchange.class, http_call->elapsed_us,
 				  http_call->body_len, http_call->reply_len, http_call->connected,

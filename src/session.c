@@ -92,13 +92,32 @@ im_session_exchange(ImSender *sender, ImCall **calls, int ncalls)
 	PG_END_TRY();
 }
 
+/* True if the service has taken a call and decided about it. */
+static bool
+service_spoke(const ImVerdict *verdict)
+{
+	return verdict->outcome == IM_OUT_DONE || verdict->outcome == IM_OUT_EXISTS ||
+		verdict->outcome == IM_OUT_REFUSED;
+}
+
 /* See session.h. */
 void
 im_session_note(ImSlot *slot, const ImCall *call)
 {
-	if (call->verdict.outcome != IM_OUT_SLOW && call->verdict.outcome != IM_OUT_QUOTA)
-		return;
+	bool		cured = false;
+
 	im_slot_lock(slot);
-	im_limiter_slow(&slot->limiter, im_now_us());
+	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
+		im_limiter_slow(&slot->limiter, im_now_us());
+	/* What held the import up is over: this call shows it. */
+	else if (service_spoke(&call->verdict) && call->begun_at > slot->breaker.tried_at &&
+			 (slot->breaker.state == IM_BREAKER_STOPPED ||
+			  slot->breaker.state == IM_BREAKER_UNREACHABLE))
+	{
+		im_breaker_reset(&slot->breaker, im_now_us());
+		cured = true;
+	}
 	im_slot_unlock(slot);
+	if (cured)
+		im_ring(slot, true);
 }

@@ -30,9 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "errcodes.h"
 #include "shared.h"
-#include "text.h"
 
 /* The whole of our shared memory. */
 typedef struct ImShared
@@ -84,50 +82,6 @@ static shmem_startup_hook_type prev_startup_hook = NULL;
 static bool ring_pending = false;
 static bool change_pending = false;
 static bool recover_pending = false;
-
-static const char *const state_names[] = {
-	"idle", "running", "paused", "stopped", "quota", "unreachable", "fenced",
-	"counting", "no worker", "not configured", "not preloaded"
-};
-
-/* See shared.h. */
-const char *
-im_state_name(ImState state)
-{
-	return state_names[state];
-}
-
-/* See shared.h. */
-ImState
-im_state_of_breaker(ImBreakerState state)
-{
-	switch (state)
-	{
-		case IM_BREAKER_STOPPED:
-			return IM_STATE_STOPPED;
-		case IM_BREAKER_QUOTA:
-			return IM_STATE_QUOTA;
-		case IM_BREAKER_UNREACHABLE:
-			return IM_STATE_UNREACHABLE;
-		case IM_BREAKER_CLOSED:
-			break;
-	}
-	return IM_STATE_RUNNING;
-}
-
-/* See shared.h. */
-void
-im_breaker_reason(const ImBreaker *breaker, char *out, size_t size)
-{
-	char		text[IM_REASON_MAX * 2];
-	size_t		used;
-
-	im_breaker_describe(breaker, im_now_us(), text, sizeof(text));
-	used = strlen(text);
-	if (used > 0)
-		snprintf(text + used, sizeof(text) - used, ". %s", im_error_find(breaker->code)->advice);
-	im_text_clean(text, strlen(text), out, size);
-}
 
 /* See shared.h. */
 int64
@@ -322,8 +276,9 @@ at_transaction_end(XactEvent event, void *arg)
 	slot = im_slot_mine();
 	if (slot == NULL)
 		return;
+	if (changed)
+		im_slot_changed(slot);
 	im_slot_lock(slot);
-	slot->changes += changed;
 	slot->recover |= recover;
 	im_slot_unlock(slot);
 	im_ring(slot, changed);
@@ -564,13 +519,6 @@ im_launcher_register(int proc_number)
 
 /* See shared.h. */
 bool
-im_launcher_present(void)
-{
-	return shared != NULL && shared->launcher >= 0;
-}
-
-/* See shared.h. */
-bool
 im_launcher_runs(void)
 {
 	return shared != NULL && shared->launcher >= 0;
@@ -611,6 +559,131 @@ im_ring(ImSlot *slot, bool urgent)
 	/* Last: the launcher looks without the lock, and may do so at once. */
 	if (whom >= 0 && wake)
 		SetLatch(im_latch_of(whom));
+	im_slot_unlock(slot);
+}
+
+/* See shared.h. */
+void
+im_slot_changed(ImSlot *slot)
+{
+	im_slot_lock(slot);
+	slot->changes++;
+	slot->changed_at = im_now_us();
+	im_slot_unlock(slot);
+}
+
+/* ------------------------------------------------------------------------
+ * Orders of im_import_drain()
+ */
+
+/* See shared.h. */
+int64
+im_orders_left(const ImSlot *slot)
+{
+	int64		left = 0;
+
+	for (int i = 0; i < IM_ORDERS; i++)
+		if (slot->orders[i].pid != 0 && slot->orders[i].left > PG_INT64_MAX - left)
+			left = PG_INT64_MAX;
+		else if (slot->orders[i].pid != 0)
+			left += slot->orders[i].left;
+	return left;
+}
+
+/* See shared.h. */
+int
+im_order_place(ImSlot *slot, int64 rows, uint32 *ticket)
+{
+	int			place = -1;
+
+	im_slot_lock(slot);
+	for (int i = 0; i < IM_ORDERS && place < 0; i++)
+		if (slot->orders[i].pid == 0)
+			place = i;
+	if (place >= 0)
+	{
+		*ticket = ++slot->next_ticket;
+		if (*ticket == 0)
+			*ticket = ++slot->next_ticket;	/* 0 stands for none */
+		slot->orders[place] = (ImOrder)
+		{
+			.pid = MyProcPid, .ticket = *ticket, .left = rows
+		};
+		slot->asked_at = im_now_us();
+	}
+	im_slot_unlock(slot);
+	return place;
+}
+
+/* See shared.h. */
+void
+im_order_withdraw(ImSlot *slot, int place, uint32 ticket)
+{
+	im_slot_lock(slot);
+	if (slot->orders[place].ticket == ticket)
+		memset(&slot->orders[place], 0, sizeof(ImOrder));
+	im_slot_unlock(slot);
+}
+
+/* See shared.h. */
+bool
+im_order_done(ImSlot *slot, int place)
+{
+	bool		done;
+
+	im_slot_lock(slot);
+	done = slot->orders[place].left == 0 && slot->orders[place].out == 0;
+	im_slot_unlock(slot);
+	return done;
+}
+
+/* See shared.h. */
+uint32
+im_order_take(ImSlot *slot)
+{
+	uint32		ticket = 0;
+
+	im_slot_lock(slot);
+	for (int i = 0; i < IM_ORDERS && ticket == 0; i++)
+	{
+		ImOrder    *order = &slot->orders[i];
+
+		if (order->pid == 0 || order->left <= 0)
+			continue;
+		order->left--;
+		order->out++;
+		ticket = order->ticket;
+	}
+	im_slot_unlock(slot);
+	return ticket;
+}
+
+/* See shared.h. */
+void
+im_order_settled(ImSlot *slot, uint32 ticket, bool unsent)
+{
+	if (ticket == 0)
+		return;
+	im_slot_lock(slot);
+	for (int i = 0; i < IM_ORDERS; i++)
+	{
+		ImOrder    *order = &slot->orders[i];
+
+		if (order->ticket != ticket)
+			continue;
+		order->out = Max(order->out - 1, 0);
+		order->left += unsent && order->left < PG_INT64_MAX;
+	}
+	im_slot_unlock(slot);
+}
+
+/* See shared.h. */
+void
+im_orders_orphaned(ImSlot *slot)
+{
+	im_slot_lock(slot);
+	for (int i = 0; i < IM_ORDERS; i++)
+		slot->orders[i].out = 0;
 	im_slot_unlock(slot);
 }
 

@@ -20,29 +20,14 @@
 #include "compat.h"
 #include "limiter.h"
 #include "protocol.h"
+#include "state.h"
 
 #define IM_REQUESTS			16	/* sessions that can wait for a row at once */
+#define IM_ORDERS			16	/* im_import_drain() calls at once */
 #define IM_LATENCY_BUCKETS	112 /* quarter octaves of a microsecond */
 #define IM_SECONDS			16	/* seconds of call counts that are kept */
-#define IM_REASON_MAX		512
 #define IM_MINUTES			1440	/* minutes of history that are kept: a day */
 #define IM_CLASSES			(IM_CLASS_RETRY + 1)
-
-/* What im_import_status.state says; im_state_name() gives the words. */
-typedef enum ImState
-{
-	IM_STATE_IDLE,
-	IM_STATE_RUNNING,
-	IM_STATE_PAUSED,
-	IM_STATE_STOPPED,
-	IM_STATE_QUOTA,
-	IM_STATE_UNREACHABLE,
-	IM_STATE_FENCED,
-	IM_STATE_COUNTING,
-	IM_STATE_NO_WORKER,
-	IM_STATE_NOT_CONFIGURED,
-	IM_STATE_NOT_PRELOADED
-} ImState;
 
 typedef enum ImRequestState
 {
@@ -66,6 +51,7 @@ typedef struct ImRequest
 	ImRequestState state;
 	int			asker;			/* process number; -1: it gave up */
 	uint32		ticket;			/* tells a reused slot from ours */
+	int64		asked_at;		/* monotonic us */
 	int64		id;
 	unsigned char row_key[16];
 	ImRequestResult result;
@@ -74,6 +60,18 @@ typedef struct ImRequest
 	char		info[IM_INFO_MAX + 1];
 	char		group_id[IM_GROUP_ID_MAX + 1];
 } ImRequest;
+
+/*
+ * What an im_import_drain() may still send.  It belongs to the session and goes
+ * with it, however it ends.
+ */
+typedef struct ImOrder
+{
+	int			pid;			/* of the session; 0: free */
+	uint32		ticket;			/* tells a reused place from ours */
+	int64		left;			/* rows that may still be claimed */
+	int64		out;			/* rows claimed whose outcome is not written */
+} ImOrder;
 
 /* Counters since stats_reset; see the view pg_stat_im_import. */
 typedef struct ImStats
@@ -126,6 +124,11 @@ typedef struct ImSlot
 	uint32		rings_seen;		/* ... and how many the state below knows of */
 	uint32		changes;		/* options changed so many times ... */
 	uint32		changes_seen;	/* ... and a sender acted on so many */
+	int64		changed_at;		/* when, monotonic us: a refusal of a call that
+								 * began before counts for nothing */
+	int64		asked_at;		/* when a session last asked for rows */
+	char		key_file[MAXPGPATH];	/* of the last sender, "" if there is none ... */
+	uint64		key_stamp;		/* ... and what it looked like */
 	int			worker;			/* process number, or -1 */
 	int			worker_pid;
 	int64		wake_at;		/* monotonic us; start a worker then, 0: never */
@@ -139,10 +142,11 @@ typedef struct ImSlot
 	ImBreaker	breaker;
 
 	/* What the sender is doing, for im_import_status. */
-	ImState		state;
+	ImReport	report;
 	ImState		logged;			/* as the server log knows it */
-	char		reason[IM_REASON_MAX];
+	ImState		told;			/* as those who LISTEN know it */
 	char		last_error[IM_REASON_MAX];
+	int64		last_error_at;	/* TimestampTz */
 	int			in_flight;
 	int64		watermark;		/* see im_outbox_count() */
 	double		settle_rate;	/* rows a second, decaying; times settle_weight */
@@ -155,8 +159,7 @@ typedef struct ImSlot
 	int32		calls_count[IM_SECONDS];	/* ... and how many calls */
 
 	/* Orders of sessions. */
-	int64		drain_budget;	/* rows that may go even while paused */
-	int64		drain_serial;	/* counts im_import_drain() calls */
+	ImOrder		orders[IM_ORDERS];
 	uint32		next_ticket;
 	ImRequest	requests[IM_REQUESTS];
 
@@ -222,7 +225,6 @@ extern void im_ring_at_commit(bool changed);
 /* The launcher tells where its latch is, and forgets it at exit (-1). */
 extern void im_launcher_register(int proc_number);
 extern bool im_launcher_runs(void);
-extern bool im_launcher_present(void);
 
 /* The process of the worker that the slot names is there. */
 extern bool im_slot_worker_lives(ImSlot *slot);
@@ -274,15 +276,31 @@ extern double im_slot_calls_per_second(const ImSlot *slot);
 /* Monotonic clock, microseconds, the same in all processes. */
 extern int64 im_now_us(void);
 
-extern const char *im_state_name(ImState state);
+/* Options or the key changed now: old refusals mean nothing; locks the slot. */
+extern void im_slot_changed(ImSlot *slot);
 
 /*
- * Why an open breaker is open, and the cure: clean UTF-8 text; "" if it is
- * closed.
+ * Orders of im_import_drain().  Rows that may be claimed for all of them; the
+ * slot must be locked.
  */
-extern void im_breaker_reason(const ImBreaker *breaker, char *out, size_t size);
+extern int64 im_orders_left(const ImSlot *slot);
 
-/* The state that an open breaker means. */
-extern ImState im_state_of_breaker(ImBreakerState state);
+/* A new order; its place, or -1 if all are taken. */
+extern int	im_order_place(ImSlot *slot, int64 rows, uint32 *ticket);
+
+/* Takes an order away, if it is still that of the ticket. */
+extern void im_order_withdraw(ImSlot *slot, int place, uint32 ticket);
+
+/* True once all rows of an order are claimed and their outcomes written. */
+extern bool im_order_done(ImSlot *slot, int place);
+
+/* The sender has claimed a row for the first order that has any left: its ticket, or 0. */
+extern uint32 im_order_take(ImSlot *slot);
+
+/* Its outcome is written; unsent: it was never sent, another may go for it. */
+extern void im_order_settled(ImSlot *slot, uint32 ticket, bool unsent);
+
+/* A new sender: what the last one had claimed for orders is not known any more. */
+extern void im_orders_orphaned(ImSlot *slot);
 
 #endif							/* IM_SHARED_H */

@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -285,6 +286,11 @@ commit_and_sleep(void)
 {
 	SPI_commit();
 	CHECK_FOR_INTERRUPTS();
+	/* A client that is gone must not go on sending; it cannot cancel us either. */
+	if (MyProcPort != NULL && !pq_check_connection())
+		ereport(FATAL,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("connection to client lost")));
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_MS,
 					 im_wait_event_sender());
 	ResetLatch(MyLatch);
@@ -314,40 +320,29 @@ tell(const ImView *view, Waiting *waiting)
 	ereport(NOTICE,
 			(errmsg("im_import: " INT64_FORMAT " of " INT64_FORMAT " rows done, %.1f calls per second%s%s",
 					view->total - open, view->total, view->calls_per_second,
-					view->reason[0] ? "; " : "", im_text_from_utf8(view->reason))));
+					view->report.reason[0] ? "; " : "", im_text_from_utf8(view->report.reason))));
 }
 
-/* What a person does about a state in which nothing moves, for a HINT. */
-static const char *
-cure_of(ImState state)
-{
-	switch (state)
-	{
-		case IM_STATE_PAUSED:
-			return "SELECT im_import_resume() when the reason is gone.";
-		case IM_STATE_FENCED:
-			return "Make sure that no other copy of this database sends to the same app, then SELECT im_import_adopt().";
-		case IM_STATE_STOPPED:
-			return "Mend what the service complains of, then SELECT im_import_resume().";
-		default:
-			return "SELECT * FROM im_import_doctor() WHERE NOT ok says what to mend.";
-	}
-}
-
-/* Raises if nothing will move before somebody does something. */
+/*
+ * Raises if nothing will move before somebody does something.  A drain lets
+ * rows through a pause, so only what is beneath can hold it up.
+ */
 static void
 raise_if_stuck(const ImView *view, const Waiting *waiting, bool pause_is_fine)
 {
-	if (!im_view_stuck(view) || (pause_is_fine && view->state == IM_STATE_PAUSED))
+	ImState		state = pause_is_fine ? view->report.beneath : view->report.state;
+	const char *cure = im_state_cure(&view->report);
+
+	if (view->changing || !im_state_stuck(state))
 		return;
 	/* Right after a start or a change the last word is not yet spoken. */
-	if (view->state == IM_STATE_NO_WORKER && im_now_us() - waiting->since < START_PATIENCE)
+	if (state == IM_STATE_NO_WORKER && im_now_us() - waiting->since < START_PATIENCE)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the import cannot go on: %s", im_state_name(view->state)),
-			 errdetail("%s", view->reason[0] ? im_text_from_utf8(view->reason) : "No reason is known."),
-			 errhint("%s Nothing is lost: call again then.", cure_of(view->state))));
+			 errmsg("the import cannot go on: %s", im_state_name(state)),
+			 errdetail("%s", view->report.reason[0] ? im_text_from_utf8(view->report.reason) : "No reason is known."),
+			 errhint("%s Nothing is lost: call again then.", cure != NULL ? cure : "")));
 }
 
 /* Raises if the caller's time is over. */
@@ -362,43 +357,45 @@ raise_if_late(const ImView *view, const Waiting *waiting)
 			 errhint("The import goes on by itself; call again to wait on, or watch im_import_status.")));
 }
 
-/* Gives the sender a budget; returns the number of this drain. */
-static void
-give_budget(ImSlot *slot, int64 rows)
+/* An order of ours in the slot, so that whatever ends us can withdraw it. */
+typedef struct Ordering
 {
-	im_slot_lock(slot);
-	slot->drain_budget = rows;
-	slot->drain_serial++;
-	im_slot_unlock(slot);
-	im_ring(slot, true);
+	ImSlot	   *slot;
+	int			place;
+	uint32		ticket;
+} Ordering;
+
+/* Takes the order back: also if this session is terminated, when no PG_FINALLY runs. */
+static void
+withdraw(int code, Datum arg)
+{
+	Ordering   *ordering = (Ordering *) DatumGetPointer(arg);
+
+	im_order_withdraw(ordering->slot, ordering->place, ordering->ticket);
 }
 
-/* Rows of the budget that the sender has not taken yet. */
-static int64
-budget_left(ImSlot *slot)
+/* Orders so many rows; waits while too many others do. */
+static void
+place_order(Ordering *ordering, int64 rows)
 {
-	int64		left;
-
-	im_slot_lock(slot);
-	left = slot->drain_budget;
-	im_slot_unlock(slot);
-	return left;
+	while ((ordering->place = im_order_place(ordering->slot, rows, &ordering->ticket)) < 0)
+		commit_and_sleep();
 }
 
-/* Waits until the budget is used up and its rows are settled, or none is left. */
+/* Waits until the ordered rows have an outcome, or no row is left. */
 static void
-wait_for_budget(ImSlot *slot, ImView *view)
+wait_for_order(const Ordering *ordering, ImView *view)
 {
 	Waiting		waiting = {.since = im_now_us(), .told_open = -1};
 
+	im_ring(ordering->slot, true);
 	for (;;)
 	{
 		/* Read before the look, whose snapshot then has what it was spent on. */
-		bool		spent = budget_left(slot) == 0;
+		bool		done = im_order_done(ordering->slot, ordering->place);
 
 		look(view);
-		if ((view->counts.exact && im_view_open(view) - view->counts.foreign_open == 0) ||
-			(spent && view->counts.rows.by_status[IM_SENDING] == 0))
+		if (done || (view->counts.exact && im_view_open(view) - view->counts.foreign_open == 0))
 			break;
 		raise_if_stuck(view, &waiting, true);
 		tell(view, &waiting);
@@ -430,7 +427,7 @@ Datum
 im_sql_drain(PG_FUNCTION_ARGS)
 {
 	int64		rows = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0);
-	ImSlot	   *slot = im_require_slot();
+	Ordering	ordering = {.slot = im_require_slot()};
 	ImView		before;
 	ImView		after;
 
@@ -443,18 +440,13 @@ im_sql_drain(PG_FUNCTION_ARGS)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	look(&before);
 	SPI_commit();
-	give_budget(slot, rows);
-	PG_TRY();
+	place_order(&ordering, rows);
+	PG_ENSURE_ERROR_CLEANUP(withdraw, PointerGetDatum(&ordering));
 	{
-		wait_for_budget(slot, &after);
+		wait_for_order(&ordering, &after);
 	}
-	PG_FINALLY();
-	{
-		im_slot_lock(slot);
-		slot->drain_budget = 0;
-		im_slot_unlock(slot);
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(withdraw, PointerGetDatum(&ordering));
+	withdraw(0, PointerGetDatum(&ordering));
 	SPI_finish();
 	tell_result(&before, &after);
 	PG_RETURN_VOID();

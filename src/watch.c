@@ -48,14 +48,6 @@ typedef struct Findings
 	ImSlot		slot;			/* a copy */
 } Findings;
 
-/* Sets a state with its reason. */
-static void
-set(ImView *view, ImState state, const char *reason)
-{
-	view->state = state;
-	strlcpy(view->reason, reason, sizeof(view->reason));
-}
-
 /* See watch.h. */
 int64
 im_view_open(const ImView *view)
@@ -67,20 +59,7 @@ im_view_open(const ImView *view)
 bool
 im_view_stuck(const ImView *view)
 {
-	if (view->changing)
-		return false;
-	switch (view->state)
-	{
-		case IM_STATE_PAUSED:
-		case IM_STATE_STOPPED:
-		case IM_STATE_FENCED:
-		case IM_STATE_NO_WORKER:
-		case IM_STATE_NOT_CONFIGURED:
-		case IM_STATE_NOT_PRELOADED:
-			return true;
-		default:
-			return false;
-	}
+	return !view->changing && im_state_stuck(view->report.state);
 }
 
 /* Copies what shared memory says of this database. */
@@ -98,43 +77,69 @@ copy_slot(ImView *view, Findings *found)
 	view->calls_per_second = im_slot_calls_per_second(&found->slot);
 	view->worker_pid = found->slot.worker_pid;
 	view->in_flight = found->slot.in_flight;
-	view->drain_budget = found->slot.drain_budget;
 	strlcpy(view->last_error, found->slot.last_error, sizeof(view->last_error));
+	view->last_error_at = found->slot.last_error_at;
 	found->fresh = found->slot.rings_seen == found->slot.rings;
 	if (found->slot.worker_pid != 0 && found->slot.settle_weight >= KNOWN_RATE &&
 		im_now_us() - found->slot.settle_rate_at < STALE_RATE)
 		view->settle_rate = found->slot.settle_rate / found->slot.settle_weight;
 }
 
-/* Open rows of this database, nobody at work: what keeps them waiting? */
-static void
-explain_waiting(ImView *view, const Findings *found)
+/* Open rows of this database, nobody at work: why does no worker come? NULL: one does. */
+static const char *
+why_no_worker(const ImView *view, const Findings *found)
 {
 	TimestampTz oldest = view->counts.oldest_pending;
 
 	if (RecoveryInProgress())
-		set(view, IM_STATE_NO_WORKER, "this server is a standby; the primary sends");
-	else if (!im_launcher_runs())
-		set(view, IM_STATE_NO_WORKER, "the launcher does not run: raise max_worker_processes and restart");
-	else if (found->have_slot && found->slot.no_start)
-		set(view, IM_STATE_NO_WORKER, "no background worker could be started: raise max_worker_processes and restart the server");
-	else if (found->have_slot && found->slot.wake_at > im_now_us())
-		set(view, found->slot.state == IM_STATE_QUOTA ? IM_STATE_QUOTA : IM_STATE_RUNNING,
-			found->slot.state == IM_STATE_QUOTA ? found->slot.reason : "waiting for the next retry");
-	else if (oldest != 0 && GetCurrentTimestamp() - oldest > WORKER_LATE && !found->have_slot)
-		set(view, IM_STATE_NO_WORKER, "no worker came to this database: see \"im_import\" in the server log, and im_import_doctor()");
-	else
-		set(view, IM_STATE_RUNNING, "a worker is being started");
+		return "this server is a standby; the primary sends";
+	if (!im_launcher_runs())
+		return "the launcher does not run: raise max_worker_processes and restart";
+	if (found->have_slot && found->slot.no_start)
+		return "no background worker could be started: raise max_worker_processes and restart the server";
+	if (oldest != 0 && GetCurrentTimestamp() - oldest > WORKER_LATE && !found->have_slot)
+		return "no worker came to this database: see \"im_import\" in the server log, and im_import_doctor()";
+	return NULL;
 }
 
-/* Rows of another origin only: they wait for a person. */
+/* Adds what shared memory says to the facts. */
 static void
-explain_foreign(ImView *view)
+add_slot_facts(const ImView *view, const Findings *found, ImFacts *facts)
 {
-	view->state = IM_STATE_FENCED;
-	snprintf(view->reason, sizeof(view->reason),
-			 INT64_FORMAT " open rows came from another database and are not sent: if that one will not send them, SELECT im_import_adopt()",
-			 view->counts.foreign_open);
+	const ImSlot *slot = &found->slot;
+	const ImReport *said = &slot->report;
+	bool		works = found->fresh && slot->worker_pid != 0;
+
+	if (facts->configured && found->fresh && said->beneath == IM_STATE_NOT_CONFIGURED)
+	{
+		facts->configured = false;
+		facts->trouble = said->reason;
+	}
+	facts->breaker = &slot->breaker;
+	facts->ordered = im_orders_left(slot);
+	facts->rate = slot->limiter.rate;
+	if (!facts->busy || facts->counting)
+		return;
+	if (works && said->beneath != IM_STATE_IDLE)
+		facts->said = said;
+	else if (!works && slot->wake_at > im_now_us() && said->beneath == IM_STATE_QUOTA &&
+			 slot->breaker.state == IM_BREAKER_CLOSED)
+		facts->said = said;
+	else if (!works)
+		facts->wait = slot->wake_at > im_now_us() ? "waiting for the next retry" : "a worker is being started";
+}
+
+/* Whether the last word is not yet spoken: news to be looked at, or a trial under way. */
+static bool
+is_changing(const Findings *found, const ImFacts *facts)
+{
+	const ImBreaker *breaker = facts->breaker;
+
+	if (breaker == NULL || breaker->state == IM_BREAKER_CLOSED)
+		return facts->ordered > 0 && !found->fresh;
+	return !found->fresh || found->slot.in_flight > 0 ||
+		(facts->ordered > 0 && im_breaker_owes(breaker, found->slot.asked_at)) ||
+		(!facts->paused && im_breaker_wait(breaker, im_now_us()) == 0);
 }
 
 /* The state, from the most fundamental trouble to none. */
@@ -142,42 +147,30 @@ static void
 derive_state(ImView *view, const Findings *found)
 {
 	int64		own = im_view_open(view) - view->counts.foreign_open;
-	char		reason[IM_REASON_MAX];
+	ImFacts		facts = {
+		.preloaded = im_shared_available(),
+		.configured = found->app != NULL,
+		.paused = found->control.paused,
+		.pause_reason = found->control.reason,
+		.busy = own > 0,
+		.foreign_open = view->counts.foreign_open
+	};
 
-	if (!im_shared_available())
-		set(view, IM_STATE_NOT_PRELOADED, "add im_import to shared_preload_libraries and restart the server");
-	else if (found->app == NULL)
-	{
-		char	   *text = im_text_as_utf8(psprintf("%s. %s", found->problem.message,
-												   found->problem.hint ? found->problem.hint : ""));
-
-		im_text_clean(text, strlen(text), reason, sizeof(reason));
-		set(view, IM_STATE_NOT_CONFIGURED, reason);
-	}
-	else if (!view->counts.exact && !(found->have_slot && found->slot.no_start) && !RecoveryInProgress())
-		set(view, IM_STATE_COUNTING, "rows came by a way that no trigger saw; the worker counts them");
-	else if (found->have_slot && found->fresh && found->slot.state == IM_STATE_NOT_CONFIGURED)
-		set(view, IM_STATE_NOT_CONFIGURED, found->slot.reason);
-	else if (found->control.fenced)
-		set(view, IM_STATE_FENCED, found->control.fence_reason);
-	else if (found->have_slot && found->slot.breaker.state != IM_BREAKER_CLOSED)
-	{
-		im_breaker_reason(&found->slot.breaker, reason, sizeof(reason));
-		view->changing = !found->fresh || found->slot.in_flight > 0 ||
-			im_breaker_wait(&found->slot.breaker, im_now_us()) == 0;
-		set(view, im_state_of_breaker(found->slot.breaker.state), reason);
-	}
-	else if (found->control.paused && view->drain_budget == 0)
-		set(view, IM_STATE_PAUSED, found->control.reason);
-	else if (found->have_slot && found->fresh && found->slot.worker_pid != 0 && own > 0)
-		set(view, found->slot.state == IM_STATE_IDLE ? IM_STATE_RUNNING : found->slot.state,
-			found->slot.reason);
-	else if (own > 0)
-		explain_waiting(view, found);
-	else if (view->counts.foreign_open > 0)
-		explain_foreign(view);
-	else
-		set(view, IM_STATE_IDLE, "");
+	if (found->app == NULL)
+		facts.trouble = im_text_as_utf8(psprintf("%s. %s", found->problem.message,
+												found->problem.hint ? found->problem.hint : ""));
+	if (found->control.fenced)
+		facts.fence = found->control.fence_reason;
+	facts.counting = !view->counts.exact && !(found->have_slot && found->slot.no_start) &&
+		!RecoveryInProgress();
+	if (found->have_slot)
+		add_slot_facts(view, found, &facts);
+	if (own > 0 && facts.said == NULL && !(found->have_slot && found->fresh && found->slot.worker_pid != 0))
+		facts.no_worker = why_no_worker(view, found);
+	if (own > 0 && facts.wait == NULL && !found->have_slot)
+		facts.wait = "a worker is being started";
+	im_state_of(&facts, im_now_us(), &view->report);
+	view->changing = is_changing(found, &facts);
 }
 
 /* Where the sender looks for new rows; the least id if there is no sender. */
@@ -248,7 +241,7 @@ seconds_interval(double seconds)
 enum
 {
 	S_STATE, S_REASON, S_COUNTS, S_TOTAL = S_COUNTS + IM_IN_DOUBT + 1, S_PERCENT, S_CPS,
-	S_RATE, S_ETA, S_FINISH, S_OLDEST, S_LAST_ERROR, S_PID, S_COLUMNS
+	S_RATE, S_ETA, S_FINISH, S_OLDEST, S_LAST_ERROR, S_LAST_ERROR_AT, S_PID, S_COLUMNS
 };
 
 /* Percent and time left; no guess before 1 % or 100 rows are done. */
@@ -263,7 +256,7 @@ fill_progress(const ImView *view, Datum *values, bool *nulls)
 	if (view->total > 0)
 		values[S_PERCENT] = two_digits(left == 0 ? 100.0 : floor(10000.0 * done / view->total) / 100.0);
 	nulls[S_ETA] = nulls[S_FINISH] = true;
-	if (left == 0 || view->settle_rate <= 0 || view->state != IM_STATE_RUNNING ||
+	if (left == 0 || view->settle_rate <= 0 || view->report.state != IM_STATE_RUNNING ||
 		(done < 100 && done * 100 < view->total))
 		return;
 	seconds = left / view->settle_rate;
@@ -286,9 +279,9 @@ im_sql_status(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	im_watch(&view);
-	values[S_STATE] = CStringGetTextDatum(im_state_name(view.state));
-	nulls[S_REASON] = view.reason[0] == '\0';
-	values[S_REASON] = CStringGetTextDatum(im_text_from_utf8(view.reason));
+	values[S_STATE] = CStringGetTextDatum(im_state_name(view.report.state));
+	nulls[S_REASON] = view.report.reason[0] == '\0';
+	values[S_REASON] = CStringGetTextDatum(im_text_from_utf8(view.report.reason));
 	for (int i = 0; i <= IM_IN_DOUBT; i++)
 		values[S_COUNTS + i] = Int64GetDatum(view.counts.rows.by_status[i]);
 	values[S_TOTAL] = Int64GetDatum(view.total);
@@ -300,6 +293,8 @@ im_sql_status(PG_FUNCTION_ARGS)
 	values[S_OLDEST] = TimestampTzGetDatum(view.counts.oldest_pending);
 	nulls[S_LAST_ERROR] = view.last_error[0] == '\0';
 	values[S_LAST_ERROR] = CStringGetTextDatum(im_text_from_utf8(view.last_error));
+	nulls[S_LAST_ERROR_AT] = view.last_error_at == 0;
+	values[S_LAST_ERROR_AT] = TimestampTzGetDatum(view.last_error_at);
 	nulls[S_PID] = view.worker_pid == 0;
 	values[S_PID] = Int32GetDatum(view.worker_pid);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));

@@ -12,8 +12,7 @@
 
 typedef struct ImView
 {
-	ImState		state;
-	char		reason[IM_REASON_MAX];
+	ImReport	report;
 	bool		changing;		/* the worker has yet to look at the latest news,
 								 * or is trying the service right now */
 	ImCounts	counts;
@@ -23,8 +22,8 @@ typedef struct ImView
 	double		settle_rate;	/* rows a second, 0 if not known */
 	int			worker_pid;		/* 0 if none */
 	int			in_flight;
-	int64		drain_budget;
 	char		last_error[IM_REASON_MAX];
+	TimestampTz last_error_at;
 } ImView;
 
 /* Takes the view; needs a transaction, raises only for broken installations. */

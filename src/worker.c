@@ -6,7 +6,10 @@
  * doorbell rang, where an alarm is due, every 30 seconds where the extension
  * is known to be, and once in every database after the server's start, to
  * find out where that is.  A worker leaves when there is nothing to do, so
- * that its database can be dropped, renamed and copied.
+ * that its database can be dropped, renamed and copied.  No database gets a
+ * second worker within START_EVERY, whatever happens; so a worker that finds
+ * nothing stays for most of that, and news in the meantime need not wait, but
+ * less than the five seconds for which DROP DATABASE is patient.
  *
  * SIGTERM is handled by die(), never by a flag alone: a worker may sit in a
  * wait for a synchronous standby, and only die() ends that.  The drain's own
@@ -41,6 +44,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
+#include "app.h"
 #include "compat.h"
 #include "drain.h"
 #include "outbox.h"
@@ -49,6 +53,8 @@
 
 #define SEC					INT64_C(1000000)
 #define POLL_EVERY			(30 * SEC)
+#define POLL_PAUSED			(600 * SEC) /* only for what no doorbell tells */
+#define START_EVERY			(5 * SEC)	/* no database gets more workers than that */
 #define START_AGAIN_FIRST	(1 * SEC)
 #define START_AGAIN_MAX		(30 * SEC)
 #define NO_ROOM_MAX			(5 * SEC)	/* somebody else's worker may end any time */
@@ -271,24 +277,44 @@ worker_ended(Watched *one, int64 now)
 	return true;
 }
 
-/* True if a sender would find out only that it must wait. */
-static bool
-is_held_up(ImState state)
-{
-	return state != IM_STATE_IDLE && state != IM_STATE_RUNNING && state != IM_STATE_COUNTING;
-}
-
 /* True if the database's slot asks for a worker now. */
 static bool
 is_called_for(const Watched *one, const ImSlot *slot, int64 now)
 {
-	if (slot->ring && (slot->urgent || !is_held_up(slot->state)))
+	ImState		state = slot->report.state;
+
+	if (slot->ring && (slot->urgent || !im_state_held_up(state)))
 		return true;
 	if (slot->vacant)
 		return false;
 	if (slot->wake_at != 0 && now >= slot->wake_at)
 		return true;
-	return now - one->polled_at >= POLL_EVERY;
+	return now - one->polled_at >= (state == IM_STATE_PAUSED ? POLL_PAUSED : POLL_EVERY);
+}
+
+/*
+ * The key file of an import that is held up and has no worker: if it is not as
+ * the last worker saw it, that may be the cure, and nobody rings for it.
+ */
+static void
+look_at_key(ImSlot *slot)
+{
+	char		file[MAXPGPATH];
+	uint64		seen;
+	uint64		stamp;
+
+	im_slot_lock(slot);
+	strlcpy(file, slot->worker < 0 && im_state_held_up(slot->report.state) ? slot->key_file : "",
+			sizeof(file));
+	seen = slot->key_stamp;
+	im_slot_unlock(slot);
+	if (file[0] == '\0' || (stamp = im_key_file_stamp(file)) == seen)
+		return;
+	im_slot_lock(slot);
+	slot->key_stamp = stamp;
+	im_slot_unlock(slot);
+	im_slot_changed(slot);
+	im_ring(slot, true);
 }
 
 /* One scout at a time: the server's places for workers are not only ours. */
@@ -329,6 +355,8 @@ look_after(Watched *one, int64 now)
 		return;
 	/* A worker may live that a launcher before us has started. */
 	if (slot != NULL && slot->worker >= 0 && !forget_dead_worker(slot))
+		return;
+	if (one->started_at != 0 && now - one->started_at < START_EVERY)
 		return;
 	if (slot == NULL && !one->scouting)
 	{
@@ -395,8 +423,12 @@ look_after_all(void)
 	ListCell   *lc;
 
 	for (int i = 0; (slot = im_slot_nth(i)) != NULL; i++)
-		if (OidIsValid(slot->dboid))
-			watch(slot->dboid, false);
+	{
+		if (!OidIsValid(slot->dboid))
+			continue;
+		watch(slot->dboid, false);
+		look_at_key(slot);
+	}
 	copy = list_copy(watched);
 	foreach(lc, copy)
 		look_after(lfirst(lc), now);
@@ -414,8 +446,11 @@ nap_ms(int64 now)
 	{
 		Watched    *one = lfirst(lc);
 
-		if (one->handle == NULL && one->start_after > now)
-			nap = Min(nap, (long) ((one->start_after - now) / 1000) + 1);
+		int64		after = one->started_at == 0 ? one->start_after :
+			Max(one->start_after, one->started_at + START_EVERY);
+
+		if (one->handle == NULL && after > now)
+			nap = Min(nap, (long) ((after - now) / 1000) + 1);
 	}
 	return nap;
 }

@@ -144,8 +144,11 @@ pass('and the row has its outcome all the same');
 # Nothing to hope for: an answer at once, not a wait.
 $service->change_app(disabled => 60020);
 my $first = error_of($node, "SELECT im_import_group(o) FROM im_group_outbox o WHERE name = 'row17'");
-like(error_of($node, "SELECT im_import_group(o) FROM im_group_outbox o WHERE name = 'row18'"),
-	qr/cannot be sent now.*60020.*DETAIL:.*is sent when the import goes on.*HINT:.*im_import_doctor/s, 'stopped: an error that says why');
+wait_state($node, 'stopped');
+my $tried = $service->stats->{journaled};
+like(value_of($node, "SELECT im_import_group(o) FROM im_group_outbox o WHERE name = 'row18'"),
+	qr/60020.*the row stays pending/, 'stopped: the call tries the service, and its answer says why');
+is($service->stats->{journaled}, $tried + 1, 'with one call');
 $service->change_app();
 $node->safe_psql('postgres', 'SELECT im_import_resume()');
 wait_settled($node);

@@ -40,14 +40,6 @@ sub first_column
 	return [ sort @words ];
 }
 
-# An array of words in a source file.
-sub words_in
-{
-	my ($file, $name) = @_;
-	my ($list) = slurp_file("$root/$file") =~ /\b\Q$name\E\[\] = \{(.*?)\};/s;
-
-	return [ sort(($list // '') =~ /"([^"]+)"/g) ];
-}
 
 my ($check) = value_of($node, "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'im_group_outbox_status'");
 my $statuses = [ sort $check =~ /'([a-z_]+)'/g ];
@@ -55,7 +47,7 @@ is(scalar @$statuses, 6, 'there are six statuses');
 is_deeply(first_column($reference, 'Statuses'), $statuses, 'all of them in reference.md');
 is_deeply(first_column($readme, 'What a status means'), $statuses, 'and in the README');
 
-my $states = words_in('src/shared.c', 'state_names');
+my $states = [ sort(slurp_file("$root/src/state.c") =~ /^\t\[IM_STATE_\w+\] = \{"([a-z ]+)",/mg) ];
 cmp_ok(scalar @$states, '>', 8, 'states are found');
 is_deeply(first_column($reference, 'States'), $states, 'all of them in reference.md');
 is_deeply(first_column($readme, 'Why does it wait?'), $states, 'and in the README');

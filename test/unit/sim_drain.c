@@ -464,7 +464,8 @@ note_verdict(SimWorld *world, SimCopy *copy, const ImCall *call)
 	ImBreaker  *breaker = &copy->slot.breaker;
 
 	sim_coverage.outcomes[call->verdict.outcome]++;
-	im_breaker_note(breaker, &call->verdict, "", world->now);
+	im_breaker_note(breaker, &call->verdict, call->row.maybe_sent || call->row.attempts > 1, "",
+					call->begun_at, world->now);
 	sim_coverage.breaker[breaker->state]++;
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
 		im_limiter_slow(&copy->slot.limiter, world->now);
@@ -542,6 +543,7 @@ launch(SimWorld *world, SimCopy *copy, int n)
 	SimDrain   *drain = &copy->drain;
 
 	drain->serials[n] = drain->sig_serial;
+	drain->calls[n].begun_at = world->now;
 	sim_list_add(&drain->flying, n, false);
 	sim_send(world, copy, n);
 	strike(world, copy, SIM_CRASH_AFTER_SEND);

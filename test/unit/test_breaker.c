@@ -16,9 +16,10 @@ static int64_t now;
 static void
 note(ImOutcome outcome, int32_t code, bool answered)
 {
-	ImVerdict	verdict = {.outcome = outcome, .code = code, .answered = answered};
+	ImVerdict	verdict = {.outcome = outcome, .code = code, .answered = answered,
+	.http_status = !answered ? 0 : code == IM_CODE_HTTP ? 502 : 200};
 
-	im_breaker_note(&breaker, &verdict, "info", now);
+	im_breaker_note(&breaker, &verdict, false, "info", now, now);
 }
 
 /* A breaker that has seen a success. */
@@ -57,7 +58,7 @@ test_first_call(void)
 	is_int(im_breaker_allows(&breaker, 3, now), INT_MAX, "an id that exists proves it too");
 	im_breaker_reset(&breaker, now);
 	note(IM_OUT_UNREADABLE, 0, true);
-	is_int(im_breaker_allows(&breaker, 3, now), INT_MAX, "so does an answer that says nothing");
+	is_int(im_breaker_allows(&breaker, 0, now), 1, "an answer that decides nothing does not");
 }
 
 /* 60 s doubling to 10 min. */
@@ -86,7 +87,8 @@ test_stop(void)
 	is_int(im_breaker_wait(&breaker, now), 60 * SEC, "the next stop begins at 60 s");
 	im_breaker_reset(&breaker, now + SEC);
 	is_int(im_breaker_allows(&breaker, 0, now + SEC), 1, "a reset probes at once");
-	is_int(breaker.state, IM_BREAKER_STOPPED, "but does not claim that all is well");
+	is_int(breaker.state, IM_BREAKER_CLOSED, "and the old refusal means nothing");
+	is_int(im_breaker_allows(&breaker, 1, now + SEC), 0, "with one call, no more");
 	now += 2 * SEC;
 	note(IM_OUT_STOP, 70009, true);
 	is_int(im_breaker_wait(&breaker, now), 60 * SEC, "refused again: 60 s again");
@@ -124,9 +126,6 @@ test_lost_probe(void)
 	silence(1);
 	is_int(breaker.state, IM_BREAKER_STOPPED, "a lost probe: still stopped");
 	is_int(im_breaker_wait(&breaker, now), 60 * SEC, "and the same wait again");
-	im_breaker_reset(&breaker, now);
-	note(IM_OUT_NOT_SENT, IM_CODE_NOT_SENT, false);
-	is_int(im_breaker_wait(&breaker, now), 30 * SEC, "after a reset a lost probe waits too");
 }
 
 /* Quota: a minute of patience, then 10 minutes. */
@@ -157,20 +156,23 @@ test_quota(void)
 	is_int(breaker.state, IM_BREAKER_CLOSED, "then patience again");
 }
 
-/* 16 calls without an answer; 1 s doubling to 30 s. */
+/* A few calls without a verdict; 1 s doubling to 30 s. */
 static void
 test_unreachable(void)
 {
 	static const int64_t delays[] = {1, 2, 4, 8, 16, 30, 30};
 
 	begin();
-	silence(15);
-	note(IM_OUT_UNKNOWN, IM_CODE_HTTP, true);
-	silence(15);
-	is_int(breaker.state, IM_BREAKER_CLOSED, "15, an answer, 15: reachable");
+	silence(7);
+	note(IM_OUT_REFUSED, 10004, true);
+	silence(1);
+	is_int(im_breaker_allows(&breaker, 0, now), IM_BREAKER_MISSES, "after a miss a few more go, not all");
+	is_int(im_breaker_allows(&breaker, 100, now), 0, "none while many are under way");
+	silence(6);
+	is_int(breaker.state, IM_BREAKER_CLOSED, "7, an answer, 7: reachable");
 	note(IM_OUT_NOT_SENT, IM_CODE_NOT_SENT, true);
 	is_int(breaker.state, IM_BREAKER_UNREACHABLE,
-		   "the 16th, and what answers without reading the body is no answer");
+		   "the 8th, and what answers without reading the body is no answer");
 	for (int i = 0; i < 7; i++)
 	{
 		is_int(im_breaker_wait(&breaker, now), delays[i] * SEC, "wait %d", i);
@@ -194,7 +196,7 @@ static void
 test_changes(void)
 {
 	begin();
-	silence(16);
+	silence(8);
 	now += SEC;
 	note(IM_OUT_STOP, 70009, true);
 	is_int(breaker.state, IM_BREAKER_STOPPED, "unreachable, then stopped");
@@ -235,16 +237,116 @@ test_describe(void)
 	char		small[10];
 
 	begin();
-	im_breaker_describe(&breaker, now, text, sizeof(text));
+	im_breaker_describe(&breaker, true, now, text, sizeof(text));
 	is_str(text, "", "closed: nothing to say");
 	note(IM_OUT_STOP, 70009, true);
-	im_breaker_describe(&breaker, now, text, sizeof(text));
+	im_breaker_describe(&breaker, true, now, text, sizeof(text));
 	is_str(text, "the service refuses every call: 70009 info; next probe in 60 s", "stopped");
-	im_breaker_describe(&breaker, now, small, sizeof(small));
+	im_breaker_describe(&breaker, false, now, text, sizeof(text));
+	is_str(text, "the service refuses every call: 70009 info", "without probes");
+	im_breaker_describe(&breaker, true, now, small, sizeof(small));
 	is_str(small, "the servi", "cut to what there is room for");
 	im_breaker_reset(&breaker, now);
-	im_breaker_describe(&breaker, now, text, sizeof(text));
-	is_str(text, "the service refuses every call: 70009 info; next probe in 0 s", "after a reset");
+	im_breaker_describe(&breaker, true, now, text, sizeof(text));
+	is_str(text, "", "after a reset");
+}
+
+/* Answers that decide nothing are like silence, and the words say which. */
+static void
+test_no_verdict(void)
+{
+	static const struct
+	{
+		ImOutcome	outcome;
+		int32_t		code;
+		bool		answered;
+		const char *text;
+	}			cases[] = {
+		{IM_OUT_UNKNOWN, IM_CODE_HTTP, true, "the service answers, but only with HTTP 502: -4 info; next probe in 1 s"},
+		{IM_OUT_UNKNOWN, 10002, true, "the service answers, but only with error code 10002: 10002 info; next probe in 1 s"},
+		{IM_OUT_UNKNOWN, IM_CODE_UNREADABLE, true, "the service answers, but nothing that can be used: -5 info; next probe in 1 s"},
+		{IM_OUT_UNREADABLE, 60008, true, "the service answers, but only with error code 60008: 60008 info; next probe in 1 s"},
+		{IM_OUT_UNKNOWN, IM_CODE_TIMEOUT, false, "the service does not answer: -2 info; next probe in 1 s"},
+	};
+	char		text[1024];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		begin();
+		for (int n = 1; n < IM_BREAKER_MISSES; n++)
+			note(cases[i].outcome, cases[i].code, cases[i].answered);
+		is_int(breaker.state, IM_BREAKER_CLOSED, "%d: not yet", (int) cases[i].code);
+		note(cases[i].outcome, cases[i].code, cases[i].answered);
+		is_int(breaker.state, IM_BREAKER_UNREACHABLE, "%d: unreachable", (int) cases[i].code);
+		im_breaker_describe(&breaker, true, now, text, sizeof(text));
+		is_str(text, cases[i].text, "%d: in words", (int) cases[i].code);
+		now += SEC;
+		note(IM_OUT_DONE, 0, true);
+		is_int(breaker.state, IM_BREAKER_CLOSED, "%d: until one goes through", (int) cases[i].code);
+	}
+}
+
+/* One row that is answered "try again" for ever is not the service's trouble. */
+static void
+test_again(void)
+{
+	ImVerdict	verdict = {.outcome = IM_OUT_UNKNOWN, .code = 10002, .answered = true, .http_status = 200};
+
+	begin();
+	for (int i = 0; i < 100; i++)
+		im_breaker_note(&breaker, &verdict, true, "", now, now);
+	is_int(breaker.state, IM_BREAKER_CLOSED, "the same row again and again");
+	verdict.http_status = 502;
+	verdict.code = IM_CODE_HTTP;
+	for (int i = 0; i < 8; i++)
+		im_breaker_note(&breaker, &verdict, true, "", now, now);
+	is_int(breaker.state, IM_BREAKER_UNREACHABLE, "a gateway knows no rows");
+}
+
+/* Retry-After is said to everybody. */
+static void
+test_retry_after(void)
+{
+	ImVerdict	verdict = {.outcome = IM_OUT_UNKNOWN, .code = IM_CODE_HTTP, .answered = true,
+	.http_status = 429, .retry_after = 40};
+	char		text[1024];
+
+	begin();
+	im_breaker_note(&breaker, &verdict, false, "", now, now);
+	is_int(im_breaker_allows(&breaker, 0, now), 0, "one such answer is enough");
+	is_int(im_breaker_wait(&breaker, now), 40 * SEC, "nothing before that time");
+	im_breaker_describe(&breaker, true, now, text, sizeof(text));
+	is_str(text, "the service asks to wait 40 s: -4; next probe in 40 s", "and the words say so");
+	now += 40 * SEC;
+	note(IM_OUT_DONE, 0, true);
+	verdict.retry_after = 1000000;
+	im_breaker_note(&breaker, &verdict, false, "", now, now);
+	is_int(im_breaker_wait(&breaker, now), 600 * SEC, "no longer than ten minutes");
+}
+
+/* Somebody asks while it is open. */
+static void
+test_ask(void)
+{
+	ImVerdict	late = {.outcome = IM_OUT_STOP, .code = 70009, .answered = true};
+
+	begin();
+	im_breaker_ask(&breaker, now, now);
+	is_int(im_breaker_owes(&breaker, now), false, "closed: nothing is owed");
+	note(IM_OUT_STOP, 70009, true);
+	is_int(im_breaker_owes(&breaker, now), false, "asked before the refused call began");
+	im_breaker_ask(&breaker, now, now);
+	is_int(im_breaker_wait(&breaker, now), 60 * SEC, "so no probe is made for it");
+	now += SEC;
+	im_breaker_ask(&breaker, now, now);
+	is_int(im_breaker_owes(&breaker, now), true, "asked later: owed");
+	is_int(im_breaker_allows(&breaker, 0, now), 1, "a probe at once");
+	im_breaker_note(&breaker, &late, false, "", now - SEC, now);
+	is_int(im_breaker_owes(&breaker, now), true, "the answer to a call that began before: one more");
+	im_breaker_ask(&breaker, now, now);
+	now += 1;
+	note(IM_OUT_STOP, 70009, true);
+	is_int(im_breaker_owes(&breaker, now - 1), false, "answered by a call that began later");
 }
 
 int
@@ -259,5 +361,9 @@ main(void)
 	test_changes();
 	test_same_refusal();
 	test_describe();
+	test_no_verdict();
+	test_again();
+	test_retry_after();
+	test_ask();
 	return tap_done();
 }

@@ -247,8 +247,8 @@ static const Decided decided[] = {
 	{"quota", NEW(1), V(IM_OUT_QUOTA), true, WAITS(false, false, 0, 1)},
 	{"stop", NEW(1), V(IM_OUT_STOP), true, WAITS(false, false, 0, 0)},
 	{"stop, assigned", ASSIGNED, V(IM_OUT_STOP), true, WAITS(false, false, 0, 0)},
-	{"stop, ambiguous", NEW(1), {IM_OUT_STOP, 79999, true, true}, true, WAITS(true, true, 0, 1)},
-	{"stop, ambiguous, assigned", ASSIGNED, {IM_OUT_STOP, 79999, true, true}, true,
+	{"stop, ambiguous", NEW(1), {.outcome = IM_OUT_STOP, .code = 79999, .answered = true, .ambiguous = true}, true, WAITS(true, true, 0, 1)},
+	{"stop, ambiguous, assigned", ASSIGNED, {.outcome = IM_OUT_STOP, .code = 79999, .answered = true, .ambiguous = true}, true,
 	IM_ACT_SETTLE, IM_IN_DOUBT, IM_WHY_NONE, true, true, 1, 0},
 
 	{"unknown", NEW(1), SILENT(IM_OUT_UNKNOWN), true, WAITS(true, true, 1, 1)},
