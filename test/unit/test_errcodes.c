@@ -150,7 +150,7 @@ test_advice(void)
 		int32_t		code;
 
 		if (table[i].class == IM_CLASS_STOP)
-			ok(strstr(table[i].advice, "im_import_drain()") != NULL, "%d says how to go on", table[i].code);
+			ok(strstr(table[i].advice, "im_import_drain(1)") != NULL, "%d says how to go on", table[i].code);
 		if (table[i].class == IM_CLASS_ROW)
 			ok(retry != NULL || strstr(table[i].advice, "status = 'pending'") != NULL,
 			   "%d says how the row is sent again", table[i].code);
