@@ -38,6 +38,7 @@ OBJS = \
 	src/sender.o \
 	src/session.o \
 	src/shared.o \
+	src/sockets.o \
 	src/state.o \
 	src/statements.o \
 	src/steer.o \

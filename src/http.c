@@ -54,6 +54,7 @@
 #include "compat.h"
 #include "failpoint.h"
 #include "http.h"
+#include "sockets.h"
 
 #define CONNECT_TIMEOUT_MS	5000L
 #define HEADERS_MAX			(64 * 1024)
@@ -88,6 +89,7 @@ typedef struct Transfer
 	int			local_errno;	/* why this machine had no socket for it, or 0 */
 	bool		in_flight;		/* in libcurl's hands */
 	int64		opened_us;		/* it opened a socket then, 0: it did not */
+	bool		fresh;			/* on a new connection: the one at hand was closed */
 	int64		started_us;
 	ImHttp	   *http;
 	struct Transfer *next_late;
@@ -110,6 +112,7 @@ struct ImHttp
 	int64		timer_at;		/* libcurl wants to run then; -1: never */
 	int64		overdue_at;		/* no call's time is over before; 0: none flies */
 	int			in_flight;		/* started, not yet handed out */
+	ImSockets	sockets;		/* libcurl's, to see which were closed */
 	char		date[DATE_MAX + 1]; /* the last Date header's value ... */
 	int64		date_time;		/* ... in UNIX seconds */
 	dlist_head	starting;		/* to be given to libcurl at the next wait */
@@ -316,7 +319,38 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	transfer->opened_us = now_us();
 	if (fd < 0 && errno != EAFNOSUPPORT)
 		transfer->local_errno = errno;
-	return fd < 0 ? CURL_SOCKET_BAD : fd;
+	if (fd < 0)
+		return CURL_SOCKET_BAD;
+	im_sockets_add(&transfer->http->sockets, fd);
+	return fd;
+}
+
+/* Callback: closes a socket of open_socket(). */
+static int
+close_socket(void *arg, curl_socket_t fd)
+{
+	ImHttp	   *http = arg;
+
+	im_sockets_remove(&http->sockets, fd);
+	return close(fd);
+}
+
+/*
+ * Callback: a request is about to leave.  Not on a connection that the service
+ * has closed, which libcurl may not have noticed; see restart().
+ */
+static int
+before_request(void *arg, char *their_address, char *our_address, int their_port, int our_port)
+{
+	Transfer   *transfer = arg;
+
+	(void) their_address;
+	(void) our_address;
+	(void) their_port;
+	if (transfer->fresh || !im_sockets_closed(&transfer->http->sockets, our_port))
+		return CURL_PREREQFUNC_OK;
+	transfer->fresh = true;
+	return CURL_PREREQFUNC_ABORT;
 }
 
 /*
@@ -417,6 +451,7 @@ release(void *arg)
 	if (http->multi != NULL)
 		curl_multi_cleanup(http->multi);
 	http->multi = NULL;
+	im_sockets_free(&http->sockets);
 	curl_slist_free_all(http->headers);
 	http->headers = NULL;
 	leave_curl(&saved);
@@ -550,6 +585,10 @@ set_request_options(Transfer *transfer, const ImHttp *http)
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, http->headers);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, http);
+	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
+	curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_READFUNCTION, read_body);
 	curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, refuse_seek);
@@ -679,6 +718,7 @@ im_http_start(ImHttp *http, ImHttpCall *call)
 	transfer->no_memory = false;
 	transfer->local_errno = 0;
 	transfer->opened_us = 0;
+	transfer->fresh = false;
 	transfer->curl_error[0] = '\0';
 	transfer->started_us = now_us();
 	if (http->overdue_at == 0)
@@ -883,6 +923,16 @@ finish(ImHttp *http, Transfer *transfer, CURLcode result)
 		describe_failure(transfer, result);
 }
 
+/* Starts a transfer again that before_request() stopped, on a new connection. */
+static void
+restart(ImHttp *http, Transfer *transfer)
+{
+	curl_multi_remove_handle(http->multi, transfer->easy);
+	transfer->in_flight = false;
+	transfer->curl_error[0] = '\0';
+	dlist_push_tail(&http->starting, &transfer->node);
+}
+
 /* Gives libcurl what was started; it does nothing yet but set its timer. */
 static void
 start_transfers(ImHttp *http)
@@ -891,6 +941,7 @@ start_transfers(ImHttp *http)
 	{
 		Transfer   *transfer = dlist_container(Transfer, node, dlist_pop_head_node(&http->starting));
 
+		curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, (long) transfer->fresh);
 		curl_easy_setopt(transfer->easy, CURLOPT_REQUEST_TARGET, transfer->call.target);
 		curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE,
 						 (curl_off_t) transfer->call.body_len);
@@ -973,7 +1024,10 @@ take_done(ImHttp *http)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &transfer);
-		finish(http, transfer, result);
+		if (result == CURLE_ABORTED_BY_CALLBACK && transfer->fresh && !transfer->call.sent)
+			restart(http, transfer);
+		else
+			finish(http, transfer, result);
 	}
 }
 
@@ -1024,6 +1078,7 @@ perform(ImHttp *http)
 		;
 	work_on_timers(http);
 	take_done(http);
+	start_transfers(http);
 	end_overdue(http);
 	leave_curl(&saved);
 	note_last_byte(http);
