@@ -19,6 +19,7 @@ my $old = start_cluster(name => 'old');
 connect_app($old, $service, options => { max_in_flight => 8, rate_limit => 1000 });
 my %settled = fill_every_status($old, $service);
 hold_in_flight($old, $service, 100, 'open');
+$old->safe_psql('postgres', "SELECT im_import_pause('before the upgrade')");
 $old->stop('fast');
 $service->clear;
 $service->release;
@@ -47,9 +48,13 @@ stays_fenced($new, $service, open => $open, reason => qr/made in another databas
 my $status = status_of($new);
 is($status->{$_}, $settled{$_}, "upgraded: $status->{$_} $_") foreach qw(failed invalid in_doubt);
 is($service->stats->{journaled}, $calls, 'nothing was sent so far');
+is(value_of($new, 'SELECT coalesce(sum(calls), 0) FROM im_import_history'), 0, 'the history begins anew');
+is(value_of($new, 'SELECT calls FROM pg_stat_im_import'), 0, 'and so do the counters');
 
 # The old one goes on, as after a rehearsal: both send the same rows.
 $old->start;
+is(status_of($old)->{state}, 'paused', 'the pause is the old one\'s');
+$old->safe_psql('postgres', 'SELECT im_import_resume()');
 wait_settled($old);
 accounted($old, $service, others => strangers($old, $service), name => 'old: every row is accounted for');
 adopted_and_imported($new, $service, adopted => $open, created => 0, doubt => 2, name => 'upgraded');
@@ -63,5 +68,11 @@ wait_settled($new);
 isnt(status_of($new)->{state}, 'fenced', 'upgraded: a repair does not fence again');
 is(status_of($new)->{imported}, 120 + $settled{failed}, 'upgraded: what was repaired is imported');
 accounted($new, $service, others => strangers($new, $service), name => 'upgraded: every row is accounted for');
+
+# A repair needs no second adoption.
+$new->safe_psql('postgres', "UPDATE im_group_outbox SET name = 'repaired', type = 'Public', status = 'pending' WHERE id = (SELECT min(id) FROM im_group_outbox WHERE status = 'invalid')");
+wait_settled($new);
+is(value_of($new, "SELECT status FROM im_group_outbox WHERE name = 'repaired'"), 'imported', 'a repaired row is sent');
+unlike(status_of($new)->{state}, qr/fenced/, 'and fences nothing');
 
 done_testing();
