@@ -805,6 +805,218 @@ COMMENT ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) IS
 'deletes rows imported before a time from the outbox, with what im_import_verify() found of them, and says how many; touches no row of another status. Commits every 10,000 rows; inside a transaction block it is part of that. Their mapping from source_id to group_id goes with them: copy im_import_mapping first';
 
 ------------------------------------------------------------------------------
+-- Columns
+
+COMMENT ON COLUMN @extschema@.im_group_outbox.id IS
+'number of the row, in the order of INSERT';
+COMMENT ON COLUMN @extschema@.im_group_outbox.introduction IS
+'at most 240 bytes of UTF-8 (option text_limits); NULL: not sent';
+COMMENT ON COLUMN @extschema@.im_group_outbox.notification IS
+'at most 300 bytes of UTF-8 (option text_limits); NULL: not sent';
+COMMENT ON COLUMN @extschema@.im_group_outbox.face_url IS
+'URL of the group''s picture, at most 100 bytes (option text_limits); NULL: not sent';
+COMMENT ON COLUMN @extschema@.im_group_outbox.max_member_count IS
+'1 to 6000; of a Community to 100000; NULL: the service''s default for the type';
+COMMENT ON COLUMN @extschema@.im_group_outbox.apply_join_option IS
+'FreeAccess, NeedPermission or DisableApply; not for a Community; NULL: the service''s default';
+COMMENT ON COLUMN @extschema@.im_group_outbox.app_defined_data IS
+'the API''s array of Key and Value, or a plain object; json and not jsonb, because a value may be binary. The keys must be defined in the app''s console';
+COMMENT ON COLUMN @extschema@.im_group_outbox.create_time IS
+'when the group was made, in whole seconds, not in the future; NULL: the time of the import';
+COMMENT ON COLUMN @extschema@.im_group_outbox.support_topic IS
+'whether a Community has topics; for no other type';
+COMMENT ON COLUMN @extschema@.im_group_outbox.error_info IS
+'what is wrong, in the service''s words or in those of the extension';
+COMMENT ON COLUMN @extschema@.im_group_outbox.enqueued_at IS
+'time of the transaction that inserted the row';
+COMMENT ON COLUMN @extschema@.im_group_outbox.sent_at IS
+'time of the last request for this row; NULL: none was made';
+COMMENT ON COLUMN @extschema@.im_group_outbox.settled_at IS
+'time at which the row got its final status; NULL: it is still open';
+COMMENT ON COLUMN @extschema@.im_import_tally.origin IS
+'internal: the database that the rows belong to, see im_origin()';
+COMMENT ON COLUMN @extschema@.im_import_tally.pending IS
+'internal: difference of the number of rows whose status is pending';
+COMMENT ON COLUMN @extschema@.im_import_tally.sending IS
+'internal: difference of the number of rows whose status is sending';
+COMMENT ON COLUMN @extschema@.im_import_tally.imported IS
+'internal: difference of the number of rows whose status is imported';
+COMMENT ON COLUMN @extschema@.im_import_tally.failed IS
+'internal: difference of the number of rows whose status is failed';
+COMMENT ON COLUMN @extschema@.im_import_tally.invalid IS
+'internal: difference of the number of rows whose status is invalid';
+COMMENT ON COLUMN @extschema@.im_import_tally.in_doubt IS
+'internal: difference of the number of rows whose status is in_doubt';
+COMMENT ON COLUMN @extschema@.im_import_tally.dirty IS
+'internal: true: rows came by a way that no trigger sees, so the worker counts again';
+COMMENT ON COLUMN @extschema@.im_import_control.origin IS
+'internal: the database that this row is about, see im_origin()';
+COMMENT ON COLUMN @extschema@.im_import_control.timeline IS
+'internal: the timeline on which this database may send; after a promotion another one, and nothing is sent until im_import_adopt()';
+COMMENT ON COLUMN @extschema@.im_import_control.paused_at IS
+'internal: time of im_import_pause(); NULL: not paused';
+COMMENT ON COLUMN @extschema@.im_import_control.paused_by IS
+'internal: role that called im_import_pause()';
+COMMENT ON COLUMN @extschema@.im_import_control.pause_reason IS
+'internal: the reason that was given to im_import_pause()';
+COMMENT ON COLUMN @extschema@.im_import_control.triggers IS
+'internal: the outbox''s triggers and their state when the rows were last counted; if they differ, rows are counted again';
+COMMENT ON COLUMN @extschema@.im_import_days.origin IS
+'internal: the database that created the groups, see im_origin()';
+COMMENT ON COLUMN @extschema@.im_import_days.day IS
+'internal: day in UTC';
+COMMENT ON COLUMN @extschema@.im_import_days.groups IS
+'internal: groups created on that day';
+COMMENT ON COLUMN @extschema@.im_import_status.state IS
+'what the import does: idle, running, paused, stopped, quota, unreachable, fenced, counting, no worker, not configured or not preloaded';
+COMMENT ON COLUMN @extschema@.im_import_status.reason IS
+'why the state is as it is, and what to do; empty if there is nothing to do';
+COMMENT ON COLUMN @extschema@.im_import_status.pending IS
+'rows whose status is pending, whatever database inserted them';
+COMMENT ON COLUMN @extschema@.im_import_status.sending IS
+'rows whose status is sending, whatever database inserted them';
+COMMENT ON COLUMN @extschema@.im_import_status.imported IS
+'rows whose status is imported, whatever database inserted them';
+COMMENT ON COLUMN @extschema@.im_import_status.failed IS
+'rows whose status is failed, whatever database inserted them';
+COMMENT ON COLUMN @extschema@.im_import_status.invalid IS
+'rows whose status is invalid, whatever database inserted them';
+COMMENT ON COLUMN @extschema@.im_import_status.in_doubt IS
+'rows whose status is in_doubt, whatever database inserted them';
+COMMENT ON COLUMN @extschema@.im_import_status.total IS
+'sum of the six counts, exact in every snapshot';
+COMMENT ON COLUMN @extschema@.im_import_status.percent_done IS
+'rows that are neither pending nor sending, in per cent of all';
+COMMENT ON COLUMN @extschema@.im_import_status.calls_per_second IS
+'calls in the last ten seconds, divided by ten';
+COMMENT ON COLUMN @extschema@.im_import_status.rate_limit IS
+'calls a second, as the server''s option says';
+COMMENT ON COLUMN @extschema@.im_import_status.eta IS
+'time until no row is open, by the mean rate of the last half minute in which the import ran; NULL while that is not known yet or nothing is sent';
+COMMENT ON COLUMN @extschema@.im_import_status.finish_at IS
+'now and eta';
+COMMENT ON COLUMN @extschema@.im_import_status.oldest_pending IS
+'enqueued_at of the oldest pending row';
+COMMENT ON COLUMN @extschema@.im_import_status.last_error IS
+'the last refusal of the service or failure of a call';
+COMMENT ON COLUMN @extschema@.im_import_status.last_error_at IS
+'time of last_error';
+COMMENT ON COLUMN @extschema@.im_import_status.worker_pid IS
+'process id of the worker; NULL: none is connected';
+COMMENT ON COLUMN @extschema@.im_import_errors.error_code IS
+'the service''s ErrorCode, or a negative one of the extension, see im_error_codes()';
+COMMENT ON COLUMN @extschema@.im_import_errors.class IS
+'class of the code, see im_error_codes()';
+COMMENT ON COLUMN @extschema@.im_import_errors.meaning IS
+'what the code means';
+COMMENT ON COLUMN @extschema@.im_import_errors.advice IS
+'what to do with rows of this code';
+COMMENT ON COLUMN @extschema@.im_import_errors.rows IS
+'rows with this code that need a person';
+COMMENT ON COLUMN @extschema@.im_import_errors.failed IS
+'those of them that the service refused';
+COMMENT ON COLUMN @extschema@.im_import_errors.invalid IS
+'those of them that were not sent, because something is wrong with the record';
+COMMENT ON COLUMN @extschema@.im_import_errors.in_doubt IS
+'those of them whose group may exist';
+COMMENT ON COLUMN @extschema@.im_import_errors.sample_id IS
+'id of the first of them';
+COMMENT ON COLUMN @extschema@.im_import_errors.sample_text IS
+'error_info of the first of them';
+COMMENT ON COLUMN @extschema@.im_import_failures.id IS
+'as in im_group_outbox';
+COMMENT ON COLUMN @extschema@.im_import_failures.source_id IS
+'as in im_group_outbox';
+COMMENT ON COLUMN @extschema@.im_import_failures.group_id IS
+'as in im_group_outbox';
+COMMENT ON COLUMN @extschema@.im_import_failures.type IS
+'as in im_group_outbox';
+COMMENT ON COLUMN @extschema@.im_import_failures.name IS
+'as in im_group_outbox';
+COMMENT ON COLUMN @extschema@.im_import_failures.status IS
+'failed, invalid or in_doubt';
+COMMENT ON COLUMN @extschema@.im_import_failures.attempts IS
+'as in im_group_outbox';
+COMMENT ON COLUMN @extschema@.im_import_failures.error_code IS
+'as in im_group_outbox';
+COMMENT ON COLUMN @extschema@.im_import_failures.error_info IS
+'as in im_group_outbox';
+COMMENT ON COLUMN @extschema@.im_import_failures.meaning IS
+'what the code means, see im_error_codes()';
+COMMENT ON COLUMN @extschema@.im_import_failures.advice IS
+'what to do with this row';
+COMMENT ON COLUMN @extschema@.im_import_failures.settled_at IS
+'as in im_group_outbox';
+COMMENT ON COLUMN @extschema@.im_import_mapping.source_id IS
+'your own key of the group';
+COMMENT ON COLUMN @extschema@.im_import_mapping.group_id IS
+'GroupId of the group in the app';
+COMMENT ON COLUMN @extschema@.im_import_mapping.id IS
+'id of the outbox row';
+COMMENT ON COLUMN @extschema@.im_import_mapping.settled_at IS
+'when it was imported';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.stats_reset IS
+'counted since then; NULL: since the server''s start';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.calls IS
+'calls that were answered or given up';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.lookups IS
+'those of them that only ask: for a group whose id is taken, and of im_import_verify() and im_import_doctor()';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.replies_done IS
+'answers whose code is of class done, see im_error_codes()';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.replies_exists IS
+'answers whose code is of class exists, see im_error_codes()';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.replies_row IS
+'answers whose code is of class row, see im_error_codes()';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.replies_slow IS
+'answers whose code is of class slow, see im_error_codes()';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.replies_quota IS
+'answers whose code is of class quota, see im_error_codes()';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.replies_resign IS
+'answers whose code is of class resign, see im_error_codes()';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.replies_stop IS
+'answers whose code is of class stop, see im_error_codes()';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.replies_retry IS
+'answers whose code is of class retry, see im_error_codes()';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.no_reply IS
+'calls without an answer that could be read';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.retries IS
+'calls for a row after its first attempt';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.throttled_time IS
+'milliseconds for which calls were ready and the rate limit held them';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.bytes_sent IS
+'bytes of HTTP, without those of TLS';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.bytes_received IS
+'bytes of HTTP, without those of TLS';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.connections IS
+'connections that were opened';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.tls_handshakes IS
+'TLS handshakes that were made';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.latency_mean IS
+'mean time of a call, in milliseconds';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.latency_p50 IS
+'time that half of the calls did not exceed, in milliseconds';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.latency_p95 IS
+'time that 95 % of the calls did not exceed, in milliseconds';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.latency_p99 IS
+'time that 99 % of the calls did not exceed, in milliseconds';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.worker_starts IS
+'how often a worker connected to this database';
+COMMENT ON COLUMN @extschema@.im_import_history.minute IS
+'beginning of the minute';
+COMMENT ON COLUMN @extschema@.im_import_verify_summary.result IS
+'as in im_import_verified, or unchecked';
+COMMENT ON COLUMN @extschema@.im_import_verify_summary.field IS
+'the column that differs, or app_defined_data and its key; NULL: none';
+COMMENT ON COLUMN @extschema@.im_import_verify_summary.rows IS
+'rows with this result and field';
+COMMENT ON COLUMN @extschema@.im_import_verify_summary.sample_id IS
+'id of the first of them';
+COMMENT ON COLUMN @extschema@.im_import_verify_summary.first_checked IS
+'time of the oldest of these results';
+COMMENT ON COLUMN @extschema@.im_import_verify_summary.last_checked IS
+'time of the newest of these results';
+
+------------------------------------------------------------------------------
 -- What the outbox was when it was made, so that im_import_doctor() can tell
 -- what was altered.  Must stay the last section: nothing above may change the
 -- outbox after it, and an upgrade script that does fills it anew.
@@ -866,6 +1078,12 @@ CREATE TABLE @extschema@.im_outbox_made (
 );
 REVOKE ALL ON TABLE @extschema@.im_outbox_made FROM PUBLIC;
 COMMENT ON TABLE @extschema@.im_outbox_made IS 'internal: what the outbox was made of when the extension made it';
+COMMENT ON COLUMN @extschema@.im_outbox_made.kind IS
+'internal: column, constraint, index, trigger and so on';
+COMMENT ON COLUMN @extschema@.im_outbox_made.name IS
+'internal: its name';
+COMMENT ON COLUMN @extschema@.im_outbox_made.definition IS
+'internal: its definition, without the extension''s schema';
 
 CREATE FUNCTION @extschema@.im_outbox_changes(OUT kind pg_catalog.text, OUT name pg_catalog.text, OUT change pg_catalog.text, OUT harmless boolean)
 RETURNS SETOF record

@@ -96,6 +96,9 @@ im_sql_pause(PG_FUNCTION_ARGS)
 {
 	set_pause(true, PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	im_ring_at_commit(false);
+	ereport(NOTICE,
+			(errmsg("the import is paused when this transaction commits"),
+			 errdetail("Calls that are under way end. Rows can still be inserted, and wait.")));
 	PG_RETURN_VOID();
 }
 
@@ -105,6 +108,8 @@ im_sql_resume(PG_FUNCTION_ARGS)
 {
 	set_pause(false, NULL);
 	im_ring_at_commit(true);
+	ereport(NOTICE,
+			(errmsg("the import goes on when this transaction commits")));
 	PG_RETURN_VOID();
 }
 
@@ -169,6 +174,8 @@ im_sql_retry(PG_FUNCTION_ARGS)
 		im_outbox_retry(outbox, PG_ARGISNULL(0) ? NULL : &code, status);
 	im_outbox_leave(&saved);
 	im_ring_at_commit(false);
+	ereport(NOTICE,
+			(errmsg(INT64_FORMAT " rows are pending again", n)));
 	PG_RETURN_INT64(n);
 }
 
@@ -258,6 +265,8 @@ typedef struct Waiting
 	int64		since;
 	int64		told_at;
 	int64		told_open;
+	int64		done_before;	/* rows that were settled at the first look ... */
+	bool		looked;			/* ... which has been */
 	int64		deadline;		/* 0: none */
 } Waiting;
 
@@ -306,20 +315,42 @@ look(ImView *view)
 	PopActiveSnapshot();
 }
 
-/* Tells how far it is, not too often. */
+/* The time left as a person says it, or nothing if it is not known. */
+static const char *
+time_left(const ImView *view)
+{
+	double		seconds = view->settle_rate > 0 ? im_view_open(view) / view->settle_rate : 0;
+
+	if (seconds < 1 || seconds > 1e8)
+		return "";
+	return psprintf(", about %d:%02d:%02d left", (int) seconds / SECS_PER_HOUR,
+					(int) seconds / SECS_PER_MINUTE % MINS_PER_HOUR, (int) seconds % SECS_PER_MINUTE);
+}
+
+/*
+ * Tells how far it is, not too often: of the rows that were open when this call
+ * began, and of those that came since.
+ */
 static void
 tell(const ImView *view, Waiting *waiting)
 {
 	int64		now = im_now_us();
 	int64		open = im_view_open(view);
+	int64		done;
 
+	if (!waiting->looked)
+		waiting->done_before = view->total - open;
+	waiting->looked = true;
 	if (now - waiting->told_at < NOTICE_EVERY || open == waiting->told_open)
 		return;
 	waiting->told_at = now;
 	waiting->told_open = open;
+	/* Rows that others deleted are no steps back. */
+	done = Max(view->total - open - waiting->done_before, 0);
 	ereport(NOTICE,
-			(errmsg("im_import: " INT64_FORMAT " of " INT64_FORMAT " rows done, %.1f calls per second%s%s",
-					view->total - open, view->total, view->calls_per_second,
+			(errmsg("im_import: " INT64_FORMAT " of " INT64_FORMAT " rows done (%.1f %%), %.1f calls per second%s%s%s",
+					done, done + open, done + open > 0 ? 100.0 * done / (done + open) : 100.0,
+					view->calls_per_second, time_left(view),
 					view->report.reason[0] ? "; " : "", im_text_from_utf8(view->report.reason))));
 }
 
@@ -467,6 +498,20 @@ raise_if_failed(const ImView *view)
 			 errhint("See im_import_errors and im_import_failures.")));
 }
 
+/* Says how all rows ended. */
+static void
+tell_end(const ImView *view)
+{
+	const int64 *n = view->counts.rows.by_status;
+
+	ereport(NOTICE,
+			(errmsg("im_import: no row is open: " INT64_FORMAT " imported, " INT64_FORMAT " failed, "
+					INT64_FORMAT " invalid, " INT64_FORMAT " in doubt",
+					n[IM_IMPORTED], n[IM_FAILED], n[IM_INVALID], n[IM_IN_DOUBT]),
+			 n[IM_FAILED] + n[IM_INVALID] + n[IM_IN_DOUBT] == 0 ? 0 :
+			 errhint("See im_import_errors and im_import_failures.")));
+}
+
 /* im_import_wait(timeout, raise_on_failure) */
 Datum
 im_sql_wait(PG_FUNCTION_ARGS)
@@ -498,5 +543,6 @@ im_sql_wait(PG_FUNCTION_ARGS)
 	SPI_finish();
 	if (raise)
 		raise_if_failed(&view);
+	tell_end(&view);
 	PG_RETURN_VOID();
 }

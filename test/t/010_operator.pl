@@ -218,4 +218,28 @@ WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 SQL
 is(status_of($node)->{total}, value_of($node, 'SELECT count(*) FROM im_group_outbox'), 'the total is the number of rows');
 
+# ---------------------------------------------------------------------------
+# Each order is answered
+
+sub said
+{
+	my ($status, $out, $err) = $node->psql('postgres', $_[0], on_error_stop => 1);
+
+	return $err;
+}
+
+$node->safe_psql('postgres', 'DELETE FROM im_group_outbox');
+insert_groups($node, 5, 'answered');
+$node->safe_psql('postgres', "INSERT INTO im_group_outbox (type, name) VALUES ('Public', repeat('x', 40))");
+like(said("CALL im_import_wait(timeout => '1 minute', raise_on_failure => false)"),
+	qr/NOTICE:  im_import: no row is open: 5 imported, 0 failed, 1 invalid, 0 in doubt\n.*HINT:  See im_import_errors/s, 'im_import_wait() sums up');
+like(said('SELECT im_import_pause()'), qr/NOTICE:  the import is paused/, 'im_import_pause() answers');
+like(said("SELECT im_import_retry(status => 'invalid')"), qr/NOTICE:  1 rows are pending again/, 'im_import_retry() answers');
+insert_groups($node, 200, 'progress');
+$node->safe_psql('postgres', "ALTER SERVER im OPTIONS (SET rate_limit '20')");
+like(said('SELECT im_import_resume()'), qr/NOTICE:  the import goes on/, 'im_import_resume() answers');
+like(said("CALL im_import_wait(timeout => '1 minute', raise_on_failure => false)"),
+	qr/NOTICE:  im_import: 0 of 201 rows done \(0\.0 %\).*im_import: \d+ of 201 rows done \(\d+\.\d %\), [\d.]+ calls per second, about 0:00:\d\d left/s,
+	'its notices tell how far it is with what was open, and how long it takes');
+
 done_testing();

@@ -120,10 +120,13 @@ my $insert = "INSERT INTO im_group_outbox (source_id, type, name) VALUES ('mine'
 is(as_role($node, 'chat_backend', $insert), '', 'chat_backend may insert');
 wait_settled($node);
 is(scalar($service->calls_for('of the backend')), 1, 'and the worker sends it');
+like(as_role($node, 'chat_backend', "$insert RETURNING id"), qr/^\d+$/, 'it may have the id of its row, as an ORM asks for it');
+wait_settled($node);
 denied('chat_backend', $_->[1], $_->[0]) foreach (
-	[ 'read rows', 'SELECT id FROM im_group_outbox' ],
-	[ 'read by RETURNING', "$insert RETURNING id" ],
-	[ 'probe by ON CONFLICT', "$insert ON CONFLICT (id) DO NOTHING" ],
+	[ 'read rows', 'SELECT name FROM im_group_outbox' ],
+	[ 'read whole rows', 'SELECT o FROM im_group_outbox o' ],
+	[ 'read by RETURNING', "$insert RETURNING group_id" ],
+	[ 'change by ON CONFLICT', "$insert ON CONFLICT (id) DO UPDATE SET name = 'x'" ],
 	[ 'update', "UPDATE im_group_outbox SET name = 'x'" ],
 	[ 'delete', 'DELETE FROM im_group_outbox' ],
 	[ 'truncate', 'TRUNCATE im_group_outbox' ],

@@ -22,6 +22,30 @@ my ($out, $err);
 ok(IPC::Run::run(\@command, '<', \undef, '>', \$out, '2>', \$err), 'the parts from the catalog are as the catalog has them')
   or diag("REWRITE=1 prove test/t/820_reference.pl renews them\n$out$err");
 
+# What the page on monitoring names is what it says to copy.
+my $monitoring = slurp_file("$root/doc/monitoring/README.md");
+my %copied = map { $_ => 1 } $monitoring =~ /`cp [\w.]+ ([^`]+)`/g;
+my @named = $monitoring =~ m{(?:--extend\.query-path=|^  - )(/etc/[^\s']+)}mg;
+is_deeply([ sort @named ], [ sort keys %copied ], 'doc/monitoring: files that are named are copied, and the other way round');
+ok(-f "$root/doc/monitoring/$_", "doc/monitoring has $_") foreach $monitoring =~ /`cp ([\w.]+) /g;
+like($monitoring, qr/^scrape_configs:\n/m, 'and it has a scrape_config');
+
+# Whoever looks with \d+ or \df+ finds what everything is.
+my $members = "SELECT classid, objid FROM pg_depend WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass
+	AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'im_import')";
+is(value_of($node, <<"SQL"), '', 'every column has its comment');
+SELECT c.relname || '.' || a.attname FROM ($members) m
+	JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+	JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE coalesce(col_description(c.oid, a.attnum), '') = '' ORDER BY 1
+SQL
+is(value_of($node, <<"SQL"), '', 'so has every table, view, function and procedure');
+SELECT pg_describe_object(m.classid, m.objid, 0) FROM ($members) m
+	LEFT JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
+WHERE (c.relkind IN ('r', 'p', 'v', 'm', 'f') OR m.classid = 'pg_proc'::regclass)
+	AND coalesce(obj_description(m.objid, m.classid::regclass::name), '') = '' ORDER BY 1
+SQL
+
 my $reference = slurp_file("$root/doc/reference.md");
 my $readme = slurp_file("$root/README.md");
 
