@@ -822,7 +822,7 @@ COMMENT ON COLUMN @extschema@.im_group_outbox.apply_join_option IS
 COMMENT ON COLUMN @extschema@.im_group_outbox.app_defined_data IS
 'the API''s array of Key and Value, or a plain object; json and not jsonb, because a value may be binary. The keys must be defined in the app''s console';
 COMMENT ON COLUMN @extschema@.im_group_outbox.create_time IS
-'when the group was made, in whole seconds, not in the future; NULL: the time of the import';
+'when the group was made, in whole seconds, not in the future; up to 5 seconds ahead of this server''s clock is sent as now; NULL: the time of the import';
 COMMENT ON COLUMN @extschema@.im_group_outbox.support_topic IS
 'whether a Community has topics; for no other type';
 COMMENT ON COLUMN @extschema@.im_group_outbox.error_info IS
