@@ -162,7 +162,20 @@ cure_of_state(const Doctor *doctor, const ImReport *report)
 {
 	if (report->beneath == IM_STATE_NOT_CONFIGURED)
 		return cure_of_configuration(doctor);
-	return im_state_cure(report);
+	/* Where a line of ours knows more than the state. */
+	switch (report->state)
+	{
+		case IM_STATE_STOPPED:
+			return doctor->asked ?
+				"The line \"service\" says whether this is so still, and what to cure; then CALL im_import_drain(1), or wait for the next probe." :
+				"Cure what the lines on server, mapping and key say; then CALL im_import_drain(1), or wait for the next probe.";
+		case IM_STATE_UNREACHABLE:
+			return "The lines \"name resolution\", \"TLS\" and \"service\" say what is wrong; it goes on by itself.";
+		case IM_STATE_NO_WORKER:
+			return "See the lines on launcher and max_worker_processes, and the server log.";
+		default:
+			return im_state_cure(report);
+	}
 }
 
 /* The last error, which may be long over; a code without text gets its meaning. */

@@ -65,7 +65,7 @@ foreach my $silence ('close_before', 'reset_before', 'hold')
 	insert_groups($node, 100, "$silence ");
 	$status = wait_state($node, 'unreachable');
 	like($status->{reason}, qr/does not answer/, "$silence: unreachable");
-	poll_until { $service->stats->{journaled} >= $before + 16 + 4 } 'some probes' if $silence ne 'hold';
+	poll_until { $service->stats->{journaled} >= $before + 8 + 4 } 'some probes' if $silence ne 'hold';
 	# What was claimed and not sent is given back a moment later.
 	poll_until { status_of($node)->{sending} <= 1 } "$silence: rows to be given back";
 	cmp_ok(attempts(), '<=', 16 + 8, "$silence: only the calls before that was known count as attempts (@{[ attempts() ]})");
