@@ -14,12 +14,14 @@ OBJS = \
 	src/cmd_message.o \
 	src/cmd_unread.o \
 	src/command.o \
+	src/dispatch.o \
 	src/doctor.o \
 	src/drain.o \
 	src/elements.o \
 	src/encoding.o \
 	src/errcodes.o \
 	src/failpoint.o \
+	src/flow.o \
 	src/functions.o \
 	src/glyph.o \
 	src/guard.o \
@@ -33,8 +35,11 @@ OBJS = \
 	src/outbox.o \
 	src/problem.o \
 	src/protocol.o \
+	src/queue.o \
 	src/record.o \
 	src/reply.o \
+	src/results.o \
+	src/rooms.o \
 	src/sender.o \
 	src/session.o \
 	src/shared.o \

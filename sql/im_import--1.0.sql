@@ -135,25 +135,10 @@ COMMENT ON EVENT TRIGGER im_import_server_made IS
 'notes in a new server of the wrapper im_import in which database it was made';
 
 ------------------------------------------------------------------------------
--- The outbox
+-- The outboxes: each has its own columns, then what the extension writes
 
-CREATE TABLE @extschema@.im_group_outbox (
-	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-	source_id text,
-	-- the record, see im_import_group()
-	group_id text,
-	type text,
-	name text,
-	owner_account text,
-	introduction text,
-	notification text,
-	face_url text,
-	max_member_count bigint,
-	apply_join_option text,
-	app_defined_data json,
-	create_time timestamptz,
-	support_topic boolean,
-	-- what the extension writes
+-- A template for the outboxes below; it is dropped again.
+CREATE TABLE @extschema@.im_outbox_columns (
 	status text NOT NULL DEFAULT 'pending',
 	attempts integer NOT NULL DEFAULT 0,
 	error_code integer,
@@ -166,31 +151,107 @@ CREATE TABLE @extschema@.im_group_outbox (
 	row_key uuid NOT NULL DEFAULT @extschema@.im_row_key(),
 	origin bigint NOT NULL DEFAULT @extschema@.im_origin(),
 	claim bigint,
-	maybe_sent_at timestamptz,
-	CONSTRAINT im_group_outbox_status
-		CHECK (status IN ('pending', 'sending', 'imported', 'failed', 'invalid', 'in_doubt')),
-	-- rows are looked for above an id, and so one must lie below them all
-	CONSTRAINT im_group_outbox_id CHECK (id > (-9223372036854775808)::bigint)
+	maybe_sent_at timestamptz
 );
+COMMENT ON COLUMN @extschema@.im_outbox_columns.status IS
+'pending, sending, imported, failed (refused by the service), invalid (not sent), in_doubt (may have been applied, see im_import_failures)';
+COMMENT ON COLUMN @extschema@.im_outbox_columns.attempts IS
+'requests made for this row whose result counts against max_attempts';
+COMMENT ON COLUMN @extschema@.im_outbox_columns.error_code IS
+'the service''s ErrorCode, or a negative code of im_import, see im_error_codes(); NULL: none';
+COMMENT ON COLUMN @extschema@.im_outbox_columns.error_info IS
+'what the service or im_import says to error_code; of an invalid row all its problems';
+COMMENT ON COLUMN @extschema@.im_outbox_columns.enqueued_at IS
+'start of the transaction that inserted the row';
+COMMENT ON COLUMN @extschema@.im_outbox_columns.due_at IS
+'not to be sent again before this time';
+COMMENT ON COLUMN @extschema@.im_outbox_columns.sent_at IS
+'when the row was last claimed to be sent';
+COMMENT ON COLUMN @extschema@.im_outbox_columns.settled_at IS
+'when its last outcome was written; NULL while it is open';
+COMMENT ON COLUMN @extschema@.im_outbox_columns.row_key IS
+'internal: 128 random bits that tell the row from every other; a generated GroupId is made of them';
+COMMENT ON COLUMN @extschema@.im_outbox_columns.origin IS
+'internal: the database in which the row was inserted, or set to pending by a person, see im_origin(); open rows of another origin wait for im_import_adopt()';
+COMMENT ON COLUMN @extschema@.im_outbox_columns.claim IS
+'internal: token of the worker''s claim, while status is sending';
+COMMENT ON COLUMN @extschema@.im_outbox_columns.maybe_sent_at IS
+'internal: last time at which a request of unknown outcome was made; NULL: this row has surely been applied by no request';
 
--- New rows in order; retries by due time; rows in flight, for recovery; rows
--- that need a person.  The worker's statements are made for exactly these.
-CREATE INDEX im_group_outbox_new ON @extschema@.im_group_outbox (origin, id)
-	WHERE status = 'pending' AND due_at IS NULL;
-CREATE INDEX im_group_outbox_due ON @extschema@.im_group_outbox (origin, due_at)
-	WHERE status = 'pending' AND due_at IS NOT NULL;
-CREATE INDEX im_group_outbox_sending ON @extschema@.im_group_outbox (id)
-	WHERE status = 'sending';
-CREATE INDEX im_group_outbox_attention ON @extschema@.im_group_outbox (error_code, id)
-	WHERE status IN ('failed', 'invalid', 'in_doubt');
+CREATE TABLE @extschema@.im_account_outbox (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	user_id text,
+	nick text,
+	face_url text,
+	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+);
+COMMENT ON TABLE @extschema@.im_account_outbox IS
+'users to be imported into the IM app: insert rows, the worker sends them. A user_id can stand here once';
+COMMENT ON COLUMN @extschema@.im_account_outbox.user_id IS 'UserID, required; at most 32 bytes of UTF-8';
+COMMENT ON COLUMN @extschema@.im_account_outbox.nick IS 'nickname, at most 500 bytes of UTF-8';
+COMMENT ON COLUMN @extschema@.im_account_outbox.face_url IS 'address of the profile picture, at most 500 bytes';
 
-REVOKE ALL ON TABLE @extschema@.im_group_outbox FROM PUBLIC;
-REVOKE ALL ON SEQUENCE @extschema@.im_group_outbox_id_seq FROM PUBLIC;
+CREATE TABLE @extschema@.im_friend_outbox (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	user_id text,
+	friend_id text,
+	remark text,
+	add_source text,
+	group_names text[],
+	add_time timestamptz,
+	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+);
+COMMENT ON TABLE @extschema@.im_friend_outbox IS
+'friendships to be imported into the IM app, one direction a row: a mutual one is two rows';
+COMMENT ON COLUMN @extschema@.im_friend_outbox.user_id IS 'UserID whose friend list it is, required; at most 32 bytes';
+COMMENT ON COLUMN @extschema@.im_friend_outbox.friend_id IS 'UserID of the friend, required; at most 32 bytes';
+COMMENT ON COLUMN @extschema@.im_friend_outbox.remark IS 'what user_id calls the friend, at most 96 bytes of UTF-8';
+COMMENT ON COLUMN @extschema@.im_friend_outbox.add_source IS
+'how they became friends; a word, with or without the prefix AddSource_Type_; NULL: Import';
+COMMENT ON COLUMN @extschema@.im_friend_outbox.group_names IS 'names of friend groups, at most 32 of 30 bytes';
+COMMENT ON COLUMN @extschema@.im_friend_outbox.add_time IS 'since when they are friends';
 
+CREATE TABLE @extschema@.im_dialog_outbox (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	source_id text,
+	from_account text,
+	to_account text,
+	send_time timestamptz,
+	text text,
+	body json,
+	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+);
+COMMENT ON TABLE @extschema@.im_dialog_outbox IS
+'one-to-one messages to be imported into the IM app, as history: nobody is told, nothing becomes unread';
+COMMENT ON COLUMN @extschema@.im_dialog_outbox.source_id IS 'your own key of the message; can stand here once';
+COMMENT ON COLUMN @extschema@.im_dialog_outbox.from_account IS 'UserID of the sender, required; at most 32 bytes';
+COMMENT ON COLUMN @extschema@.im_dialog_outbox.to_account IS 'UserID of the receiver, required; at most 32 bytes';
+COMMENT ON COLUMN @extschema@.im_dialog_outbox.send_time IS 'when it was written, required; sent in whole seconds';
+COMMENT ON COLUMN @extschema@.im_dialog_outbox.text IS 'the message as one text element; one of text and body';
+COMMENT ON COLUMN @extschema@.im_dialog_outbox.body IS
+'the message as the API''s MsgBody, an array of elements; at most message_bytes (12,288) of JSON';
+
+CREATE TABLE @extschema@.im_group_outbox (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	source_id text,
+	group_id text,
+	type text,
+	name text,
+	owner_account text,
+	introduction text,
+	notification text,
+	face_url text,
+	max_member_count bigint,
+	apply_join_option text,
+	app_defined_data json,
+	create_time timestamptz,
+	support_topic boolean,
+	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+);
 COMMENT ON TABLE @extschema@.im_group_outbox IS
 'groups to be imported into the IM app: insert rows, the worker sends them and writes status, group_id or the error back';
 COMMENT ON COLUMN @extschema@.im_group_outbox.source_id IS
-'your own key of the group, kept for mapping old to new';
+'your own key of the group: members, messages and unread counts name it as group_source_id; can stand here once';
 COMMENT ON COLUMN @extschema@.im_group_outbox.group_id IS
 'GroupId, at most 48 bytes of printable ASCII; NULL: generated from row_key, or assigned by the service (option group_ids)';
 COMMENT ON COLUMN @extschema@.im_group_outbox.type IS
@@ -199,25 +260,107 @@ COMMENT ON COLUMN @extschema@.im_group_outbox.name IS
 'group name, required; at most 30 bytes of UTF-8 (option text_limits)';
 COMMENT ON COLUMN @extschema@.im_group_outbox.owner_account IS
 'UserID of the owner, at most 32 bytes; it must exist in the app';
-COMMENT ON COLUMN @extschema@.im_group_outbox.status IS
-'pending, sending, imported, failed (refused by the service), invalid (not sent), in_doubt (may exist, see im_import_resolve)';
-COMMENT ON COLUMN @extschema@.im_group_outbox.attempts IS
-'requests made for this row whose result counts against max_attempts';
-COMMENT ON COLUMN @extschema@.im_group_outbox.error_code IS
-'the service''s ErrorCode, or a negative code of im_import, see im_error_codes()';
-COMMENT ON COLUMN @extschema@.im_group_outbox.due_at IS
-'not to be sent again before this time';
-COMMENT ON COLUMN @extschema@.im_group_outbox.row_key IS
-'internal: 128 random bits that a generated GroupId is made of';
-COMMENT ON COLUMN @extschema@.im_group_outbox.origin IS
-'internal: the database in which the row was inserted, or set to pending by a person, see im_origin(); open rows of another origin wait for im_import_adopt()';
-COMMENT ON COLUMN @extschema@.im_group_outbox.claim IS
-'internal: token of the worker''s claim, while status is sending';
-COMMENT ON COLUMN @extschema@.im_group_outbox.maybe_sent_at IS
-'internal: last time at which a request of unknown outcome was made; NULL: this row has surely created no group';
+COMMENT ON COLUMN @extschema@.im_group_outbox.introduction IS 'at most 240 bytes of UTF-8 (option text_limits)';
+COMMENT ON COLUMN @extschema@.im_group_outbox.notification IS 'at most 300 bytes of UTF-8 (option text_limits)';
+COMMENT ON COLUMN @extschema@.im_group_outbox.face_url IS
+'address of the group''s picture, at most 100 bytes (option text_limits)';
+COMMENT ON COLUMN @extschema@.im_group_outbox.max_member_count IS '1 to 6,000, of a Community to 100,000; NULL: 2,000';
+COMMENT ON COLUMN @extschema@.im_group_outbox.apply_join_option IS
+'FreeAccess, NeedPermission or DisableApply; not for a Community';
+COMMENT ON COLUMN @extschema@.im_group_outbox.app_defined_data IS
+'the API''s array of Key and Value, or a plain object; keys must be defined in the app''s console';
+COMMENT ON COLUMN @extschema@.im_group_outbox.create_time IS
+'when the group was made, not in the future; NULL: the time of the import. Messages before it are refused';
+COMMENT ON COLUMN @extschema@.im_group_outbox.support_topic IS 'topics, of a Community only';
 
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.im_group_outbox', '');
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.im_group_outbox_id_seq', '');
+CREATE TABLE @extschema@.im_member_outbox (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	source_id text,
+	group_source_id text,
+	group_id text,
+	member_account text,
+	role text,
+	join_time timestamptz,
+	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+);
+COMMENT ON TABLE @extschema@.im_member_outbox IS
+'members to be imported into groups of the IM app; each waits for its group. A member can stand here once for each group';
+COMMENT ON COLUMN @extschema@.im_member_outbox.source_id IS 'your own key of the row, if you like';
+COMMENT ON COLUMN @extschema@.im_member_outbox.group_source_id IS
+'the group, by the source_id of its row in im_group_outbox; one of group_source_id and group_id';
+COMMENT ON COLUMN @extschema@.im_member_outbox.group_id IS
+'the group, by its GroupId, if the app has it already; one of group_source_id and group_id';
+COMMENT ON COLUMN @extschema@.im_member_outbox.member_account IS
+'UserID of the member, required; at most 32 bytes; it must exist in the app';
+COMMENT ON COLUMN @extschema@.im_member_outbox.role IS 'Admin, Member or NULL for a plain member';
+COMMENT ON COLUMN @extschema@.im_member_outbox.join_time IS
+'when the member joined: later than the group''s create_time, before now; NULL: the time of the import';
+
+CREATE TABLE @extschema@.im_message_outbox (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	source_id text,
+	group_source_id text,
+	group_id text,
+	from_account text,
+	send_time timestamptz,
+	text text,
+	body json,
+	sent_time bigint,
+	msg_seq bigint,
+	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+);
+COMMENT ON TABLE @extschema@.im_message_outbox IS
+'group messages to be imported into the IM app; a group''s go in the order of send_time and id, after its members';
+COMMENT ON COLUMN @extschema@.im_message_outbox.source_id IS 'your own key of the message; can stand here once';
+COMMENT ON COLUMN @extschema@.im_message_outbox.group_source_id IS
+'the group, by the source_id of its row in im_group_outbox; one of group_source_id and group_id';
+COMMENT ON COLUMN @extschema@.im_message_outbox.group_id IS
+'the group, by its GroupId, if the app has it already; one of group_source_id and group_id';
+COMMENT ON COLUMN @extschema@.im_message_outbox.from_account IS
+'UserID of the sender, required; at most 32 bytes; it must exist in the app';
+COMMENT ON COLUMN @extschema@.im_message_outbox.send_time IS
+'when it was written, required: after the group''s create_time, before now';
+COMMENT ON COLUMN @extschema@.im_message_outbox.text IS 'the message as one text element; one of text and body';
+COMMENT ON COLUMN @extschema@.im_message_outbox.body IS
+'the message as the API''s MsgBody, an array of text, face, location or custom elements; at most message_bytes (12,288) of JSON';
+COMMENT ON COLUMN @extschema@.im_message_outbox.sent_time IS
+'the time that was sent, UNIX seconds: send_time, moved forward by as little as makes it later than the message before (options equal_seconds, max_time_shift); written by the worker';
+COMMENT ON COLUMN @extschema@.im_message_outbox.msg_seq IS
+'the message''s number in its group; written by the worker; NULL: the service did not say';
+
+CREATE TABLE @extschema@.im_unread_outbox (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	source_id text,
+	group_source_id text,
+	group_id text,
+	member_account text,
+	unread_msg_num bigint,
+	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+);
+COMMENT ON TABLE @extschema@.im_unread_outbox IS
+'unread counts of members; each is set after the last message of its group. A member can stand here once for each group';
+COMMENT ON COLUMN @extschema@.im_unread_outbox.source_id IS 'your own key of the row, if you like';
+COMMENT ON COLUMN @extschema@.im_unread_outbox.group_source_id IS
+'the group, by the source_id of its row in im_group_outbox; one of group_source_id and group_id';
+COMMENT ON COLUMN @extschema@.im_unread_outbox.group_id IS
+'the group, by its GroupId, if the app has it already; one of group_source_id and group_id';
+COMMENT ON COLUMN @extschema@.im_unread_outbox.member_account IS 'UserID of the member, required; at most 32 bytes';
+COMMENT ON COLUMN @extschema@.im_unread_outbox.unread_msg_num IS
+'messages that the member has not read, required; the service cuts it to the number of the group''s messages. Has no effect in a ChatRoom';
+
+DROP TABLE @extschema@.im_outbox_columns;
+
+-- What a load must not repeat: with ON CONFLICT DO NOTHING the same script
+-- adds only what is new.  NULLs are not compared.
+CREATE UNIQUE INDEX im_account_outbox_key ON @extschema@.im_account_outbox (user_id);
+CREATE UNIQUE INDEX im_friend_outbox_key ON @extschema@.im_friend_outbox (user_id, friend_id);
+CREATE UNIQUE INDEX im_dialog_outbox_key ON @extschema@.im_dialog_outbox (source_id);
+CREATE UNIQUE INDEX im_group_outbox_key ON @extschema@.im_group_outbox (source_id);
+CREATE UNIQUE INDEX im_member_outbox_key ON @extschema@.im_member_outbox (group_source_id, member_account);
+CREATE UNIQUE INDEX im_member_outbox_id_key ON @extschema@.im_member_outbox (group_id, member_account);
+CREATE UNIQUE INDEX im_message_outbox_key ON @extschema@.im_message_outbox (source_id);
+CREATE UNIQUE INDEX im_unread_outbox_key ON @extschema@.im_unread_outbox (group_source_id, member_account);
+CREATE UNIQUE INDEX im_unread_outbox_id_key ON @extschema@.im_unread_outbox (group_id, member_account);
 
 -- Rows by origin and status, as differences that the writers of the outbox
 -- add in their own transactions; the sum over all is exact in every snapshot,
@@ -225,6 +368,7 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.im_group_outbox_id_seq',
 -- way that no trigger sees, so count again.  Not dumped: the triggers count
 -- what a restore brings.
 CREATE TABLE @extschema@.im_import_tally (
+	kind text NOT NULL,
 	origin bigint NOT NULL,
 	pending bigint NOT NULL DEFAULT 0,
 	sending bigint NOT NULL DEFAULT 0,
@@ -270,37 +414,101 @@ REVOKE ALL ON FUNCTION @extschema@.im_outbox_guard() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_outbox_guard() IS
 'trigger: lets a person repair what created no group, and nothing else';
 
-CREATE TRIGGER im_outbox_insert
-	AFTER INSERT ON @extschema@.im_group_outbox
-	REFERENCING NEW TABLE AS new_rows
-	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
-CREATE TRIGGER im_outbox_update
-	AFTER UPDATE ON @extschema@.im_group_outbox
-	REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
-CREATE TRIGGER im_outbox_delete
-	AFTER DELETE ON @extschema@.im_group_outbox
-	REFERENCING OLD TABLE AS old_rows
-	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
-CREATE TRIGGER im_outbox_truncate
-	AFTER TRUNCATE ON @extschema@.im_group_outbox
-	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
-CREATE TRIGGER im_outbox_guard
-	BEFORE UPDATE ON @extschema@.im_group_outbox
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_outbox_guard();
--- Also where session_replication_role says replica; replication itself it lets
--- pass.
-ALTER TABLE @extschema@.im_group_outbox ENABLE ALWAYS TRIGGER im_outbox_guard;
+-- What all outboxes have in common.
+DO $make$
+DECLARE
+	o record;
+	plain text;
+BEGIN
+	FOR o IN
+		SELECT 'im_' OPERATOR(pg_catalog.||) v.kind OPERATOR(pg_catalog.||) '_outbox' AS name, v.*
+		FROM (VALUES ('account', NULL), ('friend', NULL), ('dialog', NULL), ('group', NULL),
+					 ('member', 'id'), ('message', 'send_time, id'), ('unread', 'id')) AS v (kind, room_order)
+	LOOP
+		plain := '@extschema@.' OPERATOR(pg_catalog.||) o.name;
+		-- Rows are looked for above an id, and so one must lie below them all.
+		EXECUTE pg_catalog.format($sql$
+			ALTER TABLE %1$s
+				ADD CONSTRAINT %2$s_status
+					CHECK (status IN ('pending', 'sending', 'imported', 'failed', 'invalid', 'in_doubt')),
+				ADD CONSTRAINT %2$s_id CHECK (id > (-9223372036854775808)::bigint);
+			COMMENT ON COLUMN %1$s.id IS 'number of the row; rows of one kind are sent in its order';
+			REVOKE ALL ON TABLE %1$s FROM PUBLIC;
+			REVOKE ALL ON SEQUENCE %1$s_id_seq FROM PUBLIC;
+			SELECT pg_catalog.pg_extension_config_dump('%1$s', '');
+			SELECT pg_catalog.pg_extension_config_dump('%1$s_id_seq', '')
+			$sql$, plain, o.name);
+		-- New rows in order, or a group's open rows in order; retries by due
+		-- time; rows in flight, for recovery; rows that need a person.  The
+		-- worker's statements are made for exactly these.
+		IF o.room_order IS NULL THEN
+			EXECUTE pg_catalog.format($sql$
+				CREATE INDEX %2$s_new ON %1$s (origin, id) WHERE status = 'pending' AND due_at IS NULL
+				$sql$, plain, o.name);
+		ELSE
+			EXECUTE pg_catalog.format($sql$
+				CREATE INDEX %2$s_open ON %1$s (origin, (
+					CASE WHEN group_source_id IS NOT NULL AND group_id IS NULL THEN '+' || group_source_id
+						 WHEN group_id IS NOT NULL AND group_source_id IS NULL THEN '=' || group_id
+						 ELSE '' END) COLLATE "C", %3$s)
+					WHERE status IN ('pending', 'sending')
+				$sql$, plain, o.name, o.room_order);
+		END IF;
+		EXECUTE pg_catalog.format($sql$
+			CREATE INDEX %2$s_due ON %1$s (origin, due_at) WHERE status = 'pending' AND due_at IS NOT NULL;
+			CREATE INDEX %2$s_sending ON %1$s (id) WHERE status = 'sending';
+			CREATE INDEX %2$s_attention ON %1$s (error_code, id) WHERE status IN ('failed', 'invalid', 'in_doubt');
 
--- Fires only where the others do not: in a logical replication worker.
-CREATE TRIGGER im_outbox_unseen
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_group_outbox
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_outbox_unseen();
-CREATE TRIGGER im_outbox_unseen_truncate
-	BEFORE TRUNCATE ON @extschema@.im_group_outbox
-	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_unseen();
-ALTER TABLE @extschema@.im_group_outbox ENABLE REPLICA TRIGGER im_outbox_unseen;
-ALTER TABLE @extschema@.im_group_outbox ENABLE REPLICA TRIGGER im_outbox_unseen_truncate;
+			CREATE TRIGGER im_outbox_insert AFTER INSERT ON %1$s REFERENCING NEW TABLE AS new_rows
+				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
+			CREATE TRIGGER im_outbox_update AFTER UPDATE ON %1$s REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
+			CREATE TRIGGER im_outbox_delete AFTER DELETE ON %1$s REFERENCING OLD TABLE AS old_rows
+				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
+			CREATE TRIGGER im_outbox_truncate AFTER TRUNCATE ON %1$s
+				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
+			-- Also where session_replication_role says replica; replication
+			-- itself it lets pass.
+			CREATE TRIGGER im_outbox_guard BEFORE UPDATE ON %1$s
+				FOR EACH ROW EXECUTE FUNCTION @extschema@.im_outbox_guard();
+			ALTER TABLE %1$s ENABLE ALWAYS TRIGGER im_outbox_guard;
+			-- These fire only where the others do not: in a logical replication
+			-- worker.
+			CREATE TRIGGER im_outbox_unseen BEFORE INSERT OR UPDATE OR DELETE ON %1$s
+				FOR EACH ROW EXECUTE FUNCTION @extschema@.im_outbox_unseen();
+			CREATE TRIGGER im_outbox_unseen_truncate BEFORE TRUNCATE ON %1$s
+				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_unseen();
+			ALTER TABLE %1$s ENABLE REPLICA TRIGGER im_outbox_unseen;
+			ALTER TABLE %1$s ENABLE REPLICA TRIGGER im_outbox_unseen_truncate
+			$sql$, plain, o.name);
+	END LOOP;
+END
+$make$;
+
+-- How far each room is: a group's members, messages and unread counts.  The
+-- time of the newest message decides with what time the next one can be sent.
+CREATE TABLE @extschema@.im_import_room_state (
+	room text COLLATE "C" PRIMARY KEY,
+	members bigint NOT NULL DEFAULT 0,
+	messages bigint NOT NULL DEFAULT 0,
+	unread bigint NOT NULL DEFAULT 0,
+	newest_time bigint,
+	newest_seq bigint,
+	held text
+) WITH (fillfactor = 70);
+REVOKE ALL ON TABLE @extschema@.im_import_room_state FROM PUBLIC;
+COMMENT ON TABLE @extschema@.im_import_room_state IS
+'internal: what was imported of each group''s members, messages and unread counts';
+COMMENT ON COLUMN @extschema@.im_import_room_state.room IS 'internal: + and the group''s source_id, or = and its GroupId';
+COMMENT ON COLUMN @extschema@.im_import_room_state.members IS 'internal: members imported by outbox rows';
+COMMENT ON COLUMN @extschema@.im_import_room_state.messages IS 'internal: messages imported by outbox rows';
+COMMENT ON COLUMN @extschema@.im_import_room_state.unread IS 'internal: unread counts set by outbox rows';
+COMMENT ON COLUMN @extschema@.im_import_room_state.newest_time IS
+'internal: the latest time with which a message was sent, UNIX seconds';
+COMMENT ON COLUMN @extschema@.im_import_room_state.newest_seq IS 'internal: the highest number of a message';
+COMMENT ON COLUMN @extschema@.im_import_room_state.held IS
+'internal: why nothing more is sent for this group, until im_import_resume(); NULL: it goes on';
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.im_import_room_state', '');
 
 -- What this database knows of itself; another origin's rows mean nothing, so
 -- it is not dumped.
@@ -320,9 +528,11 @@ COMMENT ON TABLE @extschema@.im_import_control IS
 INSERT INTO @extschema@.im_import_control (origin, timeline, triggers)
 SELECT @extschema@.im_origin(),
 	   ('x' OPERATOR(pg_catalog.||) pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::pg_catalog.bit(32)::pg_catalog.int8,
-	   pg_catalog.string_agg(pg_catalog.concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgname)
+	   pg_catalog.string_agg(pg_catalog.concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgrelid, tgname)
 FROM pg_catalog.pg_trigger
-WHERE tgrelid OPERATOR(pg_catalog.=) '@extschema@.im_group_outbox'::pg_catalog.regclass;
+WHERE tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY['@extschema@.im_account_outbox', '@extschema@.im_friend_outbox',
+	'@extschema@.im_dialog_outbox', '@extschema@.im_group_outbox', '@extschema@.im_member_outbox',
+	'@extschema@.im_message_outbox', '@extschema@.im_unread_outbox']::pg_catalog.regclass[]::pg_catalog.oid[]);
 
 CREATE TABLE @extschema@.im_import_days (
 	origin bigint,
@@ -343,6 +553,48 @@ AS 'MODULE_PATHNAME', 'im_sql_import_group';
 REVOKE ALL ON FUNCTION @extschema@.im_import_group(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_group(record) IS
 'imports one group now and returns the service''s reply; an outbox row is handed to the worker, ahead of the others; waits for the rate limit and up to request_timeout; a refusal is a reply, not an error';
+
+CREATE FUNCTION @extschema@.im_import_account(record) RETURNS jsonb
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
+AS 'MODULE_PATHNAME', 'im_sql_import_account';
+REVOKE ALL ON FUNCTION @extschema@.im_import_account(record) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_account(record) IS
+'imports one account now (columns user_id, nick, face_url) by account_import, and returns ActionStatus, ErrorInfo and ErrorCode, for this record. Is not undone by ROLLBACK; a refusal is a reply, not an error. An outbox row is handed to the worker, ahead of the others';
+
+CREATE FUNCTION @extschema@.im_import_friend(record) RETURNS jsonb
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
+AS 'MODULE_PATHNAME', 'im_sql_import_friend';
+REVOKE ALL ON FUNCTION @extschema@.im_import_friend(record) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_friend(record) IS
+'imports one direction of a friendship now (columns user_id, friend_id, remark, add_source, group_names, add_time), and returns ActionStatus, ErrorInfo and ErrorCode, for this record. Is not undone by ROLLBACK; a refusal is a reply, not an error. An outbox row is handed to the worker, ahead of the others';
+
+CREATE FUNCTION @extschema@.im_import_dialog(record) RETURNS jsonb
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
+AS 'MODULE_PATHNAME', 'im_sql_import_dialog';
+REVOKE ALL ON FUNCTION @extschema@.im_import_dialog(record) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_dialog(record) IS
+'imports one one-to-one message now, as history (columns from_account, to_account, send_time, text or body), and returns ActionStatus, ErrorInfo and ErrorCode, for this record. Is not undone by ROLLBACK; a refusal is a reply, not an error. An outbox row is handed to the worker, ahead of the others';
+
+CREATE FUNCTION @extschema@.im_import_member(record) RETURNS jsonb
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
+AS 'MODULE_PATHNAME', 'im_sql_import_member';
+REVOKE ALL ON FUNCTION @extschema@.im_import_member(record) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_member(record) IS
+'imports one member into a group of the app now (columns group_id, member_account, role, join_time), and returns ActionStatus, ErrorInfo and ErrorCode, for this record. Is not undone by ROLLBACK; a refusal is a reply, not an error. An outbox row is handed to the worker, ahead of the others';
+
+CREATE FUNCTION @extschema@.im_import_message(record) RETURNS jsonb
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
+AS 'MODULE_PATHNAME', 'im_sql_import_message';
+REVOKE ALL ON FUNCTION @extschema@.im_import_message(record) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_message(record) IS
+'imports one message into a group of the app now (columns group_id, from_account, send_time, text or body). A plain record is sent once, and never repeated: after a lost answer nobody can tell whether the message is there, and returns ActionStatus, ErrorInfo and ErrorCode, for this record. Is not undone by ROLLBACK; a refusal is a reply, not an error. An outbox row is handed to the worker, ahead of the others';
+
+CREATE FUNCTION @extschema@.im_set_unread(record) RETURNS jsonb
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
+AS 'MODULE_PATHNAME', 'im_sql_set_unread';
+REVOKE ALL ON FUNCTION @extschema@.im_set_unread(record) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_set_unread(record) IS
+'sets the unread count of one member now (columns group_id, member_account, unread_msg_num), and returns ActionStatus, ErrorInfo and ErrorCode, for this record. Is not undone by ROLLBACK; a refusal is a reply, not an error. An outbox row is handed to the worker, ahead of the others';
 
 ------------------------------------------------------------------------------
 -- Steering

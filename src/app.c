@@ -44,6 +44,7 @@
 #include "utils/varlena.h"
 
 #include "app.h"
+#include "command.h"
 #include "compat.h"
 #include "encoding.h"
 #include "usersig.h"
@@ -59,6 +60,9 @@
 #define HOME_OPTION			"origin"
 /* A key file over this is no key; white space around a key is allowed. */
 #define KEY_FILE_MAX		1024
+
+/* Calls per second of the commands for many accounts, as documented. */
+#define ACCOUNT_RATE		100
 
 /* Who may set an option. */
 typedef enum ImRight
@@ -223,7 +227,7 @@ parse_group_ids(const char *value, ImApp *app)
 	return im_value_word(value, "generated", "assigned", &app->assigned_ids);
 }
 
-/* Which documents to believe, see group.c. */
+/* Which documents to believe, see record.h. */
 static bool
 parse_text_limits(const char *value, ImApp *app)
 {
@@ -283,6 +287,79 @@ parse_secret_key(const char *value, ImApp *app)
 	return im_value_key(value, strlen(value), app->secret_key);
 }
 
+/* Rates of the kinds' own commands. */
+#define RATE_OPTION(kind, place) \
+static bool \
+parse_##kind##_rate(const char *value, ImApp *app) \
+{ \
+	return im_value_number(value, RATE_MIN, RATE_MAX, &app->rates[place]); \
+}
+
+RATE_OPTION(account, IM_ACCOUNT)
+RATE_OPTION(friend, IM_FRIEND)
+RATE_OPTION(dialog, IM_DIALOG)
+RATE_OPTION(group, IM_GROUP)
+RATE_OPTION(member, IM_MEMBER)
+RATE_OPTION(message, IM_MESSAGE)
+RATE_OPTION(unread, IM_UNREAD)
+
+/* Rows a call. */
+static bool
+parse_accounts_per_call(const char *value, ImApp *app)
+{
+	return parse_count(value, 1000, &app->batch[IM_ACCOUNT]);
+}
+
+static bool
+parse_friends_per_call(const char *value, ImApp *app)
+{
+	return parse_count(value, 1000, &app->batch[IM_FRIEND]);
+}
+
+static bool
+parse_members_per_call(const char *value, ImApp *app)
+{
+	return parse_count(value, 500, &app->batch[IM_MEMBER]);
+}
+
+static bool
+parse_messages_per_call(const char *value, ImApp *app)
+{
+	return parse_count(value, 20, &app->batch[IM_MESSAGE]);
+}
+
+/* What becomes of several messages of one second. */
+static bool
+parse_equal_seconds(const char *value, ImApp *app)
+{
+	return im_value_word(value, "move", "keep", &app->keep_equal_seconds);
+}
+
+/* How much later than it was written a message may be sent. */
+static bool
+parse_max_time_shift(const char *value, ImApp *app)
+{
+	int			ms;
+	bool		good = im_value_time(value, 0, INT_MAX, &ms);
+
+	app->max_time_shift = ms / 1000;
+	return good;
+}
+
+/* The service's limit of a MsgBody. */
+static bool
+parse_message_bytes(const char *value, ImApp *app)
+{
+	return parse_count(value, 1024 * 1024, &app->message_bytes);
+}
+
+/* Whether imported messages show in the conversation lists. */
+static bool
+parse_recent_contact(const char *value, ImApp *app)
+{
+	return im_value_word(value, "off", "on", &app->recent_contact);
+}
+
 /* Names as in the documentation; the order is that of the hints. */
 static const ImOption options[] = {
 	{"sdkappid", ForeignServerRelationId, parse_sdkappid, RIGHT_ANY,
@@ -293,6 +370,36 @@ static const ImOption options[] = {
 	"A URL like https://host[:port] is expected, without path, query and user; http:// only for a loopback address.", false},
 	{"rate_limit", ForeignServerRelationId, parse_rate_limit, RIGHT_ANY,
 	"Calls per second are expected, a number from 0.001 to 1000000.", false},
+	{"account_rate_limit", ForeignServerRelationId, parse_account_rate, RIGHT_ANY,
+	"Calls per second are expected, a number from 0.001 to 1000000.", false},
+	{"friend_rate_limit", ForeignServerRelationId, parse_friend_rate, RIGHT_ANY,
+	"Calls per second are expected, a number from 0.001 to 1000000.", false},
+	{"dialog_rate_limit", ForeignServerRelationId, parse_dialog_rate, RIGHT_ANY,
+	"Calls per second are expected, a number from 0.001 to 1000000.", false},
+	{"group_rate_limit", ForeignServerRelationId, parse_group_rate, RIGHT_ANY,
+	"Calls per second are expected, a number from 0.001 to 1000000.", false},
+	{"member_rate_limit", ForeignServerRelationId, parse_member_rate, RIGHT_ANY,
+	"Calls per second are expected, a number from 0.001 to 1000000.", false},
+	{"message_rate_limit", ForeignServerRelationId, parse_message_rate, RIGHT_ANY,
+	"Calls per second are expected, a number from 0.001 to 1000000.", false},
+	{"unread_rate_limit", ForeignServerRelationId, parse_unread_rate, RIGHT_ANY,
+	"Calls per second are expected, a number from 0.001 to 1000000.", false},
+	{"accounts_per_call", ForeignServerRelationId, parse_accounts_per_call, RIGHT_ANY,
+	"A number of rows from 1 to 1000 is expected; the service's limit is 100.", false},
+	{"friends_per_call", ForeignServerRelationId, parse_friends_per_call, RIGHT_ANY,
+	"A number of rows from 1 to 1000 is expected.", false},
+	{"members_per_call", ForeignServerRelationId, parse_members_per_call, RIGHT_ANY,
+	"A number of rows from 1 to 500 is expected; documents of different age say 20 to 500.", false},
+	{"messages_per_call", ForeignServerRelationId, parse_messages_per_call, RIGHT_ANY,
+	"A number of rows from 1 to 20 is expected; the service's limit is 7.", false},
+	{"equal_seconds", ForeignServerRelationId, parse_equal_seconds, RIGHT_ANY,
+	"move (a message goes a second later than the one before it) or keep is expected.", false},
+	{"max_time_shift", ForeignServerRelationId, parse_max_time_shift, RIGHT_ANY,
+	"A time with its unit is expected, for example '1h'.", false},
+	{"message_bytes", ForeignServerRelationId, parse_message_bytes, RIGHT_ANY,
+	"A number of bytes from 1 to 1048576 is expected; the service's limit is 12288.", false},
+	{"recent_contact", ForeignServerRelationId, parse_recent_contact, RIGHT_ANY,
+	"off or on is expected.", false},
 	{"groups_per_day", ForeignServerRelationId, parse_groups_per_day, RIGHT_ANY,
 	"A whole number of groups over 0 is expected; without the option there is no budget.", false},
 	{"max_in_flight", ForeignServerRelationId, parse_max_in_flight, RIGHT_ANY,
@@ -408,6 +515,28 @@ set_defaults(ImApp *app)
 	app->request_timeout_ms = 15000;
 	app->max_attempts = 12;
 	app->text_limits = IM_LIMITS_PAGE;
+	app->max_time_shift = 3600;
+	app->message_bytes = 12288;
+}
+
+/* See app.h. */
+double
+im_app_rate(const ImApp *app, ImOp op)
+{
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		if (im_commands[kind]->op == op && app->rates[kind] > 0)
+			return app->rates[kind];
+	/* The documented limit of what takes many accounts. */
+	if (op == IM_OP_IMPORT_ACCOUNTS || op == IM_OP_CHECK_ACCOUNTS)
+		return Min(app->rate_limit, ACCOUNT_RATE);
+	return app->rate_limit;
+}
+
+/* See app.h. */
+int
+im_app_batch(const ImApp *app, ImKind kind)
+{
+	return app->batch[kind] > 0 ? app->batch[kind] : im_commands[kind]->batch;
 }
 
 /* Reads a catalog's options into the app; false and *problem at a bad one. */

@@ -39,7 +39,13 @@ typedef struct ImApp
 	char	   *base_url;		/* scheme, host and port; no trailing slash */
 	bool		plain_http;		/* base_url is http:// on a loopback address */
 	char	   *region;			/* or NULL if endpoint is set */
-	double		rate_limit;		/* calls per second */
+	double		rate_limit;		/* calls per second of a command without its own */
+	double		rates[IM_KINDS];	/* calls per second of a kind's command; 0: rate_limit */
+	int			batch[IM_KINDS];	/* rows a call; 0: the command's own */
+	bool		keep_equal_seconds; /* messages of one second go with that time */
+	int64		max_time_shift; /* seconds by which a message may go later */
+	int			message_bytes;	/* of a MsgBody */
+	bool		recent_contact; /* messages refresh the members' conversation lists */
 	bool		rate_limit_given;	/* the option is set, not the default */
 	int64		groups_per_day; /* 0: no budget */
 	int			max_in_flight;
@@ -73,6 +79,12 @@ extern void im_app_free(ImApp *app);
  * key is dropped.  The caller must im_usersig_cleanse() it.
  */
 extern int	im_app_read_key(const ImApp *app, char *key, ImProblem *problem);
+
+/* Calls per second of an operation. */
+extern double im_app_rate(const ImApp *app, ImOp op);
+
+/* Rows in one call of a kind. */
+extern int	im_app_batch(const ImApp *app, ImKind kind);
 
 /* True if the key file is another than at the last im_app_read_key(). */
 extern bool im_app_key_changed(const ImApp *app);

@@ -1,12 +1,13 @@
 /*
  * call.h
- *	  The noun of im_import: one request to the IM service and what came of it.
+ *	  The nouns of im_import: a row of an outbox, and a call, which is one
+ *	  request to the IM service with rows of one command.
  *
- * An ImCall is filled by four hands, one after the other, and its fields are
- * grouped by who fills them: the outbox (or a SQL function) says which row it
- * is, group encodes the body, sender writes down what happened on the wire,
- * and protocol judges.  Errors are data in here until an edge turns them into
- * a row or an answer.
+ * Both are filled by several hands, one after the other, and their fields are
+ * grouped by who fills them: queue (or a SQL function) says which row it is,
+ * record encodes it, sender writes down what happened on the wire, results
+ * tells what the answer says of each row, and protocol judges.  Errors are
+ * data in here until an edge turns them into a row or an answer.
  *
  * This file must stay free of PostgreSQL, libcurl and OpenSSL: the simulator
  * and the fuzzers include it without a server.
@@ -74,7 +75,8 @@ typedef enum ImOwnCode
 	IM_CODE_TLS = -8,			/* certificate not accepted: nothing was sent */
 	IM_CODE_OTHER_ID = -9,		/* answer names another group: may exist */
 	IM_CODE_ADOPTED = -10,		/* row came from another database: may exist */
-	IM_CODE_DIFFERENT = -11		/* GroupId exists with other content */
+	IM_CODE_DIFFERENT = -11,	/* GroupId exists with other content */
+	IM_CODE_ITEM = -12			/* refused within an answer, without a reason */
 } ImOwnCode;
 
 /* What the reply parser found; all text is UTF-8, cleaned and bounded. */
@@ -122,6 +124,7 @@ typedef struct ImVerdict
 	int32_t		code;			/* the service's, or an ImOwnCode */
 	bool		answered;		/* the service answered at all */
 	bool		ambiguous;		/* with IM_OUT_STOP: an undocumented code */
+	bool		of_item;		/* said of this row alone, within an answer for many */
 	int			http_status;	/* of the answer, 0: none */
 	int32_t		retry_after;	/* seconds for which it asks everybody to wait */
 } ImVerdict;
@@ -159,6 +162,22 @@ typedef enum ImOp
 	IM_OP_GET_MESSAGES
 } ImOp;
 
+#define IM_OPS				(IM_OP_GET_MESSAGES + 1)
+
+/* The operation whose limit another one uses: they are one command. */
+static inline ImOp
+im_op_limiter(ImOp op)
+{
+	return op == IM_OP_CHECK_GROUPS ? IM_OP_GET_GROUP_INFO : op;
+}
+
+/* True for what only asks: it changes nothing, however often it is sent. */
+static inline bool
+im_op_asks(ImOp op)
+{
+	return op >= IM_OP_GET_GROUP_INFO;
+}
+
 /* What is compared of a group; im_field_column() gives the column's name. */
 typedef enum ImCompared
 {
@@ -194,12 +213,14 @@ typedef struct ImCheck
 								 * im_reply_extras()'s keys that differs */
 } ImCheck;
 
-/* Who chose a row's GroupId: decides whether it may be sent twice. */
-typedef enum ImIdKind
+/* What sending a row a second time would do. */
+typedef enum ImRepeat
 {
-	IM_ID_OWN,					/* the user's, or generated from row_key */
-	IM_ID_ASSIGNED				/* the service's: POST at most once */
-} ImIdKind;
+	IM_REPEAT_REFUSED,			/* it has an id of its own: refused as taken */
+	IM_REPEAT_NEVER,			/* a second one: the service chooses the id */
+	IM_REPEAT_HARMLESS,			/* nothing new */
+	IM_REPEAT_READ_BACK			/* nothing new, but only what is there tells */
+} ImRepeat;
 
 /* Why a lookup is made, so that its result can be judged. */
 typedef enum ImWhy
@@ -208,13 +229,14 @@ typedef enum ImWhy
 	IM_WHY_EXISTS,				/* the service says that the id is taken */
 	IM_WHY_REFUSED,				/* refused now, but maybe applied before */
 	IM_WHY_EXHAUSTED,			/* out of attempts, maybe applied */
-	IM_WHY_INVALID				/* would not be sent now, maybe applied before */
+	IM_WHY_INVALID,				/* would not be sent now, maybe applied before */
+	IM_WHY_REPEAT				/* before it is sent again */
 } ImWhy;
 
 /* The life of a row as the protocol sees it while the row is claimed. */
 typedef struct ImLife
 {
-	ImIdKind	id_kind;
+	ImRepeat	repeat;
 	bool		maybe_sent;		/* before this attempt */
 	int64_t		suspect_ms;		/* age of the last attempt whose outcome is
 								 * unknown, see im_steady_age_ms(); only if
@@ -244,48 +266,95 @@ typedef struct ImNext
 	const char *reason;			/* static text, or NULL: what the service said */
 } ImNext;
 
-typedef struct ImCall
+/* What account_check said of a row's account. */
+typedef enum ImAccountSeen
 {
-	/* Which row: filled by outbox, or left empty by a SQL function. */
+	IM_ACCOUNT_UNKNOWN,
+	IM_ACCOUNT_THERE,
+	IM_ACCOUNT_ABSENT
+} ImAccountSeen;
+
+struct ImCommand;
+struct ImRoom;
+
+/* A row of an outbox on its way, or what a SQL function sends like one. */
+typedef struct ImRow
+{
+	/* Which row: filled by queue, or left empty by a SQL function. */
+	ImKind		kind;
 	int64_t		id;
 	unsigned char row_key[16];	/* tells the row from another one with its id */
 	int64_t		claim;			/* token; write-back must match it */
-	ImLife		row;
-	int64_t		suspect_at;		/* TimestampTz of the doubt, if row.maybe_sent */
-	int			place;			/* in the drain's array of live calls */
+	ImLife		life;
+	int64_t		suspect_at;		/* TimestampTz of the doubt, if life.maybe_sent */
 	int			request;		/* slot of the session that waits for it, or
 								 * -1 */
 	uint32_t	order;			/* im_import_drain() that it counts for, or 0 */
+	char	   *room_key;		/* of the room that a group becomes, or NULL */
+	struct ImRoom *room;		/* that the row belongs to, or NULL */
 
-	/* What to send: filled by group. */
-	ImOp		op;
-	char		group_id[IM_GROUP_ID_MAX + 1];	/* "" if assigned */
-	char	   *body;			/* of import_group; UTF-8, not terminated by
-								 * the length */
-	size_t		body_len;
+	/* What to send: filled by record. */
+	char		group_id[IM_GROUP_ID_MAX + 1];	/* its own or its group's; "" if
+												 * assigned or none */
+	char	   *key;			/* of the call that it goes into, or NULL */
+	char	   *name;			/* names it in the answer, or NULL */
+	char	   *item;			/* JSON; UTF-8 */
+	size_t		item_len;
+	int64_t		create_time;	/* of a group, UNIX seconds; 0: not given */
+	int64_t		sent_time;		/* of a message, UNIX seconds */
+	uint32_t	random;			/* of a message */
 	char	   *problems;		/* UTF-8 text if the row cannot be sent, or NULL */
 	int32_t		problem_code;
+
+	/* What came of it: filled by results. */
+	ImVerdict	verdict;
+	char		info[IM_INFO_MAX + 1];
+	char		said_id[IM_GROUP_ID_MAX + 1];	/* the GroupId of the answer, or "" */
+	bool		found;			/* it is among the messages that were read */
+	ImAccountSeen account;
+	int64_t		seq;			/* of a message in its group, 0: not said */
+	int32_t		refusal_code;	/* what led to a lookup, to be reported ... */
+	char		refusal_info[IM_INFO_MAX + 1];	/* ... if the row is not there */
+
+	/* What it means: filled by protocol. */
+	ImNext		next;
+	int64_t		judged_at;		/* wall clock of the judgement, server's
+								 * TimestampTz */
+} ImRow;
+
+/* One exchange with the service: rows of one command and one key. */
+typedef struct ImCall
+{
+	ImOp		op;
+	const struct ImCommand *command;	/* of the rows; NULL: there are none */
+	ImRow	  **rows;
+	int			nrows;
+	int			place;			/* in the drain's array of live calls */
+	char	   *body;			/* UTF-8, not terminated by the length */
+	size_t		body_len;
 	ImCheck    *checks;			/* of IM_OP_CHECK_GROUPS ... */
 	int			nchecks;		/* ... at most IM_CHECK_MAX */
+	int64_t		read_below;		/* of IM_OP_GET_MESSAGES: those before this number;
+								 * 0: the newest */
 
 	/* What happened: filled by sender. */
 	ImReply		reply;			/* of the last exchange */
 	ImFound		found;			/* of a lookup; of many: anything but
 								 * unreadable if one could be read */
-	int64_t		begun_at;		/* of the last exchange; monotonic us */
+	int			nread;			/* of IM_OP_GET_MESSAGES: messages in the answer ... */
+	int64_t		least_seq;		/* ... the least of their numbers ... */
+	int64_t		oldest_time;	/* ... and their oldest and newest times */
+	int64_t		newest_time;
+	int64_t		group_newest;	/* the newest time that an earlier page had */
 	int64_t		elapsed_us;		/* of the last exchange */
+	int64_t		begun_at;		/* of the last exchange; monotonic us */
 	int64_t		server_time;	/* UNIX seconds by the answer's Date header, 0:
 								 * none */
 	int			retry_after;	/* seconds that an HTTP status 429 or 503 asks
 								 * to wait, at most a day; 0: it does not */
-	int32_t		refusal_code;	/* what led to a lookup, to be reported ... */
-	char		refusal_info[IM_INFO_MAX + 1];	/* ... if the group is absent */
 
 	/* What it means: filled by protocol. */
 	ImVerdict	verdict;
-	ImNext		next;
-	int64_t		judged_at;		/* wall clock of the judgement, server's
-								 * TimestampTz */
 } ImCall;
 
 #endif							/* IM_CALL_H */

@@ -33,5 +33,11 @@ const ImCommand im_cmd_account = {
 	.nfields = lengthof(fields),
 	.batch = 100,
 	.variant_field = -1,
+	.function = "im_import_account",
+	.noun = "account",
+	.a_noun = "an account",
+	.change_hint = "It is in the app: change it there.",
+	.harmless = true,
+	.sql = IM_SQL_PLAIN,
 	.record_hint = "Give the record named columns, at least user_id: a row of a table, or of a subquery as in FROM (SELECT login AS user_id FROM users) AS r."
 };

@@ -44,6 +44,12 @@ const ImCommand im_cmd_dialog = {
 	.variant_field = -1,
 	.after_accounts = true,
 	.finish = finish,
+	.function = "im_import_dialog",
+	.noun = "message",
+	.a_noun = "a message",
+	.change_hint = "It is in the app: change it there.",
+	.harmless = true,
+	.sql = IM_SQL_PLAIN,
 	.record_hint = "Give the record named columns, at least from_account, to_account, send_time and one of text and body."
 };
 

@@ -46,6 +46,12 @@ const ImCommand im_cmd_friend = {
 	.variant_field = -1,
 	.after_accounts = true,
 	.finish = finish,
+	.function = "im_import_friend",
+	.noun = "friendship",
+	.a_noun = "a friendship",
+	.change_hint = "It is in the app: change it there.",
+	.harmless = true,
+	.sql = IM_SQL_PLAIN,
 	.record_hint = "Give the record named columns, at least user_id and friend_id."
 };
 

@@ -90,10 +90,25 @@ const ImCommand im_cmd_group = {
 	.name = "group",
 	.table = "im_group_outbox",
 	.op = IM_OP_IMPORT_GROUP,
+	.lookup_op = IM_OP_GET_GROUP_INFO,
 	.fields = fields,
 	.nfields = lengthof(fields),
 	.batch = 1,
 	.variant_field = 1,
+	.function = "im_import_group",
+	.noun = "group",
+	.a_noun = "a group",
+	.change_hint = "The group exists: change it in the app. For another group insert another row. If somebody disbanded the group, CALL im_import_verify() first: a row that it calls missing can be sent again.",
+	.makes_groups = true,
+	.after_accounts = true,
+	.sql = {
+		.extra = "o.source_id",
+		.claimed = "group_id = v.word, ",
+		.settled = "group_id = COALESCE(v.word, o.group_id),",
+		.named = "group_id",
+		.unnamed = "group_id IS NULL",
+		.order = "i.id"
+	},
 	.record_hint = "Give the record named columns, at least type and name: a row of a table, or of a subquery as in FROM (SELECT 'Public' AS type, title AS name FROM rooms) AS r."
 };
 

@@ -31,6 +31,8 @@ const ImCommand im_cmd_member = {
 	.name = "member",
 	.table = "im_member_outbox",
 	.op = IM_OP_IMPORT_MEMBERS,
+	.explain_op = IM_OP_CHECK_ACCOUNTS,
+	.refused_because = "join_time must be later than the group's creation and before now, and the group must not be full, nor the member be in as many groups as the plan allows",
 	.list = "MemberList",
 	.answer = {.list = "MemberList",.id = "Member_Account",.result = "Result"},
 	.result_done = {1, 2},
@@ -40,5 +42,11 @@ const ImCommand im_cmd_member = {
 	.variant_field = -1,
 	.roomed = true,
 	.finish = im_check_room,
+	.function = "im_import_member",
+	.noun = "membership",
+	.a_noun = "a membership",
+	.change_hint = "It is in the app: change it there.",
+	.harmless = true,
+	.sql = IM_SQL_PLAIN,
 	.record_hint = "Give the record named columns, at least member_account and one of group_source_id and group_id."
 };

@@ -34,6 +34,8 @@ const ImCommand im_cmd_message = {
 	.name = "message",
 	.table = "im_message_outbox",
 	.op = IM_OP_IMPORT_MESSAGES,
+	.lookup_op = IM_OP_GET_MESSAGES,
+	.contact_flag = true,
 	.list = "MsgList",
 	.answer = {.list = "ImportMsgResult",.result = "Result",.seq = "MsgSeq",.time = "MsgTime"},
 	.result_done = {0, 0},
@@ -44,6 +46,18 @@ const ImCommand im_cmd_message = {
 	.variant_field = -1,
 	.roomed = true,
 	.finish = finish,
+	.function = "im_import_message",
+	.noun = "message",
+	.a_noun = "a message",
+	.change_hint = "It is in the app: change it there.",
+	.sql = {
+		.extra = "o.sent_time",
+		.claimed = "sent_time = v.number, ",
+		.settled = "msg_seq = COALESCE(v.number, o.msg_seq),",
+		.named = "NULL::text",
+		.unnamed = "false",
+		.order = "i.send_time, i.id"
+	},
 	.record_hint = "Give the record named columns, at least from_account, send_time, one of text and body, and one of group_source_id and group_id."
 };
 

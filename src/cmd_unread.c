@@ -36,6 +36,12 @@ const ImCommand im_cmd_unread = {
 	.variant_field = -1,
 	.roomed = true,
 	.finish = im_check_room,
+	.function = "im_set_unread",
+	.noun = "unread count",
+	.a_noun = "an unread count",
+	.change_hint = "It is in the app: change it there.",
+	.harmless = true,
+	.sql = IM_SQL_PLAIN,
 	.record_hint = "Give the record named columns, at least member_account, unread_msg_num and one of group_source_id and group_id."
 };
 

@@ -34,6 +34,16 @@ im_command_find(const char *name)
 	return NULL;
 }
 
+/* See command.h. */
+const ImCommand *
+im_command_of_table(const char *table)
+{
+	for (int i = 0; i < IM_KINDS; i++)
+		if (strcmp(im_commands[i]->table, table) == 0)
+			return im_commands[i];
+	return NULL;
+}
+
 /* UserID: what every tls-sig-api calls safe; others may be refused. */
 void
 im_check_user_id(ImEncoder *enc, const ImField *field, const ImText *text, int64 number)

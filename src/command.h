@@ -74,14 +74,37 @@ typedef struct ImField
 		.flags = IM_FIELD_NONEMPTY | (flag),.limit = {IM_GROUP_ID_MAX, IM_GROUP_ID_MAX}, \
 		.check = im_check_group_id}
 
+/* What the statements of a command's outbox differ in; see statements.c. */
+typedef struct ImCommandSql
+{
+	const char *extra;			/* a value that a claim reads beside the record */
+	const char *claimed;		/* what a claim sets, with a comma at its end */
+	const char *settled;		/* what an outcome sets, with a comma at its end */
+	const char *named;			/* the GroupId of the row's own group */
+	const char *unnamed;		/* the row's own group has no GroupId yet */
+	const char *order;			/* of the rows of one group */
+} ImCommandSql;
+
+#define IM_SQL_PLAIN \
+	{.extra = "NULL::text", .claimed = "", .settled = "", .named = "NULL::text", .unnamed = "false", .order = "i.id"}
+
 typedef struct ImCommand
 {
 	ImKind		kind;
 	const char *name;			/* of the kind: "group" */
 	const char *table;			/* its outbox: "im_group_outbox" */
 	const char *record_hint;	/* where a required column is missing */
+	const char *function;		/* that imports one row now */
+	const char *noun;			/* what a row becomes in the app, for messages ... */
+	const char *a_noun;			/* ... and with its article */
+	const char *change_hint;	/* what to do instead of changing an imported row */
+	ImCommandSql sql;
 	ImOp		op;				/* that imports rows */
 	ImOp		single_op;		/* that imports one row and says why not; 0: none */
+	ImOp		lookup_op;		/* that tells whether a row was applied; 0: none */
+	ImOp		explain_op;		/* that may tell why an item was refused; 0: none */
+	const char *refused_because;	/* the reasons that are left then */
+	bool		contact_flag;	/* takes RecentContactFlag */
 	const char *list;			/* key of the items' list in the request; NULL:
 								 * the item is the request, one row a call */
 	ImListWords answer;			/* the items' list in the answer */
@@ -91,6 +114,8 @@ typedef struct ImCommand
 	int			nfields;
 	int			batch;			/* rows a call, unless an option says else */
 	bool		ordered;		/* one call of a key at a time, rows in order */
+	bool		harmless;		/* to send a row a second time changes nothing */
+	bool		makes_groups;	/* a row becomes a group, with a GroupId of its own */
 	bool		roomed;			/* a row belongs to a group, and waits for it */
 	bool		after_accounts; /* a row waits until no account is open */
 	int			variant_field;	/* a word, on which rules of other fields
@@ -102,8 +127,9 @@ typedef struct ImCommand
 /* All of them, in the order of a move, by ImKind. */
 extern const ImCommand *const im_commands[IM_KINDS];
 
-/* The kind of that name, or NULL. */
+/* The kind of that name, or of that outbox; NULL: there is none. */
 extern const ImCommand *im_command_find(const char *name);
+extern const ImCommand *im_command_of_table(const char *table);
 
 /* Rules that several commands share. */
 extern void im_check_user_id(struct ImEncoder *enc, const struct ImField *field,

@@ -569,7 +569,6 @@ ask(Doctor *doctor, ImCall *call, ImCheck *check)
 	initStringInfo(&body);
 	im_group_check_body(&body, check, 1);
 	call->op = IM_OP_CHECK_GROUPS;
-	call->request = -1;
 	call->checks = check;
 	call->nchecks = 1;
 	call->body = body.data;

@@ -36,12 +36,14 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "dispatch.h"
 #include "drain.h"
 #include "encoding.h"
-#include "errcodes.h"
 #include "failpoint.h"
+#include "flow.h"
 #include "outbox.h"
 #include "protocol.h"
+#include "queue.h"
 #include "sender.h"
 #include "text.h"
 
@@ -62,22 +64,18 @@
 #define CLAIM_AHEAD			0.1 /* seconds of work claimed beyond the slots */
 #define CLAIM_AHEAD_MAX		400
 #define DUE_MAX				(600 * SEC)	/* no back-off is longer */
+#define ROWS_MAX			4000	/* claimed at one time, of all kinds */
 #define SHUTDOWN_GRACE		(1 * SEC)
 #define COUNT_PATIENCE		10	/* looks without a chance to count */
 
 struct ImDrain
 {
 	MemoryContext ctx;
-	MemoryContext calls_ctx;	/* the calls and their bodies */
 	MemoryContext turn_ctx;		/* reset every turn */
 	ImSlot	   *slot;
-	ImSender   *sender;
-
-	ImCall	  **live;			/* calls in the sender, in no order */
-	int			nlive;
-	int			live_room;
-	List	   *outcomes;		/* calls to be written back */
-	int64		outcomes_since;
+	ImSender   *sender;			/* the dispatch's */
+	ImDispatch *dispatch;		/* calls under way, and outcomes to be written */
+	ImFlow	   *flow;			/* rooms at work */
 	int64		flush_after;	/* somebody locks an outcome's row: not before */
 
 	ImInstalled installed;
@@ -91,12 +89,12 @@ struct ImDrain
 	int64		looked_at;
 	int64		counted_at;
 
-	bool		hungry;			/* there may be rows to claim */
+	bool		hungry[IM_KINDS];	/* there may be rows to claim, of kinds without rooms */
 	bool		rescan;			/* look for them from the true minimum */
 	bool		rescan_owed;	/* somebody rang since the last such look */
 	int64		rescanned_at;
 	int64		rescan_cost;
-	int64		next_due;		/* monotonic; 0: no retry waits */
+	int64		next_due[IM_KINDS]; /* monotonic; 0: no retry waits */
 	bool		dirty;			/* recovery is due ... */
 	int64		recover_at;		/* ... not before this */
 	int64		retry_at;		/* after a failed transaction */
@@ -105,7 +103,6 @@ struct ImDrain
 
 	int			uncounted;		/* looks since the counts were right */
 
-	bool		worked;			/* something was sent since the start */
 	int64		idle_since;
 	int64		started_at;
 };
@@ -118,12 +115,23 @@ typedef struct Transaction
 	bool		count;			/* counts, and what is shown of them */
 	List	   *writing;		/* outcomes to be written */
 	List	   *written;
-	ImClaim		claim;
+	ImClaim		claims[IM_KINDS];
+	bool		wants[IM_KINDS];	/* which of them are to be made */
+	bool		sweep;			/* look for rooms */
+	bool		swept;
 	bool		table_busy;
 	char		pause_reason[IM_REASON_MAX];	/* "" if not to be paused */
 } Transaction;
 
 static void describe(const ImDrain *drain, ImReport *report);
+
+/* Rows may have come, of any kind. */
+static void
+be_hungry(ImDrain *drain)
+{
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		drain->hungry[kind] = !im_commands[kind]->roomed;
+}
 
 /* See drain.h. */
 ImDrain *
@@ -132,12 +140,14 @@ im_drain_create(MemoryContext ctx, ImSlot *slot)
 	ImDrain    *drain = MemoryContextAllocZero(ctx, sizeof(ImDrain));
 
 	drain->ctx = ctx;
-	drain->calls_ctx = AllocSetContextCreate(ctx, "im_import calls", ALLOCSET_DEFAULT_SIZES);
 	drain->turn_ctx = AllocSetContextCreate(ctx, "im_import turn", ALLOCSET_DEFAULT_SIZES);
 	drain->slot = slot;
-	drain->sender = im_sender_create(ctx, slot, true);
+	drain->dispatch = im_dispatch_create(ctx, slot);
+	drain->sender = drain->dispatch->sender;
+	drain->flow = im_flow_create(ctx);
 	drain->installed = IM_INSTALLED;
-	drain->hungry = drain->rescan = true;
+	drain->rescan = true;
+	be_hungry(drain);
 	drain->dirty = !slot->clean;
 	drain->idle_since = drain->started_at = im_now_us();
 	im_orders_orphaned(slot);
@@ -147,38 +157,6 @@ im_drain_create(MemoryContext ctx, ImSlot *slot)
 	slot->breaker.proven = false;
 	im_slot_unlock(slot);
 	return drain;
-}
-
-/* Calls that are not yet written back. */
-static int
-open_calls(const ImDrain *drain)
-{
-	return drain->nlive + list_length(drain->outcomes);
-}
-
-/* Notes a call that is in the sender's hands. */
-static void
-add_live(ImDrain *drain, ImCall *call)
-{
-	if (drain->nlive == drain->live_room)
-	{
-		drain->live_room = Max(drain->live_room * 2, 64);
-		drain->live = drain->live == NULL ?
-			MemoryContextAlloc(drain->ctx, sizeof(ImCall *) * drain->live_room) :
-			repalloc(drain->live, sizeof(ImCall *) * drain->live_room);
-	}
-	call->place = drain->nlive;
-	drain->live[drain->nlive++] = call;
-}
-
-/* The sender has given a call back. */
-static void
-remove_live(ImDrain *drain, ImCall *call)
-{
-	ImCall	   *last = drain->live[--drain->nlive];
-
-	drain->live[call->place] = last;
-	last->place = call->place;
 }
 
 /*
@@ -191,35 +169,23 @@ copy_text(char *out, size_t size, const char *text)
 	im_text_clean(text, strlen(text), out, size);
 }
 
-/* Frees a call that is done with. */
-static void
-free_call(ImCall *call)
-{
-	if (call->body != NULL)
-		pfree(call->body);
-	if (call->problems != NULL)
-		pfree(call->problems);
-	pfree(call);
-}
-
 /* ------------------------------------------------------------------------
  * Sessions that wait for their row
  */
 
 /* Ends a request: from here on it is the session's again. */
 static void
-answer_request(ImSlot *slot, int i, ImRequestResult result, const ImCall *call, const char *info)
+answer_request(ImSlot *slot, int i, ImRequestResult result, const ImRow *row, const char *info)
 {
 	ImRequest  *request = &slot->requests[i];
 
 	im_slot_lock(slot);
 	request->result = result;
-	if (call != NULL)
+	if (row != NULL)
 	{
-		request->status = call->next.status;
-		request->code = call->verdict.code;
-		strlcpy(request->group_id,
-				call->group_id[0] ? call->group_id : call->reply.group_id,
+		request->status = row->next.status;
+		request->code = row->verdict.code;
+		strlcpy(request->group_id, row->group_id[0] ? row->group_id : row->said_id,
 				sizeof(request->group_id));
 	}
 	copy_text(request->info, sizeof(request->info), info);
@@ -229,26 +195,26 @@ answer_request(ImSlot *slot, int i, ImRequestResult result, const ImCall *call, 
 	im_slot_unlock(slot);
 }
 
-/* A call is written: tell who waits for it, and forget it. */
+/* A row is written: tell who waits for it, and forget it. */
 static void
-finish_call(ImDrain *drain, ImCall *call)
+finish_row(ImDrain *drain, ImRow *row)
 {
-	const char *info = call->reply.info;
+	const char *info = row->info;
 
-	if (call->problems != NULL && call->verdict.code == 0)
+	if (row->problems != NULL && row->verdict.code == 0)
 	{
-		call->verdict.code = call->problem_code;
-		info = call->problems;
+		row->verdict.code = row->problem_code;
+		info = row->problems;
 	}
-	else if (call->next.reason != NULL)
-		info = call->next.reason;
-	if (call->request >= 0)
-		answer_request(drain->slot, call->request, IM_RESULT_SETTLED, call, info);
+	else if (row->next.reason != NULL)
+		info = row->next.reason;
+	if (row->request >= 0)
+		answer_request(drain->slot, row->request, IM_RESULT_SETTLED, row, info);
 
 	/* What surely was not sent is not what a person has ordered. */
-	im_order_settled(drain->slot, call->order,
-					 call->next.status == IM_PENDING && !call->next.suspect_now);
-	free_call(call);
+	im_order_settled(drain->slot, row->order,
+					 row->next.status == IM_PENDING && !row->next.suspect_now);
+	im_dispatch_free_row(row);
 }
 
 /* Collects the rows that sessions ask for. */
@@ -267,6 +233,7 @@ asked_rows(ImDrain *drain)
 		if (request->state != IM_REQUEST_ASKED)
 			continue;
 		one = palloc(sizeof(ImAsked));
+		one->kind = request->kind;
 		one->id = request->id;
 		one->request = i;
 		memcpy(one->row_key, request->row_key, sizeof(one->row_key));
@@ -276,17 +243,17 @@ asked_rows(ImDrain *drain)
 	return asked;
 }
 
-/* True if that request's row is among the calls of a claim. */
+/* True if that request's row is among those of a claim. */
 static bool
 was_claimed(const ImClaim *claim, int request)
 {
 	ListCell   *lc;
 
-	foreach(lc, claim->calls)
-		if (((ImCall *) lfirst(lc))->request == request)
+	foreach(lc, claim->rows)
+		if (((ImRow *) lfirst(lc))->request == request)
 			return true;
 	foreach(lc, claim->settled)
-		if (((ImCall *) lfirst(lc))->request == request)
+		if (((ImRow *) lfirst(lc))->request == request)
 			return true;
 	return false;
 }
@@ -342,52 +309,100 @@ budget_of_day(const ImDrain *drain)
 	if (app->groups_per_day == 0)
 		return INT_MAX;
 	/* What is judged is counted, if it may have created a group. */
-	left = app->groups_per_day - im_outbox_groups_today(im_outbox_get()) - drain->nlive;
+	left = app->groups_per_day - im_outbox_groups_today(im_outbox_get()) -
+		drain->dispatch->nrows_of[IM_GROUP];
 	return left < 0 ? 0 : (int) Min(left, INT_MAX);
 }
 
-/* How many calls to have claimed: the slots, and a little work ahead. */
+/* How many calls of a kind to have claimed: the slots, and a little work ahead. */
 static int
-claim_target(const ImDrain *drain)
+claim_target(const ImDrain *drain, const ImCommand *command)
 {
 	const ImApp *app = im_sender_app(drain->sender);
-	double		seconds = app->assigned_ids ? CLAIM_AHEAD / 5 : CLAIM_AHEAD;
-	double		ahead = app->rate_limit * seconds;
+	double		seconds = command->makes_groups && app->assigned_ids ? CLAIM_AHEAD / 5 : CLAIM_AHEAD;
+	double		ahead = im_app_rate(app, command->op) * seconds;
 
 	/*
-	 * Slots that the limiter never fills must not be filled by claims: what
-	 * is claimed when we die must be taken for sent.
+	 * Do not claim more than the rate lets us send: after a crash every
+	 * claimed row has to be treated as possibly sent.
 	 */
 	if (ahead + 1 < app->max_in_flight)
-		return Min((int) ahead + 1 + im_sender_in_flight(drain->sender),
+		return Min((int) ahead + 1 + im_sender_flying(drain->sender, command->op),
 				   app->max_in_flight + CLAIM_AHEAD_MAX);
 	return app->max_in_flight + (int) Min(ahead, CLAIM_AHEAD_MAX);
 }
 
-/* How many rows the next transaction should claim in the outbox's order. */
+/* How many calls of a kind the next transaction should claim rows for. */
 static int
-rows_wanted(ImDrain *drain, int allowed)
+calls_wanted(const ImDrain *drain, const ImCommand *command, int allowed)
 {
-	int			target;
-	int			want;
-	int64		budget;
+	int			target = claim_target(drain, command);
+	int			open = im_sender_open(drain->sender, command->op);
+	int			want = Min(target - open, allowed);
 
-	if (!drain->hungry || allowed <= 0)
+	if (im_dispatch_open(drain->dispatch) >= ROWS_MAX)
 		return 0;
-	target = claim_target(drain);
-	want = target - drain->nlive;
-	want = Min(want, allowed);
-	want = Min(want, budget_of_day(drain));
-	im_slot_lock(drain->slot);
-	budget = im_orders_left(drain->slot);
-	im_slot_unlock(drain->slot);
-	if (drain->control.paused)
-		want = (int) Min((int64) want, budget);
-
 	/* A few at a time would cost a commit each: what may queue is half sent first. */
-	if (want * 2 < target - im_sender_in_flight(drain->sender) && im_sender_queued(drain->sender) > 0)
+	if (want * 2 < target - im_sender_flying(drain->sender, command->op) &&
+		open > im_sender_flying(drain->sender, command->op))
 		return 0;
 	return Max(want, 0);
+}
+
+/* Rows that im_import_drain() may still send. */
+static int64
+rows_ordered(const ImDrain *drain)
+{
+	int64		ordered;
+
+	im_slot_lock(drain->slot);
+	ordered = im_orders_left(drain->slot);
+	im_slot_unlock(drain->slot);
+	return ordered;
+}
+
+/* How many rows of a kind without rooms the next transaction should claim. */
+static int
+rows_wanted(const ImDrain *drain, ImKind kind, int allowed)
+{
+	const ImCommand *command = im_commands[kind];
+	int			want;
+
+	if (!drain->hungry[kind] || allowed <= 0)
+		return 0;
+	want = calls_wanted(drain, command, allowed) * im_dispatch_batch(drain->dispatch, kind);
+	if (command->makes_groups)
+		want = Min(want, budget_of_day(drain));
+	/* What an order counts are groups; what they need goes with them. */
+	if (drain->control.paused)
+		want = (int) Min((int64) want, command->makes_groups ? rows_ordered(drain) :
+						 rows_ordered(drain) > 0 ? ROWS_MAX : 0);
+	return Max(want, 0);
+}
+
+/* True if rows are open that groups and friends wait for, as far as is known. */
+static bool
+accounts_open(const ImDrain *drain)
+{
+	ListCell   *lc;
+
+	if (drain->hungry[IM_ACCOUNT] || drain->next_due[IM_ACCOUNT] != 0 ||
+		drain->dispatch->nrows_of[IM_ACCOUNT] > 0)
+		return true;
+	foreach(lc, drain->dispatch->outcomes)
+		if (((ImRow *) lfirst(lc))->kind == IM_ACCOUNT)
+			return true;
+	return false;
+}
+
+/* True if there may be rows to claim for some kind. */
+static bool
+is_hungry(const ImDrain *drain)
+{
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		if (drain->hungry[kind])
+			return true;
+	return im_rooms_wait(drain->flow->rooms, drain->control.paused, im_now_us()) == 0;
 }
 
 /* ------------------------------------------------------------------------
@@ -457,8 +472,13 @@ look_around(ImDrain *drain)
 		copy_text(drain->trouble, sizeof(drain->trouble),
 				  im_text_as_utf8(psprintf("%s%s%s", problem.message, problem.hint ? ". " : "",
 										  problem.hint ? problem.hint : "")));
-	im_outbox_control(im_outbox_get(),
-					  drain->configured ? im_sender_app(drain->sender) : NULL, &drain->control);
+	im_outbox_control(im_outbox_get(), &drain->control);
+	if (drain->control.moved && drain->configured &&
+		im_sender_app(drain->sender)->continue_after_promotion)
+	{
+		(void) im_queue_adopt_all(false, im_sender_app(drain->sender));
+		im_outbox_control(im_outbox_get(), &drain->control);
+	}
 	drain->just_paused = drain->control.paused && !was_paused;
 }
 
@@ -466,27 +486,87 @@ look_around(ImDrain *drain)
 static void
 recover_rows(ImDrain *drain)
 {
-	List	   *ours = list_copy(drain->outcomes);
+	drain->dirty = false;
+	for (int kind = 0; kind < IM_KINDS; kind++)
+	{
+		int			n;
+		int64	   *claims = im_dispatch_claims(drain->dispatch, kind, &n);
 
-	for (int i = 0; i < drain->nlive; i++)
-		ours = lappend(ours, drain->live[i]);
-	drain->dirty = !im_outbox_recover(im_outbox_get(), ours);
+		if (!im_queue_recover(kind, claims, n))
+			drain->dirty = true;
+	}
 	drain->recover_at = im_now_us() + RECOVER_AGAIN;
-	drain->hungry = true;
+	be_hungry(drain);
+	im_flow_owe_sweep(drain->flow);
 }
 
-/* Claims, and measures what a scan from the true minimum costs. */
+/* Finds out when the next retry of a kind is due, once there is nothing else. */
+static void
+note_next_due(ImDrain *drain, ImKind kind, bool claimed)
+{
+	TimestampTz due = im_queue_next_due(kind);
+	int64		delay;
+
+	drain->next_due[kind] = 0;
+	if (due == 0)
+	{
+		/* Rows that somebody locks were passed over: look again soon. */
+		if (drain->dispatch->nrows_of[kind] == 0 && !claimed && im_queue_has_open(kind))
+			drain->next_due[kind] = im_now_us() + RESCAN_EVERY;
+		return;
+	}
+	delay = Max((int64) (due - GetCurrentTimestamp()), 0);
+	drain->next_due[kind] = im_now_us() + Min(delay, DUE_MAX) + MS;
+	if (delay > DUE_MAX)
+		drain->dirty = true;	/* the clock was set back: recovery caps it */
+}
+
+/* True if a claim found all that there is of its kind, and that is nothing. */
+static bool
+found_nothing(const ImClaim *claim)
+{
+	return claim->short_scan && claim->rows == NIL && claim->settled == NIL;
+}
+
+/* Makes one claim. */
 static void
 claim_rows(ImDrain *drain, ImClaim *claim)
 {
-	int64		start = im_now_us();
-
 	claim->app = im_sender_app(drain->sender);
-	claim->ctx = drain->calls_ctx;
+	claim->ctx = drain->dispatch->calls_ctx;
 	claim->steady = &drain->slot->steady;
 	claim->rescan = drain->rescan;
-	im_outbox_claim(im_outbox_get(), claim);
-	if (claim->want > 0 && claim->rescan)
+	im_queue_claim(claim);
+	if (claim->want > 0 && claim->short_scan)
+		note_next_due(drain, claim->kind, claim->rows != NIL);
+}
+
+/*
+ * Makes all claims, in the order of the kinds: what waits for accounts is not
+ * claimed before none of them is open.
+ */
+static void
+claim_all(ImDrain *drain, Transaction *tx)
+{
+	int64		start = im_now_us();
+	bool		scanned = false;
+	bool		accounts = accounts_open(drain);
+
+	for (int kind = 0; kind < IM_KINDS; kind++)
+	{
+		ImClaim    *claim = &tx->claims[kind];
+
+		if (!tx->wants[kind])
+			continue;
+		if (im_commands[kind]->after_accounts && accounts)
+			claim->want = 0;
+		claim_rows(drain, claim);
+		scanned = scanned || claim->want > 0;
+		if (kind == IM_ACCOUNT && claim->want > 0 && found_nothing(claim) &&
+			drain->next_due[kind] == 0 && drain->dispatch->nrows_of[kind] == 0)
+			accounts = false;
+	}
+	if (scanned && drain->rescan)
 	{
 		drain->rescanned_at = im_now_us();
 		drain->rescan_cost = drain->rescanned_at - start;
@@ -495,25 +575,15 @@ claim_rows(ImDrain *drain, ImClaim *claim)
 	}
 }
 
-/* Finds out when the next retry is due, once there is nothing else. */
+/* Notes in the rooms' table what is claimed and what was written. */
 static void
-note_next_due(ImDrain *drain, bool claimed)
+note_rooms(ImDrain *drain, Transaction *tx)
 {
-	TimestampTz due = im_outbox_next_due(im_outbox_get());
-	int64		delay;
+	ImRoomNote *notes;
+	int			n;
 
-	drain->next_due = 0;
-	if (due == 0)
-	{
-		/* Rows that somebody locks were passed over: look again soon. */
-		if (drain->nlive == 0 && !claimed && im_outbox_has_open(im_outbox_get()))
-			drain->next_due = im_now_us() + RESCAN_EVERY;
-		return;
-	}
-	delay = Max((int64) (due - GetCurrentTimestamp()), 0);
-	drain->next_due = im_now_us() + Min(delay, DUE_MAX) + MS;
-	if (delay > DUE_MAX)
-		drain->dirty = true;	/* the clock was set back: recovery caps it */
+	notes = im_flow_notes(tx->claims[IM_MESSAGE].rows, tx->written, drain->dispatch->held, &n);
+	im_queue_note_rooms(notes, n);
 }
 
 /*
@@ -523,7 +593,7 @@ note_next_due(ImDrain *drain, bool claimed)
 static bool
 keep_count(ImDrain *drain)
 {
-	bool		insist = drain->uncounted >= COUNT_PATIENCE && drain->nlive == 0;
+	bool		insist = drain->uncounted >= COUNT_PATIENCE && drain->dispatch->nrows == 0;
 
 	if (drain->uncounted > 2 * COUNT_PATIENCE)
 		drain->uncounted = 0;	/* an insisting one has failed: be patient again */
@@ -543,13 +613,18 @@ show_activity(const ImDrain *drain)
 {
 	char		line[IM_REASON_MAX + 128];
 	ImReport	report;
-	int64		foreign_open;
 	int64		total = 0;
 	int64		open;
+	ImTallies	tallies;
 	ImTally		rows;
 
-	if (!im_tally_read(im_outbox_schema(im_outbox_get()), &rows, &foreign_open))
+	if (!im_tally_read(im_outbox_schema(im_outbox_get()), &tallies))
 		return;					/* being counted */
+	rows = tallies.all;
+	drain->flow->dependents = false;
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		if (im_commands[kind]->roomed && tallies.of[kind].by_status[IM_PENDING] > 0)
+			drain->flow->dependents = true;
 	describe(drain, &report);
 	for (int i = 0; i < IM_STATUSES; i++)
 		total += rows.by_status[i];
@@ -558,6 +633,36 @@ show_activity(const ImDrain *drain)
 			 total - open, total, im_state_name(report.state), report.reason[0] ? ": " : "",
 			 im_text_from_utf8(report.reason));
 	pgstat_report_activity(report.state == IM_STATE_RUNNING ? STATE_RUNNING : STATE_IDLE, line);
+}
+
+/* Writes the outcomes back, a kind at a time; what was locked stays in writing. */
+static void
+settle_all(Transaction *tx)
+{
+	List	   *locked = NIL;
+
+	for (int kind = 0; kind < IM_KINDS; kind++)
+	{
+		List	   *rows = NIL;
+		ListCell   *lc;
+
+		foreach(lc, tx->writing)
+			if (((ImRow *) lfirst(lc))->kind == (ImKind) kind)
+				rows = lappend(rows, lfirst(lc));
+		im_queue_settle(kind, &rows, &tx->written);
+		locked = list_concat(locked, rows);
+	}
+	tx->writing = locked;
+}
+
+/* True if rows are to be sent. */
+static bool
+has_claimed(const Transaction *tx)
+{
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		if (tx->claims[kind].rows != NIL)
+			return true;
+	return false;
 }
 
 /* What im_outbox_run() runs. */
@@ -576,25 +681,31 @@ transact(void *arg)
 		im_outbox_pause(outbox, true, "im_import", tx->pause_reason);
 		(void) im_outbox_read_control(outbox, &drain->control);
 		drain->just_paused = true;
-		tx->claim.want = 0;
+		memset(tx->wants, 0, sizeof(tx->wants));
+		tx->sweep = false;
 	}
 	tx->table_busy = !im_outbox_try_lock(outbox);
 	if (tx->table_busy)
 		return;
 	if (tx->count && keep_count(drain))
 		show_activity(drain);
-	im_outbox_settle(outbox, &tx->writing, &tx->written);
-	if (tx->count || drain->nlive == 0)
+	settle_all(tx);
+	if (tx->count || drain->dispatch->nrows == 0)
 		im_outbox_write_day(outbox);
 	if (!drain->configured || drain->control.fenced)
+	{
+		memset(tx->wants, 0, sizeof(tx->wants));
+		tx->sweep = false;
+		note_rooms(drain, tx);
 		return;
+	}
 	if (drain->dirty && im_now_us() >= drain->recover_at)
 		recover_rows(drain);
-	if (tx->claim.want > 0 || tx->claim.asked != NIL)
-		claim_rows(drain, &tx->claim);
-	if (tx->claim.short_scan)
-		note_next_due(drain, tx->claim.calls != NIL);
-	if (tx->claim.calls != NIL)
+	if (tx->sweep)
+		im_flow_sweep(drain->flow);
+	claim_all(drain, tx);
+	note_rooms(drain, tx);
+	if (has_claimed(tx))
 		IM_FAILPOINT("claim_before_commit");
 	if (tx->written != NIL)
 		IM_FAILPOINT("settle_before_commit");
@@ -605,13 +716,14 @@ static void
 rotate_outcomes(ImDrain *drain)
 {
 	MemoryContext old;
-	ImCall	   *first;
+	ImDispatch *dispatch = drain->dispatch;
+	ImRow	   *first;
 
-	if (list_length(drain->outcomes) < 2)
+	if (list_length(dispatch->outcomes) < 2)
 		return;
-	first = linitial(drain->outcomes);
+	first = linitial(dispatch->outcomes);
 	old = MemoryContextSwitchTo(drain->ctx);
-	drain->outcomes = lappend(list_delete_first(drain->outcomes), first);
+	dispatch->outcomes = lappend(list_delete_first(dispatch->outcomes), first);
 	MemoryContextSwitchTo(old);
 }
 
@@ -621,10 +733,15 @@ note_failure(ImDrain *drain, Transaction *tx, const char *error)
 {
 	ListCell   *lc;
 
-	foreach(lc, tx->claim.calls)
-		free_call(lfirst(lc));
-	foreach(lc, tx->claim.settled)
-		free_call(lfirst(lc));
+	for (int kind = 0; kind < IM_KINDS; kind++)
+	{
+		foreach(lc, tx->claims[kind].rows)
+			im_dispatch_free_row(lfirst(lc));
+		foreach(lc, tx->claims[kind].settled)
+			im_dispatch_free_row(lfirst(lc));
+	}
+	drain->flow->found = NIL;
+	im_flow_owe_sweep(drain->flow);
 	if (drain->careful)
 		rotate_outcomes(drain);
 	drain->dirty = true;
@@ -639,27 +756,45 @@ note_failure(ImDrain *drain, Transaction *tx, const char *error)
 	im_slot_unlock(drain->slot);
 }
 
-/* Hands freshly claimed calls to the sender; their claim is committed. */
+/* True if the row counts for an im_import_drain(), which then has one less to go. */
+static uint32
+order_for(ImDrain *drain, const ImRow *row)
+{
+	if (row->request >= 0 || !im_commands[row->kind]->makes_groups)
+		return 0;
+	return im_order_take(drain->slot);
+}
+
+/* Hands freshly claimed rows on; their claim is committed. */
 static void
 launch_claimed(ImDrain *drain, ImClaim *claim)
 {
 	ListCell   *lc;
 
-	foreach(lc, claim->calls)
-	{
-		ImCall	   *call = lfirst(lc);
-
-		call->order = call->request < 0 ? im_order_take(drain->slot) : 0;
-		add_live(drain, call);
-		im_sender_add(drain->sender, call, call->request >= 0);
-	}
+	foreach(lc, claim->rows)
+		((ImRow *) lfirst(lc))->order = order_for(drain, lfirst(lc));
+	im_flow_claimed(drain->flow, claim);
+	im_dispatch_rows(drain->dispatch, claim->rows);
 	foreach(lc, claim->settled)
 	{
-		ImCall	   *call = lfirst(lc);
+		ImRow	   *row = lfirst(lc);
 
-		call->order = call->request < 0 ? im_order_take(drain->slot) : 0;
-		finish_call(drain, call);
+		row->order = order_for(drain, row);
+		finish_row(drain, row);
 	}
+}
+
+/* For im_flow_swept(): may a room go although the import is paused? */
+static bool
+take_room_order(void *arg)
+{
+	ImDrain    *drain = arg;
+	uint32		order = im_order_take(drain->slot);
+
+	if (order == 0)
+		return false;
+	im_order_settled(drain->slot, order, false);	/* it is the room that is waited for */
+	return true;
 }
 
 /*
@@ -713,29 +848,29 @@ drop_written(ImDrain *drain, Transaction *tx)
 			rotate_outcomes(drain);
 	}
 	if (tx->written == NIL)
-		left = drain->outcomes;
+		left = drain->dispatch->outcomes;
 	else if (drain->careful)
-		left = list_delete_first(drain->outcomes);
+		left = list_delete_first(drain->dispatch->outcomes);
 	else
 	{
 		left = list_copy(tx->writing);
-		list_free(drain->outcomes);
+		list_free(drain->dispatch->outcomes);
 	}
-	drain->outcomes = left;
+	drain->dispatch->outcomes = left;
 	MemoryContextSwitchTo(old);
 }
 
-/* Tells the history how the rows of a list of calls ended. */
+/* Tells the history how rows ended. */
 static void
-note_history(ImSlot *slot, const List *calls)
+note_history(ImSlot *slot, const List *rows)
 {
 	int			imported = 0;
 	int			failed = 0;
 	ListCell   *lc;
 
-	foreach(lc, calls)
+	foreach(lc, rows)
 	{
-		ImStatus	status = ((ImCall *) lfirst(lc))->next.status;
+		ImStatus	status = ((ImRow *) lfirst(lc))->next.status;
 
 		imported += status == IM_IMPORTED;
 		failed += status == IM_FAILED || status == IM_INVALID || status == IM_IN_DOUBT;
@@ -743,33 +878,58 @@ note_history(ImSlot *slot, const List *calls)
 	im_slot_settled(slot, imported, failed);
 }
 
+/* What was written is done with. */
+static void
+finish_written(ImDrain *drain, Transaction *tx)
+{
+	ListCell   *lc;
+
+	note_history(drain->slot, tx->written);
+	drop_written(drain, tx);
+	im_flow_settled(drain->flow, tx->written);
+	im_slot_lock(drain->slot);
+	drain->slot->ordered_rooms = im_rooms_ordered(drain->flow->rooms);
+	im_slot_unlock(drain->slot);
+	list_free_deep(drain->dispatch->held);
+	drain->dispatch->held = NIL;
+	foreach(lc, tx->written)
+	{
+		ImRow	   *row = lfirst(lc);
+
+		if (row->next.status == IM_PENDING && row->room == NULL)
+			drain->hungry[row->kind] = !im_commands[row->kind]->roomed;
+		finish_row(drain, row);
+	}
+	if (drain->dispatch->outcomes == NIL)
+		drain->careful = false;
+	if (tx->written != NIL)
+		note_progress(drain->slot, list_length(tx->written));
+}
+
 /* The transaction committed: everything it did is true now. */
 static void
 note_success(ImDrain *drain, Transaction *tx)
 {
-	ListCell   *lc;
-
 	drain->retry_delay = 0;
 	drain->retry_at = 0;
-	note_history(drain->slot, tx->written);
-	note_history(drain->slot, tx->claim.settled);
-	drop_written(drain, tx);
-	foreach(lc, tx->written)
+	finish_written(drain, tx);
+	if (tx->sweep && im_flow_swept(drain->flow, drain->control.paused, take_room_order, drain))
 	{
-		ImCall	   *call = lfirst(lc);
-
-		if (call->next.status == IM_PENDING)
-			drain->hungry = true;
-		finish_call(drain, call);
+		im_slot_lock(drain->slot);
+		memcpy(drain->slot->waiting, drain->flow->waiting, sizeof(drain->slot->waiting));
+		im_slot_unlock(drain->slot);
 	}
-	if (drain->outcomes == NIL)
-		drain->careful = false;
-	if (tx->written != NIL)
-		note_progress(drain->slot, list_length(tx->written));
-	if (tx->claim.want > 0 && tx->claim.short_scan && tx->claim.ncalls == 0)
-		drain->hungry = false;
-	answer_unclaimed(drain, &tx->claim);
-	launch_claimed(drain, &tx->claim);
+	for (int kind = 0; kind < IM_KINDS; kind++)
+	{
+		ImClaim    *claim = &tx->claims[kind];
+
+		note_history(drain->slot, claim->settled);
+		if (claim->want > 0 && claim->short_scan && claim->nwritten == 0)
+			drain->hungry[kind] = false;
+		answer_unclaimed(drain, claim);
+		if (tx->wants[kind])
+			launch_claimed(drain, claim);
+	}
 }
 
 /* Runs one transaction with all that is due. */
@@ -787,7 +947,7 @@ run_transaction(ImDrain *drain, Transaction *tx)
 		drain->counted_at = im_now_us();
 	ok = im_outbox_run(transact, tx, &error);
 	drain->installed = im_outbox_installed(im_outbox_get());
-	if (ok && tx->claim.calls != NIL)
+	if (ok && has_claimed(tx))
 		IM_FAILPOINT("claim_after_commit");
 	if (ok && tx->written != NIL)
 		IM_FAILPOINT("settle_after_commit");
@@ -803,10 +963,12 @@ run_transaction(ImDrain *drain, Transaction *tx)
 static bool
 must_flush(const ImDrain *drain, int64 now)
 {
-	if (drain->outcomes == NIL || now < drain->flush_after)
+	const ImDispatch *dispatch = drain->dispatch;
+
+	if (dispatch->outcomes == NIL || now < drain->flush_after)
 		return false;
-	return drain->careful || list_length(drain->outcomes) >= FLUSH_COUNT ||
-		drain->nlive == 0 || now - drain->outcomes_since >= FLUSH_AFTER;
+	return drain->careful || list_length(dispatch->outcomes) >= FLUSH_COUNT ||
+		dispatch->nrows == 0 || now - dispatch->outcomes_since >= FLUSH_AFTER;
 }
 
 /* Which outcomes the next transaction writes. */
@@ -814,9 +976,9 @@ static List *
 outcomes_to_write(const ImDrain *drain)
 {
 	/* After a failure one at a time: a poisonous one must not hold the rest. */
-	if (drain->careful && drain->outcomes != NIL)
-		return list_make1(linitial(drain->outcomes));
-	return list_copy(drain->outcomes);
+	if (drain->careful && drain->dispatch->outcomes != NIL)
+		return list_make1(linitial(drain->dispatch->outcomes));
+	return list_copy(drain->dispatch->outcomes);
 }
 
 /* Nine of ten rows refused for one reason: a person should look first. */
@@ -837,6 +999,59 @@ check_same_refusal(ImDrain *drain, Transaction *tx)
 				 IM_BREAKER_SAME, IM_BREAKER_WINDOW, code);
 }
 
+/* Plans the claim of one kind; *allowed, in calls, counts down. */
+static void
+plan_kind(ImDrain *drain, Transaction *tx, ImKind kind, int *allowed)
+{
+	const ImCommand *command = im_commands[kind];
+	ImClaim    *claim = &tx->claims[kind];
+	int			batch = im_dispatch_batch(drain->dispatch, kind);
+
+	claim->kind = kind;
+	if (command->roomed)
+		im_flow_pick(drain->flow, claim, calls_wanted(drain, command, *allowed), batch,
+					 drain->control.paused);
+	else
+		claim->want = rows_wanted(drain, kind, *allowed);
+	tx->wants[kind] = claim->want > 0 || claim->nrooms > 0 || claim->asked != NIL;
+	*allowed -= Min(*allowed, claim->nrooms + (claim->want + batch - 1) / batch);
+}
+
+/* Plans all claims; sessions' rows come first. */
+static bool
+plan_claims(ImDrain *drain, Transaction *tx, int allowed)
+{
+	bool		any = false;
+	ListCell   *lc;
+
+	/* While the service is being tried, the others wait for the result. */
+	if (allowed > 0)
+		foreach(lc, asked_rows(drain))
+		{
+			ImAsked    *asked = lfirst(lc);
+
+			tx->claims[asked->kind].asked = lappend(tx->claims[asked->kind].asked, asked);
+		}
+	for (int kind = 0; kind < IM_KINDS; kind++)
+	{
+		plan_kind(drain, tx, kind, &allowed);
+		any = any || tx->wants[kind];
+	}
+	return any;
+}
+
+/* Retries that are due now make their kinds hungry. */
+static void
+note_due(ImDrain *drain, int64 now)
+{
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		if (drain->next_due[kind] != 0 && now >= drain->next_due[kind])
+		{
+			drain->hungry[kind] = drain->rescan_owed = true;
+			drain->next_due[kind] = 0;
+		}
+}
+
 /* Decides what the turn's transaction does, and runs it if there is anything. */
 static void
 settle_and_claim(ImDrain *drain, bool rang, int allowed)
@@ -844,147 +1059,27 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 	Transaction tx = {0};
 	int64		now = im_now_us();
 	bool		flush = must_flush(drain, now);
+	bool		claim = false;
 
 	tx.look = rang || now - drain->looked_at >= LOOK_EVERY ||
 		(drain->configured && im_sender_wants_configure(drain->sender));
-	tx.count = now - drain->counted_at >= LOOK_EVERY;
+	tx.count = rang || now - drain->counted_at >= LOOK_EVERY;
 	check_same_refusal(drain, &tx);
 	if (drain->retry_at > now && !rang)
 		return;
-	if (drain->next_due != 0 && now >= drain->next_due)
-	{
-		drain->hungry = drain->rescan_owed = true;
-		drain->next_due = 0;
-	}
+	note_due(drain, now);
 	if (drain->configured && !drain->control.fenced)
 	{
-		/* While the service is being tried, the others wait for the result. */
-		tx.claim.asked = allowed > 0 ? asked_rows(drain) : NIL;
-		tx.claim.want = rows_wanted(drain, allowed);
+		claim = plan_claims(drain, &tx, allowed);
+		tx.sweep = im_flow_wants_sweep(drain->flow, now) &&
+			(!drain->control.paused || rows_ordered(drain) > 0);
 	}
-	flush = flush || (drain->outcomes != NIL && tx.claim.want > 0 && now >= drain->flush_after);
+	flush = flush || (drain->dispatch->outcomes != NIL && claim && now >= drain->flush_after);
 	if (flush)
 		tx.writing = outcomes_to_write(drain);
-	if (tx.look || tx.count || flush || tx.claim.want > 0 || tx.claim.asked != NIL ||
-		tx.pause_reason[0] != '\0' || (drain->dirty && now >= drain->recover_at))
+	if (tx.look || tx.count || flush || claim || tx.sweep || tx.pause_reason[0] != '\0' ||
+		(drain->dirty && now >= drain->recover_at))
 		run_transaction(drain, &tx);
-}
-
-/* ------------------------------------------------------------------------
- * Verdicts
- */
-
-/* A judged call waits to be written back. */
-static void
-keep_outcome(ImDrain *drain, ImCall *call)
-{
-	MemoryContext old = MemoryContextSwitchTo(drain->ctx);
-
-	if (drain->outcomes == NIL)
-		drain->outcomes_since = im_now_us();
-	call->judged_at = GetCurrentTimestamp();
-	im_steady_note(&drain->slot->steady, call->judged_at, im_now_us());
-	remove_live(drain, call);
-	drain->outcomes = lappend(drain->outcomes, call);
-	MemoryContextSwitchTo(old);
-}
-
-/* What im_import_status shows as the last error; the slot must be locked. */
-static void
-note_last_error(ImSlot *slot, const ImCall *call)
-{
-	char		text[IM_INFO_MAX + 32];
-
-	if (call->verdict.outcome == IM_OUT_DONE || call->verdict.outcome == IM_OUT_EXISTS ||
-		call->verdict.code == 0)
-		return;
-	snprintf(text, sizeof(text), "%d: %s", call->verdict.code,
-			 call->reply.info[0] ? call->reply.info : im_error_find(call->verdict.code)->meaning);
-	copy_text(slot->last_error, sizeof(slot->last_error), text);
-	slot->last_error_at = GetCurrentTimestamp();
-}
-
-/* Limiter and breaker learn from a verdict. Returns whether silence counts. */
-static bool
-note_verdict(ImDrain *drain, const ImCall *call)
-{
-	ImSlot	   *slot = drain->slot;
-	bool		again = call->row.maybe_sent || call->row.attempts > 1;
-	int64		now = im_now_us();
-	bool		counts;
-
-	im_slot_lock(slot);
-	/* Under other options or another key: it says nothing about those of now. */
-	if (call->begun_at >= slot->changed_at || call->verdict.outcome == IM_OUT_DONE)
-	{
-		im_breaker_note(&slot->breaker, &call->verdict, again, call->reply.info,
-						call->begun_at, now);
-		note_last_error(slot, call);
-	}
-	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
-		im_limiter_slow(&slot->limiter, now);
-	counts = slot->breaker.state != IM_BREAKER_UNREACHABLE;
-	im_slot_unlock(slot);
-	return counts;
-}
-
-/* Sends the same call again, to ask whose group it is. */
-static void
-look_up(ImDrain *drain, ImCall *call)
-{
-	if (call->next.why == IM_WHY_REFUSED || call->next.why == IM_WHY_EXISTS)
-	{
-		call->refusal_code = call->verdict.code;
-		strlcpy(call->refusal_info, call->reply.info, sizeof(call->refusal_info));
-	}
-	call->row.why = call->next.why;
-	call->op = IM_OP_GET_GROUP_INFO;
-	im_sender_add(drain->sender, call, true);
-}
-
-/* Asks the protocol what a verdict means and does it. */
-static void
-judge_call(ImDrain *drain, ImCall *call, bool counts)
-{
-	ImPolicy	policy = {.max_attempts = im_sender_app(drain->sender)->max_attempts};
-
-	if (call->verdict.outcome == IM_OUT_DONE || call->verdict.outcome == IM_OUT_UNKNOWN)
-		im_outbox_note_group(im_outbox_get());
-	im_protocol_judge(&call->row, &call->verdict, &policy, counts,
-					  pg_prng_double(&pg_global_prng_state), &call->next);
-	if (call->next.act == IM_ACT_LOOKUP)
-		look_up(drain, call);
-	else
-		keep_outcome(drain, call);
-}
-
-/* Takes all answers that have come. */
-static void
-collect(ImDrain *drain)
-{
-	ImCall	   *call;
-
-	while ((call = im_sender_next(drain->sender)) != NULL)
-	{
-		drain->worked = true;
-		IM_FAILPOINT("reply_read");
-		judge_call(drain, call, note_verdict(drain, call));
-	}
-}
-
-/* Queued calls go back to their rows as if never claimed. */
-static void
-release_queued(ImDrain *drain)
-{
-	ImCall	   *call;
-
-	while ((call = im_sender_take_back(drain->sender)) != NULL)
-	{
-		memset(&call->verdict, 0, sizeof(call->verdict));
-		call->verdict.outcome = IM_OUT_NOT_SENT;
-		call->reply.info[0] = '\0';
-		judge_call(drain, call, false);
-	}
 }
 
 /* ------------------------------------------------------------------------
@@ -1005,10 +1100,10 @@ describe(const ImDrain *drain, ImReport *report)
 		.paused = drain->control.paused,
 		.pause_reason = drain->control.reason,
 		.ordered = im_orders_left(slot),
-		.busy = open_calls(drain) > 0 || drain->hungry,
+		.busy = im_dispatch_open(drain->dispatch) > 0 || is_hungry(drain),
 		.failure = drain->retry_delay != 0 ? slot->last_error : NULL,
-		.rate = slot->limiter.rate,
-		.rate_limit = slot->limiter.limit
+		.rate = slot->limiters[IM_OP_IMPORT_GROUP].rate,
+		.rate_limit = slot->limiters[IM_OP_IMPORT_GROUP].limit
 	};
 
 	if (drain->installed == IM_INSTALLED_OTHER)
@@ -1016,7 +1111,7 @@ describe(const ImDrain *drain, ImReport *report)
 			"run ALTER EXTENSION im_import UPDATE; if that changes nothing, restart the server";
 	if (drain->control.fenced)
 		facts.fence = drain->control.fence_reason;
-	if (drain->configured && drain->hungry && budget_of_day(drain) == 0)
+	if (drain->configured && drain->hungry[IM_GROUP] && budget_of_day(drain) == 0)
 		facts.day_budget = app->groups_per_day;
 	im_state_of(&facts, im_now_us(), report);
 }
@@ -1030,7 +1125,8 @@ publish(ImDrain *drain)
 	describe(drain, &slot->report);
 	slot->rings_seen = drain->rings;
 	slot->in_flight = im_sender_in_flight(drain->sender);
-	slot->watermark = im_outbox_watermark(im_outbox_get());
+	slot->watermark = im_queue_watermark(IM_GROUP);
+	slot->ordered_rooms = im_rooms_ordered(drain->flow->rooms);
 	time_progress(slot);
 }
 
@@ -1099,26 +1195,83 @@ waits_to_rescan(const ImDrain *drain)
 	return drain->rescan_owed && drain->slot->report.beneath == IM_STATE_IDLE;
 }
 
+/* True if rows may be claimed, apart from what the service says. */
+static bool
+may_claim(const ImDrain *drain)
+{
+	return !drain->control.paused || im_orders_left(drain->slot) > 0;
+}
+
+/* True if the next transaction would claim rows. */
+static bool
+could_claim(const ImDrain *drain, int allowed)
+{
+	bool		room_waits = im_rooms_wait(drain->flow->rooms, drain->control.paused, im_now_us()) == 0;
+	bool		accounts = accounts_open(drain);
+
+	for (int kind = 0; kind < IM_KINDS; kind++)
+	{
+		const ImCommand *command = im_commands[kind];
+
+		if (im_sender_open(drain->sender, command->op) > im_sender_flying(drain->sender, command->op))
+			continue;			/* some are queued: they go first */
+		if (command->roomed ? room_waits && calls_wanted(drain, command, allowed) > 0 &&
+			im_rooms_wait_at(drain->flow->rooms, kind, drain->control.paused, im_now_us()) == 0 :
+			rows_wanted(drain, kind, allowed) > 0 && !(command->after_accounts && accounts))
+			return true;
+	}
+	return false;
+}
+
+/* When the earliest retry is due that is not found through a room; 0: none. */
+static int64
+earliest_due(const ImDrain *drain)
+{
+	int64		due = 0;
+
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		if (drain->next_due[kind] != 0 && (due == 0 || drain->next_due[kind] < due))
+			due = drain->next_due[kind];
+	return due;
+}
+
+/* When a room's turn comes, or the next part of a sweep; 0: never. */
+static int64
+next_in_rooms(const ImDrain *drain, int64 now)
+{
+	const ImFlow *flow = drain->flow;
+	int64		wait = im_rooms_wait(flow->rooms, drain->control.paused, now);
+	int64		at = wait >= 0 ? now + wait : 0;
+
+	if ((flow->sweep_owed || flow->sweeping) && (at == 0 || flow->sweep_at < at))
+		at = Max(flow->sweep_at, now + 1);
+	return at;
+}
+
 /* How long to sleep at most, in microseconds; pump says when it can go on. */
 static int64
 time_to_sleep(ImDrain *drain, int64 pump, int allowed)
 {
 	int64		now = im_now_us();
 	int64		probe = im_breaker_wait(&drain->slot->breaker, now);
+	int64		due = earliest_due(drain);
+	int64		rooms = next_in_rooms(drain, now);
 	int64		sleep = LOOK_EVERY;
 
 	/* There is more to claim, and nobody who would wake us for it. */
-	if (drain->retry_at <= now && im_sender_queued(drain->sender) == 0 && may_send(drain) &&
-		rows_wanted(drain, allowed) > 0)
+	if (drain->retry_at <= now && may_send(drain) && could_claim(drain, allowed))
 		return 0;
 	if (pump >= 0)
 		sleep = Min(sleep, pump);
 	if (probe > 0)
 		sleep = Min(sleep, probe);
-	if (drain->outcomes != NIL)
-		sleep = Min(sleep, Max(Max(drain->outcomes_since + FLUSH_AFTER, drain->flush_after) - now, 0));
-	if (drain->next_due != 0)
-		sleep = Min(sleep, Max(drain->next_due - now, 0));
+	if (drain->dispatch->outcomes != NIL)
+		sleep = Min(sleep, Max(Max(drain->dispatch->outcomes_since + FLUSH_AFTER,
+								   drain->flush_after) - now, 0));
+	if (due != 0)
+		sleep = Min(sleep, Max(due - now, 0));
+	if (rooms > now && may_send(drain) && may_claim(drain))
+		sleep = Min(sleep, rooms - now);
 	if (waits_to_rescan(drain))
 		sleep = Min(sleep, Max(drain->rescanned_at + drain->rescan_cost * RESCAN_SHARE - now, MS));
 	if (drain->retry_at > now)
@@ -1131,13 +1284,6 @@ static int64
 time_to_midnight(void)
 {
 	return USECS_PER_DAY - GetCurrentTimestamp() % USECS_PER_DAY;
-}
-
-/* True if rows may be claimed, apart from what the service says. */
-static bool
-may_claim(const ImDrain *drain)
-{
-	return !drain->control.paused || im_orders_left(drain->slot) > 0;
 }
 
 /* Notes when a worker should be started again, for the launcher. */
@@ -1157,7 +1303,12 @@ set_alarm(ImDrain *drain)
 	else if (slot->report.beneath == IM_STATE_QUOTA)
 		slot->wake_at = now + time_to_midnight();
 	else
-		slot->wake_at = drain->next_due;
+	{
+		int64		due = earliest_due(drain);
+		int64		rooms = next_in_rooms(drain, now);
+
+		slot->wake_at = due == 0 || (rooms != 0 && rooms < due) ? rooms : due;
+	}
 }
 
 /* True if there is nothing to do now, nor soon; the slot must be locked. */
@@ -1166,13 +1317,18 @@ is_quiet(const ImDrain *drain, int64 now)
 {
 	const ImSlot *slot = drain->slot;
 
-	if (open_calls(drain) > 0 || slot->ring || waits_to_rescan(drain) || drain->retry_at > now)
+	int64		due = earliest_due(drain);
+	int64		rooms = next_in_rooms(drain, now);
+
+	if (im_dispatch_open(drain->dispatch) > 0 || slot->ring || waits_to_rescan(drain) || drain->retry_at > now)
 		return false;
 	if (!may_claim(drain))
 		return true;
 	if (slot->report.beneath == IM_STATE_RUNNING)
 		return false;
-	return drain->next_due == 0 || drain->next_due - now >= LINGER || !may_send(drain);
+	if (!may_send(drain))
+		return true;
+	return (due == 0 || due - now >= LINGER) && (rooms == 0 || rooms - now >= LINGER);
 }
 
 /* Nothing can be done for a while: sets the alarm and says so. */
@@ -1181,7 +1337,7 @@ leave_or_stay(ImDrain *drain)
 {
 	ImSlot	   *slot = drain->slot;
 	int64		now = im_now_us();
-	int64		linger = drain->worked ? LINGER : 0;
+	int64		linger = drain->dispatch->worked ? LINGER : 0;
 	ImStay		stay = IM_STAY;
 
 	im_slot_lock(slot);
@@ -1228,7 +1384,10 @@ answer_doorbell(ImDrain *drain)
 	}
 	im_slot_unlock(slot);
 	if (rang)
-		drain->hungry = true;
+	{
+		be_hungry(drain);
+		im_flow_owe_sweep(drain->flow);
+	}
 	return rang;
 }
 
@@ -1246,7 +1405,7 @@ plan_rescan(ImDrain *drain, bool rang)
 	if (drain->rescan_owed || now - drain->rescanned_at >= RESCAN_EVERY)
 	{
 		drain->rescan = true;
-		drain->hungry = true;
+		be_hungry(drain);
 	}
 }
 
@@ -1304,7 +1463,7 @@ release_if_held(ImDrain *drain, int allowed)
 		return;
 	if (!may_send(drain) || (allowed == 0 && !closed) ||
 		(allowed == 1 && im_sender_queued(drain->sender) > 1 && !closed) || held)
-		release_queued(drain);
+		im_dispatch_release(drain->dispatch);
 }
 
 /* Sleeps; without a configuration there is no network to wait for. */
@@ -1324,10 +1483,10 @@ sleep_until_something(ImDrain *drain, int64 us)
 static ImStay
 give_up_table(ImDrain *drain)
 {
-	if (open_calls(drain) > 0)
+	if (im_dispatch_open(drain->dispatch) > 0)
 		ereport(LOG,
 				(errmsg("im_import: the extension was dropped while %d rows were being sent; their groups may exist",
-						open_calls(drain)),
+						im_dispatch_open(drain->dispatch)),
 				 errhint("Rows with a group_id of their own can be inserted and sent again: the group is then recognised. Groups without one must be looked for in the app.")));
 	return IM_LEAVE_FOR_GOOD;
 }
@@ -1364,7 +1523,7 @@ im_drain_turn(ImDrain *drain)
 	if (stay == IM_STAY)
 	{
 		sleep_until_something(drain, time_to_sleep(drain, pump, allowed));
-		collect(drain);
+		im_dispatch_collect(drain->dispatch);
 	}
 	MemoryContextSwitchTo(old);
 	return stay;
@@ -1376,25 +1535,23 @@ im_drain_shutdown(ImDrain *drain)
 {
 	int64		end = im_now_us() + SHUTDOWN_GRACE;
 	Transaction tx = {0};
-	ImCall	   *call;
 
-	release_queued(drain);
+	im_dispatch_release(drain->dispatch);
 	while (im_sender_in_flight(drain->sender) > 0 && im_now_us() < end)
 	{
 		ResetLatch(MyLatch);
 		im_sender_wait(drain->sender, 50);
-		collect(drain);
-		release_queued(drain);
+		im_dispatch_collect(drain->dispatch);
+		im_dispatch_release(drain->dispatch);
 	}
-	while ((call = im_sender_give_up(drain->sender)) != NULL)
-		judge_call(drain, call, false);
-	release_queued(drain);
+	im_dispatch_give_up(drain->dispatch);
+	im_dispatch_release(drain->dispatch);
 
 	/* A standby that is gone must not hold up the shutdown. */
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
 	MemoryContextReset(drain->turn_ctx);
 	MemoryContextSwitchTo(drain->turn_ctx);
-	tx.writing = list_copy(drain->outcomes);
+	tx.writing = list_copy(drain->dispatch->outcomes);
 	if (tx.writing != NIL)
 		run_transaction(drain, &tx);
 }

@@ -37,6 +37,8 @@ static const ImErrorCode table[] = {
 	{-302, IM_CLASS_ROW, "a code of the client libraries' connections", NOT_FOR_IMPORT},
 
 	/* Our own. */
+	{IM_CODE_ITEM, IM_CLASS_ROW, "the service refused this row within a call, and gave no reason",
+	"error_info names what can be the reason. Cure it, then call im_import_retry(-12)."},
 	{IM_CODE_DIFFERENT, IM_CLASS_ROW, "the group_id belongs to a group with another type, name, owner or creation time",
 	"Choose another group_id in an UPDATE that also sets status = 'pending'. If that group is yours and as you want it, leave the row as it is. Perhaps another row of the outbox made it: SELECT id, source_id, status FROM im_group_outbox WHERE group_id = '...'."},
 	{IM_CODE_ADOPTED, IM_CLASS_RETRY, "the row came from another database, which may have sent it before",
@@ -388,4 +390,19 @@ im_class_name(ImClass class)
 	if ((size_t) class >= sizeof(class_names) / sizeof(class_names[0]))
 		return "unknown";
 	return class_names[class];
+}
+
+/* See errcodes.h. */
+bool
+im_code_is_too_many(int32_t code, int items, int usual)
+{
+	/* A parameter that is bad may be the number of items, if it is unusual. */
+	return items > 1 && (code == 10005 || code == 70206 || (code == 10004 && items > usual));
+}
+
+/* See errcodes.h. */
+bool
+im_code_is_app_wide(int32_t code)
+{
+	return code == 60011;
 }

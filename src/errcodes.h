@@ -30,4 +30,10 @@ extern bool im_error_documented(int32_t code);
 /* The SQL spelling of a class: done, exists, row, slow, quota, resign, stop, retry. */
 extern const char *im_class_name(ImClass class);
 
+/* Codes that say that a call has too many items, if it has more than one. */
+extern bool im_code_is_too_many(int32_t code, int items, int usual);
+
+/* "Too fast" that is said to the whole app, not to one command. */
+extern bool im_code_is_app_wide(int32_t code);
+
 #endif							/* IM_ERRCODES_H */

@@ -194,7 +194,7 @@ record_json(const ImRecord *record)
 	initStringInfo(&request);
 	json = item.json.data;
 	len = (size_t) item.json.len;
-	im_record_request(&request, record->command, item.key, &json, &len, 1);
+	im_record_request(&request, record->command, item.key, "", &json, &len, 1);
 	PG_RETURN_TEXT_P(cstring_to_text(pg_any_to_server(request.data, request.len, PG_UTF8)));
 }
 

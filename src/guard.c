@@ -24,6 +24,7 @@
 #include "utils/uuid.h"
 
 #include "cmd_group.h"
+#include "command.h"
 #include "guard.h"
 #include "outbox.h"
 #include "protocol.h"
@@ -32,13 +33,8 @@ PG_FUNCTION_INFO_V1(im_sql_outbox_guard);
 
 /* What a person may not touch, ever. */
 static const char *const internal_columns[] = {
-	"id", "row_key", "origin", "claim", "maybe_sent_at"
-};
-
-/* What was sent, and so is frozen once it may have been. */
-static const char *const record_columns[] = {
-	"group_id", "type", "name", "owner_account", "introduction", "notification", "face_url",
-	"max_member_count", "apply_join_option", "app_defined_data", "create_time", "support_topic"
+	"id", "row_key", "origin", "claim", "maybe_sent_at",
+	"sent_time", "msg_seq"		/* of messages only */
 };
 
 /* What a repair starts anew. */
@@ -69,7 +65,7 @@ column(HeapTuple tuple, TupleDesc desc, const char *name, bool *isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("the outbox has no column \"%s\"", name),
-				 errhint("Undo what was altered in the table im_group_outbox.")));
+				 errhint("Undo what was altered in the outbox.")));
 	return heap_getattr(tuple, n, desc, isnull);
 }
 
@@ -112,30 +108,33 @@ id_of(HeapTuple tuple, TupleDesc desc)
 
 /* Internal columns are the extension's own. */
 static void
-check_internal(HeapTuple old, HeapTuple new, TupleDesc desc)
+check_internal(const ImCommand *command, HeapTuple old, HeapTuple new, TupleDesc desc)
 {
 	for (int i = 0; i < (int) lengthof(internal_columns); i++)
-		if (differs(old, new, desc, internal_columns[i]))
+		if (SPI_fnumber(desc, internal_columns[i]) > 0 && differs(old, new, desc, internal_columns[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("cannot change column \"%s\" of outbox row %lld", internal_columns[i],
 							id_of(old, desc)),
 					 errdetail("The column is the extension's own."),
-					 errhint("To import the group anew, insert another row; to take over rows of another database, see im_import_adopt().")));
+					 errhint("To import the %s anew, insert another row; to take over rows of another database, see im_import_adopt().",
+							 command->noun)));
 }
 
 /* What to do instead of changing a row, for a HINT; foreign: it is another database's. */
 static const char *
-instead_of_change(ImStatus status, bool foreign)
+instead_of_change(const ImCommand *command, ImStatus status, bool foreign)
 {
 	if (foreign && status == IM_PENDING)
 		return "Change it in the database that it came from. If this one shall send it, call im_import_adopt(), and wait until its outcome is known.";
 	switch (status)
 	{
 		case IM_IMPORTED:
-			return "The group exists: change it in the app. For another group insert another row. If somebody disbanded the group, CALL im_import_verify() first: a row that it calls missing can be sent again.";
+			return command->change_hint;
 		case IM_IN_DOUBT:
-			return "Settle the row with im_import_resolve(); im_import_failures says how.";
+			return command->harmless ?
+				"Set its status to pending alone: to send it again does no harm." :
+				"Settle the row with im_import_resolve(); im_import_failures says how.";
 		default:
 			return "Wait until its outcome is known: a row that then is failed or invalid can be changed.";
 	}
@@ -143,19 +142,21 @@ instead_of_change(ImStatus status, bool foreign)
 
 /* Why the record of a row cannot be changed, for a DETAIL. */
 static const char *
-why_frozen(ImStatus status, bool foreign)
+why_frozen(const ImCommand *command, ImStatus status, bool foreign)
 {
 	if (status == IM_IMPORTED)
-		return "The row is imported, so its group exists; its record must stay what was sent.";
+		return psprintf("The row is imported, so its %s exists; its record must stay what was sent.",
+						command->noun);
 	if (foreign && status == IM_PENDING)
-		return "The row came from another database, which may already have created a group; its record must stay what was sent.";
-	return psprintf("The row is %s and may already have created a group; its record must stay what was sent.",
-					im_status_name(status));
+		return psprintf("The row came from another database, which may already have created %s; its record must stay what was sent.",
+						command->a_noun);
+	return psprintf("The row is %s and may already have created %s; its record must stay what was sent.",
+					im_status_name(status), command->a_noun);
 }
 
 /* What may have been sent must stay what it was. */
 static void
-check_record(HeapTuple old, HeapTuple new, TupleDesc desc, ImStatus status)
+check_record(const ImCommand *command, HeapTuple old, HeapTuple new, TupleDesc desc, ImStatus status)
 {
 	bool		never_sent;
 	bool		isnull;
@@ -168,14 +169,14 @@ check_record(HeapTuple old, HeapTuple new, TupleDesc desc, ImStatus status)
 		never_sent = false;
 	if (never_sent && status != IM_SENDING && status != IM_IMPORTED && status != IM_IN_DOUBT)
 		return;
-	for (int i = 0; i < (int) lengthof(record_columns); i++)
-		if (differs(old, new, desc, record_columns[i]))
+	for (int i = 0; i < command->nfields; i++)
+		if (differs(old, new, desc, command->fields[i].column))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("cannot change column \"%s\" of outbox row %lld", record_columns[i],
-							id_of(old, desc)),
-					 errdetail("%s", why_frozen(status, foreign)),
-					 errhint("%s", instead_of_change(status, foreign))));
+					 errmsg("cannot change column \"%s\" of outbox row %lld",
+							command->fields[i].column, id_of(old, desc)),
+					 errdetail("%s", why_frozen(command, status, foreign)),
+					 errhint("%s", instead_of_change(command, status, foreign))));
 }
 
 /* True if im_import_verify() found that the app does not have this row's group. */
@@ -199,9 +200,10 @@ is_missing(HeapTuple old, TupleDesc desc)
 
 /* The one change of status that a person can make: a repair. */
 static void
-check_status(HeapTuple old, TupleDesc desc, ImStatus from, ImStatus to)
+check_status(const ImCommand *command, HeapTuple old, TupleDesc desc, ImStatus from, ImStatus to)
 {
 	if (to == IM_PENDING && (from == IM_FAILED || from == IM_INVALID ||
+							 (from == IM_IN_DOUBT && command->harmless) ||
 							 (from == IM_IMPORTED && is_missing(old, desc))))
 		return;
 	ereport(ERROR,
@@ -209,7 +211,7 @@ check_status(HeapTuple old, TupleDesc desc, ImStatus from, ImStatus to)
 			 errmsg("cannot change the status of outbox row %lld from %s to %s",
 					id_of(old, desc), im_status_name(from), im_status_name(to)),
 			 from == IM_IN_DOUBT || from == IM_IMPORTED ?
-			 errhint("%s", instead_of_change(from, false)) :
+			 errhint("%s", instead_of_change(command, from, false)) :
 			 errhint("Only failed and invalid rows can be set, to pending; a row that shall not be sent can be deleted.")));
 }
 
@@ -273,14 +275,15 @@ set_column(Anew *anew, const char *name, Datum value, bool isnull)
  * wants it sent from here.
  */
 static HeapTuple
-start_anew(HeapTuple new, TupleDesc desc, ImStatus from)
+start_anew(const ImCommand *command, HeapTuple new, TupleDesc desc, ImStatus from)
 {
 	Anew		anew = {.desc = desc};
 
 	for (int i = 0; i < (int) lengthof(result_columns); i++)
 		set_column(&anew, result_columns[i], (Datum) 0, i > 0);	/* attempts: 0, all others: NULL */
 	set_column(&anew, "origin", Int64GetDatum(im_origin()), false);
-	if (is_generated(new, desc) || (from == IM_IMPORTED && is_assigned(new, desc)))
+	if (command->makes_groups &&
+		(is_generated(new, desc) || (from == IM_IMPORTED && is_assigned(new, desc))))
 		set_column(&anew, "group_id", (Datum) 0, true);
 	if (from == IM_IMPORTED)
 		set_column(&anew, "maybe_sent_at", (Datum) 0, true);	/* the app said so */
@@ -317,6 +320,7 @@ Datum
 im_sql_outbox_guard(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	const ImCommand *command;
 	HeapTuple	old;
 	HeapTuple	new;
 	TupleDesc	desc;
@@ -332,17 +336,20 @@ im_sql_outbox_guard(PG_FUNCTION_ARGS)
 	if (bypassed || im_outbox_is_sender())
 		PG_RETURN_POINTER(new);
 	desc = RelationGetDescr(trigger->tg_relation);
-	im_check_columns(desc, "im_group_outbox");
+	command = im_command_of_table(RelationGetRelationName(trigger->tg_relation));
+	if (command == NULL)
+		PG_RETURN_POINTER(new);
+	im_check_columns(desc, command->table);
 	if (is_replicated(old, desc))
 		PG_RETURN_POINTER(new);
 	from = status_of(old, desc);
 	to = status_of(new, desc);
-	check_record(old, new, desc, from);
+	check_record(command, old, new, desc, from);
 	if (in_replica_role())
 		PG_RETURN_POINTER(new);
-	check_internal(old, new, desc);
+	check_internal(command, old, new, desc);
 	if (from == to)
 		PG_RETURN_POINTER(new);
-	check_status(old, desc, from, to);
-	PG_RETURN_POINTER(start_anew(new, desc, from));
+	check_status(command, old, desc, from, to);
+	PG_RETURN_POINTER(start_anew(command, new, desc, from));
 }

@@ -1121,13 +1121,14 @@ im_http_wait(ImHttp *http, long timeout_ms)
 
 /* See http.h. */
 int64
-im_http_next_late(ImHttp *http)
+im_http_next_late(ImHttp *http, void **owner)
 {
 	Transfer   *transfer = http->late;
 
 	if (transfer == NULL)
 		return 0;
 	http->late = transfer->next_late;
+	*owner = transfer->call.owner;
 	return transfer->started_us;
 }
 

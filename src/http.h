@@ -86,7 +86,7 @@ extern void im_http_wait(ImHttp *http, long timeout_ms);
  * started, in microseconds of the monotonic clock.  Each is told once; 0: no
  * more.
  */
-extern int64 im_http_next_late(ImHttp *http);
+extern int64 im_http_next_late(ImHttp *http, void **owner);
 
 /* The next call that is done, or NULL. */
 extern ImHttpCall *im_http_next(ImHttp *http);

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "common/pg_prng.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -35,8 +36,6 @@
 #include "session.h"
 #include "shared.h"
 #include "steer.h"
-
-PG_FUNCTION_INFO_V1(im_sql_import_group);
 
 #define SEC					INT64_C(1000000)
 #define POLL_MS				500
@@ -129,45 +128,72 @@ exchange(ImSender *sender, ImCall *call)
 	im_session_exchange(sender, &call, 1);
 }
 
-/* Words for a call of which the service said nothing that could be read. */
+/* Words for a row of which the service said nothing that could be read. */
 static char *
-explain(const ImCall *call)
+explain(const ImCommand *command, const ImRow *row)
 {
-	const ImErrorCode *entry = im_error_find(call->verdict.code);
+	const ImErrorCode *entry = im_error_find(row->verdict.code);
 
-	return psprintf("%s%s%s%s", entry->meaning, call->reply.info[0] ? ": " : "",
-					im_text_from_utf8(call->reply.info),
-					call->verdict.outcome == IM_OUT_UNKNOWN ?
-					"; the group may exist" : "; the group was not created");
+	return psprintf("%s%s%s; the %s %s", entry->meaning, row->info[0] ? ": " : "",
+					im_text_from_utf8(row->info), command->noun,
+					row->verdict.outcome == IM_OUT_UNKNOWN ? "may exist" : "was not created");
 }
 
 /* The verdict as an answer. */
 static Jsonb *
-answer_of_call(const ImCall *call)
+answer_of_row(const ImCommand *command, const ImRow *row)
 {
-	Answer		answer = {.code = call->verdict.code};
+	Answer		answer = {.code = row->verdict.code};
 
-	if (call->verdict.code < 0)
-	{
-		answer.info = explain(call);
-		answer.group_id = im_text_from_utf8(call->group_id);
-	}
+	if (row->verdict.code < 0)
+		answer.info = explain(command, row);
 	else
-	{
-		answer.info = im_text_from_utf8(call->reply.info);
-		answer.group_id = call->reply.group_id[0] || call->verdict.code != 0 ?
-			call->reply.group_id : call->group_id;
-	}
+		answer.info = im_text_from_utf8(row->info);
+	if (command->makes_groups)
+		answer.group_id = row->said_id[0] || row->verdict.code > 0 ? row->said_id :
+			im_text_from_utf8(row->group_id);
 	return answer_jsonb(&answer);
+}
+
+/* The request for one row alone, with the command that says most about it. */
+static void
+fill_call(ImCall *call, ImRow **rows, const ImCommand *command, const ImItem *item,
+		  const ImApp *app)
+{
+	StringInfoData body;
+	const char *json = item->json.data;
+	size_t		len = (size_t) item->json.len;
+
+	initStringInfo(&body);
+	call->command = command;
+	call->op = command->single_op != IM_OP_NONE ? command->single_op : command->op;
+	call->rows = rows;
+	call->nrows = 1;
+	if (call->op != command->op)
+		appendBinaryStringInfo(&body, json, (int) len);
+	else
+		im_record_request(&body, command, item->key,
+						  command->contact_flag && app->recent_contact ? "\"RecentContactFlag\":1," : "",
+						  &json, &len, 1);
+	call->body = body.data;
+	call->body_len = (size_t) body.len;
 }
 
 /* Imports a record that is no outbox row. */
 static Jsonb *
 import_record(ImSlot *slot, const ImRecord *record)
 {
-	ImCall		call = {.request = -1, .op = IM_OP_IMPORT_GROUP};
+	const ImCommand *command = record->command;
 	ImSender   *sender = require_sender(slot);
-	ImEncoding	encoding = {.limits = im_sender_app(sender)->text_limits};
+	const ImApp *app = im_sender_app(sender);
+	ImEncoding	encoding = {
+		.limits = app->text_limits,
+		.random = pg_prng_uint32(&pg_global_prng_state),
+		.message_bytes = app->message_bytes
+	};
+	ImCall		call = {0};
+	ImRow		row = {.kind = command->kind,.request = -1};
+	ImRow	   *rows[1] = {&row};
 	ImItem		item;
 
 	im_record_encode(record->map, record->values, record->nulls, &encoding, &item);
@@ -177,18 +203,18 @@ import_record(ImSlot *slot, const ImRecord *record)
 
 		return answer_jsonb(&answer);
 	}
-	strlcpy(call.group_id, item.group_id, sizeof(call.group_id));
-	call.row.id_kind = item.group_id[0] ? IM_ID_OWN : IM_ID_ASSIGNED;
-	call.body = item.json.data;
-	call.body_len = item.json.len;
-
+	strlcpy(row.group_id, item.group_id, sizeof(row.group_id));
+	row.name = item.name;
+	row.life.repeat = command->makes_groups && item.group_id[0] == '\0' ? IM_REPEAT_NEVER :
+		IM_REPEAT_REFUSED;
+	fill_call(&call, rows, command, &item, app);
 	exchange(sender, &call);
 
-	/* An old signature, and an id of its own: safe to send once more. */
-	if (call.verdict.outcome == IM_OUT_RESIGN && call.row.id_kind == IM_ID_OWN)
+	/* An old signature, and nothing that would be made twice: safe to send once more. */
+	if (call.verdict.outcome == IM_OUT_RESIGN && row.life.repeat != IM_REPEAT_NEVER)
 		exchange(require_sender(slot), &call);
 	im_session_note(slot, &call);
-	return answer_of_call(&call);
+	return answer_of_row(command, &row);
 }
 
 /* ------------------------------------------------------------------------
@@ -199,6 +225,7 @@ import_record(ImSlot *slot, const ImRecord *record)
 typedef struct Asking
 {
 	ImSlot	   *slot;
+	ImKind		kind;
 	int64		id;				/* of the row */
 	int			request;
 	uint32		ticket;
@@ -223,7 +250,7 @@ withdraw(int code, Datum arg)
 
 /* Puts a request into the slot; false if all places are taken. */
 static bool
-place_request(Asking *asking, int64 id, const unsigned char *row_key)
+place_request(Asking *asking, const unsigned char *row_key)
 {
 	ImSlot	   *slot = asking->slot;
 	bool		placed = false;
@@ -239,7 +266,8 @@ place_request(Asking *asking, int64 id, const unsigned char *row_key)
 		request->asker = im_my_proc_number();
 		request->ticket = ++slot->next_ticket;
 		request->asked_at = slot->asked_at = im_now_us();
-		request->id = id;
+		request->kind = asking->kind;
+		request->id = asking->id;
 		memcpy(request->row_key, row_key, sizeof(request->row_key));
 		asking->request = i;
 		asking->ticket = request->ticket;
@@ -296,11 +324,11 @@ await_answer(const Asking *asking, ImRequest *answer)
 
 /* Asks the database's sender to send this row now. */
 static void
-ask_sender(ImSlot *slot, int64 id, const unsigned char *row_key, ImRequest *answer)
+ask_sender(ImSlot *slot, ImKind kind, int64 id, const unsigned char *row_key, ImRequest *answer)
 {
-	Asking		asking = {.slot = slot, .id = id};
+	Asking		asking = {.slot = slot,.kind = kind,.id = id};
 
-	while (!place_request(&asking, id, row_key))
+	while (!place_request(&asking, row_key))
 		nap();
 	PG_ENSURE_ERROR_CLEANUP(withdraw, PointerGetDatum(&asking));
 	{
@@ -313,14 +341,14 @@ ask_sender(ImSlot *slot, int64 id, const unsigned char *row_key, ImRequest *answ
 
 /* The row as this transaction sees it; raises if it cannot be handed over. */
 static void
-read_row(int64 id, const unsigned char *row_key, ImOutboxRow *row)
+read_row(const ImCommand *command, int64 id, const unsigned char *row_key, ImOutboxRow *row)
 {
 	ImOutbox   *outbox = im_require_outbox();
 	ImRights	saved;
 	bool		found;
 
 	im_outbox_enter(&saved);
-	found = im_outbox_row(outbox, id, row_key, row);
+	found = im_outbox_row(outbox, command->kind, id, row_key, row);
 	im_outbox_leave(&saved);
 	if (!found)
 		ereport(ERROR,
@@ -336,12 +364,12 @@ read_row(int64 id, const unsigned char *row_key, ImOutboxRow *row)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("outbox row %lld is being sent", (long long) id),
-				 errhint("Its outcome will stand in im_group_outbox within seconds.")));
+				 errhint("Its outcome will stand in %s within seconds.", command->table)));
 }
 
 /* Turns the sender's answer into ours. */
 static Jsonb *
-answer_of_request(int64 id, const ImRequest *request)
+answer_of_request(const ImCommand *command, int64 id, const ImRequest *request)
 {
 	Answer		answer = {.code = request->code};
 
@@ -350,7 +378,8 @@ answer_of_request(int64 id, const ImRequest *request)
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("outbox row %lld could not be taken", (long long) id),
 				 errdetail("It is locked, in flight, no longer pending, or came from another database."),
-				 errhint("If its status in im_group_outbox is pending, call again when nobody has it locked; rows of another database wait for im_import_adopt().")));
+				 errhint("If its status in %s is pending, call again when nobody has it locked; rows of another database wait for im_import_adopt(), and what belongs to a group for the group.",
+						 command->table)));
 	if (request->result == IM_RESULT_STOPPED)
 		ereport(ERROR,
 				(errcode(ERRCODE_CANNOT_CONNECT_NOW),
@@ -372,43 +401,43 @@ answer_of_request(int64 id, const ImRequest *request)
 
 /* Imports an outbox row through the worker. */
 static Jsonb *
-import_row(ImSlot *slot, int64 id, const unsigned char *row_key)
+import_row(ImSlot *slot, const ImCommand *command, int64 id, const unsigned char *row_key)
 {
 	ImOutboxRow row;
 	ImRequest	request;
 
-	read_row(id, row_key, &row);
+	read_row(command, id, row_key, &row);
 	if (row.status != IM_PENDING)
 	{
 		Answer		answer = {row.code, row.info, row.group_id};
 
 		return answer_jsonb(&answer);
 	}
-	ask_sender(slot, id, row_key, &request);
-	return answer_of_request(id, &request);
+	ask_sender(slot, command->kind, id, row_key, &request);
+	return answer_of_request(command, id, &request);
 }
 
 /* ------------------------------------------------------------------------ */
 
-/* Where this must not be called: a group cannot be rolled back. */
+/* Where this must not be called: what the service has applied cannot be rolled back. */
 static void
-check_context(void)
+check_context(const ImCommand *command)
 {
-	PreventCommandDuringRecovery("im_import_group()");
+	PreventCommandDuringRecovery(psprintf("%s()", command->function));
 	if (InSecurityRestrictedOperation())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("cannot call im_import_group() within a security-restricted operation"),
+				 errmsg("cannot call %s() within a security-restricted operation", command->function),
 				 errhint("Call it in a statement of its own, not in an index, a view that is refreshed, or the like.")));
 	im_shared_require();
 }
 
 /*
- * Who imports by the thousand in one transaction waits for each, and has the
- * groups but nothing noted of them if it fails: said once.
+ * A person who imports by the thousand in one transaction waits for each, and
+ * has what was imported but nothing noted of it if it fails: said once.
  */
 static void
-count_call(void)
+count_call(const ImCommand *command)
 {
 	static LocalTransactionId transaction = InvalidLocalTransactionId;
 	static int	calls = 0;
@@ -420,27 +449,47 @@ count_call(void)
 		return;
 	ereport(NOTICE,
 			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
-			 errmsg("im_import_group() was called %d times in this transaction", calls),
-			 errdetail("Each call waits for the service's answer, and if the transaction fails, the groups stay and their answers are lost."),
-			 errhint("For many groups use INSERT INTO im_group_outbox: the worker sends them while nobody waits, keeps every outcome, and goes on after a crash.")));
+			 errmsg("%s() was called %d times in this transaction", command->function, calls),
+			 errdetail("Each call waits for the service's answer, and if the transaction fails, the %ss stay and their answers are lost.",
+					   command->noun),
+			 errhint("For many %ss use INSERT INTO %s: the worker sends them while nobody waits, keeps every outcome, and goes on after a crash.",
+					 command->noun, command->table)));
 }
 
-/* im_import_group(record) returns jsonb */
-Datum
-im_sql_import_group(PG_FUNCTION_ARGS)
+/* One record of a kind. */
+static Datum
+import_one(FunctionCallInfo fcinfo, const ImCommand *command)
 {
 	const unsigned char *row_key;
 	ImRecord   *record;
 	ImSlot	   *slot;
 	int64		id;
 
-	check_context();
-	record = im_record_arg(fcinfo, 0, &im_cmd_group);
+	check_context(command);
+	record = im_record_arg(fcinfo, 0, command);
 	slot = im_slot_mine();
 	if (slot == NULL)
 		im_shared_full();
-	count_call();
+	count_call(command);
 	if (im_record_is_row(record, &id, &row_key))
-		PG_RETURN_JSONB_P(import_row(slot, id, row_key));
+		PG_RETURN_JSONB_P(import_row(slot, command, id, row_key));
 	PG_RETURN_JSONB_P(import_record(slot, record));
 }
+
+/* im_import_account(record) and its like return jsonb. */
+#define IMPORT_FUNCTION(name, command) \
+PG_FUNCTION_INFO_V1(name); \
+Datum \
+name(PG_FUNCTION_ARGS) \
+{ \
+	return import_one(fcinfo, &command); \
+} \
+extern int	no_such_function
+
+IMPORT_FUNCTION(im_sql_import_account, im_cmd_account);
+IMPORT_FUNCTION(im_sql_import_friend, im_cmd_friend);
+IMPORT_FUNCTION(im_sql_import_dialog, im_cmd_dialog);
+IMPORT_FUNCTION(im_sql_import_group, im_cmd_group);
+IMPORT_FUNCTION(im_sql_import_member, im_cmd_member);
+IMPORT_FUNCTION(im_sql_import_message, im_cmd_message);
+IMPORT_FUNCTION(im_sql_set_unread, im_cmd_unread);

@@ -46,7 +46,8 @@ typedef struct ImControl
 /* Rows by status, and what the view needs beside them. */
 typedef struct ImCounts
 {
-	ImTally		rows;			/* of all origins */
+	ImTally		rows;			/* of all kinds and origins */
+	ImTallies	tallies;
 	bool		exact;			/* false: being counted anew */
 	int64		foreign_open;	/* open rows of another origin */
 	TimestampTz oldest_pending; /* 0 if none */
@@ -115,57 +116,20 @@ extern bool im_outbox_keep_count(ImOutbox *outbox, bool insist);
 extern bool im_outbox_try_lock(ImOutbox *outbox);
 
 /* Reads im_import_control, making this database's row at the first time. */
-extern void im_outbox_control(ImOutbox *outbox, const ImApp *app, ImControl *control);
+extern void im_outbox_control(ImOutbox *outbox, ImControl *control);
 
 /*
- * Rows whose sender died, except those of the live claims (a list of ImCall):
- * back to pending or into doubt.  Returns false if some were locked by
- * somebody and must be looked at again.
+ * Open rows are to be taken over: true if the timeline has changed, so that our
+ * own are meant, too.  See im_queue_adopt().
  */
-extern bool im_outbox_recover(ImOutbox *outbox, List *live);
+extern bool im_outbox_begin_adoption(ImOutbox *outbox);
+extern void im_outbox_end_adoption(ImOutbox *outbox);
 
-/*
- * Takes over open rows: of other origins, and after a change of timeline our
- * own too.  Returns how many.
- */
-extern int64 im_outbox_adopt(ImOutbox *outbox, bool foreign, const ImApp *app);
+/* Notes for the tally that n of our rows went from one status to another. */
+extern void im_outbox_moved(ImKind kind, ImStatus from, ImStatus to, int64 n);
 
-/*
- * Claims up to want rows: first those that sessions asked for (only them if
- * asked_only), then due retries, then new ones in order.  Appends ImCalls in
- * ctx to *calls; what needs no exchange (invalid rows) is written back at
- * once and, if a session waits for it, appended with next.act settled.
- */
-typedef struct ImAsked
-{
-	int64		id;
-	int			request;
-	unsigned char row_key[16];
-} ImAsked;
-
-typedef struct ImClaim
-{
-	const ImApp *app;
-	int			want;			/* rows of the outbox's own order */
-	List	   *asked;			/* of ImAsked */
-	ImSteady   *steady;			/* the database's, see protocol.h */
-	MemoryContext ctx;			/* of the calls */
-	List	   *calls;			/* out: to be sent or looked up */
-	List	   *settled;		/* out: ended at the claim */
-	bool		rescan;			/* in: start from the true minimum */
-	bool		short_scan;		/* out: fewer new rows than wanted */
-	int			ncalls;			/* so many of both are written already */
-	int			nsettled;
-} ImClaim;
-
-extern void im_outbox_claim(ImOutbox *outbox, ImClaim *claim);
-
-/*
- * Writes outcomes (a List of ImCall with next filled) back.  Those that were
- * written, or whose row is gone, are moved to *done; locked ones stay in
- * *calls for later.
- */
-extern void im_outbox_settle(ImOutbox *outbox, List **calls, List **done);
+/* Changes when a table is another one than before. */
+extern uint64 im_outbox_generation(const ImOutbox *outbox);
 
 /*
  * Notes a call that has created a group, or may have.  What is noted is added
@@ -174,25 +138,11 @@ extern void im_outbox_settle(ImOutbox *outbox, List **calls, List **done);
  * an old snapshot.  A crash forgets what was not yet written, about a second's
  * worth; what was in flight then is noted by its recovery.
  */
-extern void im_outbox_note_group(ImOutbox *outbox);
+extern void im_outbox_note_groups(ImOutbox *outbox, int64 n);
 extern void im_outbox_write_day(ImOutbox *outbox);
 
 /* Groups that may have been created today, those not yet written included. */
 extern int64 im_outbox_groups_today(const ImOutbox *outbox);
-
-/* When the next retry is due; 0 if none waits. */
-extern TimestampTz im_outbox_next_due(ImOutbox *outbox);
-
-/*
- * Imported rows after an id, in order, that nobody has compared with the app
- * since checked_before, or of which the app said nothing that could be read.
- * ImCalls, with the body that was sent, in ctx.
- */
-extern List *im_outbox_unchecked(ImOutbox *outbox, const ImApp *app, int64 after,
-								 TimestampTz checked_before, int want, MemoryContext ctx);
-
-/* True if there is a row to send now or later. */
-extern bool im_outbox_has_open(ImOutbox *outbox);
 
 /*
  * Rows by status, and the oldest one that waits.  That is looked for above a
@@ -201,17 +151,11 @@ extern bool im_outbox_has_open(ImOutbox *outbox);
  */
 extern void im_outbox_count(ImOutbox *outbox, int64 watermark, ImCounts *counts);
 
-/* Below and at this id the sender expects no new rows; see im_outbox_count(). */
-extern int64 im_outbox_watermark(const ImOutbox *outbox);
-
 /* Stores or clears a pause of this database; reason may be NULL. */
 extern void im_outbox_pause(ImOutbox *outbox, bool paused, const char *by, const char *reason);
 
 /* The same, but never writes; false if the worker has not yet been here. */
 extern bool im_outbox_read_control(ImOutbox *outbox, ImControl *control);
-
-/* Failed and invalid rows back to pending; NULL: of any code, any status. */
-extern int64 im_outbox_retry(ImOutbox *outbox, const int32 *error_code, const char *status);
 
 /* Imported rows that the app does not have, as the last comparison says, back to pending. */
 extern int64 im_outbox_retry_missing(ImOutbox *outbox);
@@ -235,7 +179,7 @@ typedef struct ImOutboxRow
 	bool		uncommitted;	/* written by the current transaction */
 } ImOutboxRow;
 
-extern bool im_outbox_row(ImOutbox *outbox, int64 id, const unsigned char *row_key,
+extern bool im_outbox_row(ImOutbox *outbox, ImKind kind, int64 id, const unsigned char *row_key,
 						  ImOutboxRow *row);
 
 #endif							/* IM_OUTBOX_H */

@@ -155,18 +155,39 @@ look_up_in_time(ImNext *next, const ImLife *row, ImWhy why)
 		wait_for_zombies(next, row);
 }
 
+/* A message that may be there already is sent again only if it is not. */
+static void
+read_back(ImNext *next, const ImLife *row)
+{
+	if (row->suspect_ms >= IM_READ_BACK_MS)
+	{
+		look_up(next, row, IM_WHY_REPEAT);
+		return;
+	}
+	settle(next, row, IM_PENDING);
+	next->suspect_now = row->suspect_ms < 0;
+	next->delay_ms = IM_READ_BACK_MS - (row->suspect_ms > 0 ? row->suspect_ms : 0);
+}
+
 /* See protocol.h. */
 void
 im_protocol_claim(const ImLife *row, bool invalid, const ImPolicy *policy, ImNext *next)
 {
-	if (row->maybe_sent && row->id_kind == IM_ID_ASSIGNED)
+	bool		exhausted = row->attempts > policy->max_attempts;
+
+	if (row->maybe_sent && row->repeat == IM_REPEAT_NEVER)
 		doubt(next, row, "may have created a group whose id is not known");
-	else if (invalid && row->maybe_sent)
-		look_up_in_time(next, row, IM_WHY_INVALID);
-	else if (invalid)
+	else if (invalid && !row->maybe_sent)
 		settle(next, row, IM_INVALID);
-	else if (row->maybe_sent && row->attempts > policy->max_attempts)
+	else if (row->maybe_sent && row->repeat == IM_REPEAT_HARMLESS && (invalid || exhausted))
+		doubt(next, row, invalid ? "cannot be sent now, but an earlier request may have been applied" :
+			  "out of attempts; an earlier request may have been applied");
+	else if (invalid)
+		look_up_in_time(next, row, IM_WHY_INVALID);
+	else if (row->maybe_sent && exhausted)
 		look_up_in_time(next, row, IM_WHY_EXHAUSTED);
+	else if (row->maybe_sent && row->repeat == IM_REPEAT_READ_BACK)
+		read_back(next, row);
 	else
 	{
 		settle(next, row, IM_SENDING);
@@ -182,7 +203,7 @@ static void
 judge_unknown(const ImLife *row, const ImPolicy *policy, bool counts, double jitter,
 			  ImNext *next)
 {
-	if (row->id_kind == IM_ID_ASSIGNED)
+	if (row->repeat == IM_REPEAT_NEVER)
 	{
 		doubt(next, row, NULL);
 		next->suspect_now = true;
@@ -197,15 +218,25 @@ judge_unknown(const ImLife *row, const ImPolicy *policy, bool counts, double jit
 		next->delay_ms = IM_ZOMBIE_MS;	/* then im_protocol_claim() looks it up */
 	else
 		next->delay_ms = im_protocol_backoff(next->attempts, jitter);
+	if (row->repeat == IM_REPEAT_READ_BACK && next->delay_ms < IM_READ_BACK_MS)
+		next->delay_ms = IM_READ_BACK_MS;
 }
 
 /* A definite refusal of this row. */
 static void
-judge_refused(const ImLife *row, ImNext *next)
+judge_refused(const ImLife *row, bool of_item, ImNext *next)
 {
 	if (!row->maybe_sent)
 		settle(next, row, IM_FAILED);
-	else if (row->id_kind == IM_ID_ASSIGNED)
+	else if (row->repeat == IM_REPEAT_HARMLESS && of_item)
+	{
+		/* What had been applied before would be called done now. */
+		settle(next, row, IM_FAILED);
+		next->maybe_sent = false;
+	}
+	else if (row->repeat == IM_REPEAT_HARMLESS)
+		doubt(next, row, "refused now, but an earlier request may have been applied");
+	else if (row->repeat == IM_REPEAT_NEVER)
 		doubt(next, row, "refused now, but an earlier request may have created a group");
 	else
 		look_up_in_time(next, row, IM_WHY_REFUSED);
@@ -232,6 +263,12 @@ again_or(const ImLife *row, const ImPolicy *policy, double jitter, const char *r
 static void
 judge_absent(const ImLife *row, const ImPolicy *policy, double jitter, ImNext *next)
 {
+	if (row->why == IM_WHY_REPEAT)
+	{
+		settle(next, row, IM_SENDING);
+		next->act = IM_ACT_SEND;
+		return;
+	}
 	if (row->why == IM_WHY_EXISTS)
 	{
 		/* Taken and absent at once: a dissolved group's id rests a while. */
@@ -242,7 +279,9 @@ judge_absent(const ImLife *row, const ImPolicy *policy, double jitter, ImNext *n
 	settle(next, row, row->why == IM_WHY_INVALID ? IM_INVALID : IM_FAILED);
 	next->maybe_sent = false;
 	if (row->why == IM_WHY_EXHAUSTED)
-		next->reason = "out of attempts; the service has no such group";
+		next->reason = row->repeat == IM_REPEAT_READ_BACK ?
+			"out of attempts; the group has no such message" :
+			"out of attempts; the service has no such group";
 }
 
 /* The lookup shows a group of this id with other content. */
@@ -262,7 +301,8 @@ judge_other(const ImLife *row, ImNext *next)
 static void
 judge_unreadable(const ImLife *row, const ImPolicy *policy, double jitter, ImNext *next)
 {
-	const char *reason = "the group could not be looked up";
+	const char *reason = row->repeat == IM_REPEAT_READ_BACK ?
+		"the group's messages could not be read" : "the group could not be looked up";
 
 	again_or(row, policy, jitter, reason, next);
 	/* Such an answer counts even if the claim was no attempt: it must end. */
@@ -285,13 +325,15 @@ im_protocol_judge(const ImLife *row, const ImVerdict *verdict, const ImPolicy *p
 			settle(next, row, IM_IMPORTED);
 			break;
 		case IM_OUT_EXISTS:
-			if (row->id_kind == IM_ID_ASSIGNED)
+			if (row->repeat == IM_REPEAT_NEVER)
 				doubt(next, row, "the service chose the id, yet calls it taken");
-			else
+			else if (row->repeat == IM_REPEAT_REFUSED)
 				look_up(next, row, IM_WHY_EXISTS);
+			else
+				judge_refused(row, verdict->of_item, next);
 			break;
 		case IM_OUT_REFUSED:
-			judge_refused(row, next);
+			judge_refused(row, verdict->of_item, next);
 			break;
 		case IM_OUT_NOT_SENT:
 		case IM_OUT_RESIGN:
@@ -327,11 +369,11 @@ im_protocol_judge(const ImLife *row, const ImVerdict *verdict, const ImPolicy *p
 
 /* See protocol.h. */
 void
-im_protocol_recover(ImIdKind id_kind, int32_t attempts, ImNext *next)
+im_protocol_recover(ImRepeat repeat, int32_t attempts, ImNext *next)
 {
-	ImLife		row = {.id_kind = id_kind, .maybe_sent = true, .attempts = attempts};
+	ImLife		row = {.repeat = repeat, .maybe_sent = true, .attempts = attempts};
 
-	if (id_kind == IM_ID_ASSIGNED)
+	if (repeat == IM_REPEAT_NEVER)
 		doubt(next, &row, "the sender died while the request was under way");
 	else
 		settle(next, &row, IM_PENDING);
@@ -341,11 +383,11 @@ im_protocol_recover(ImIdKind id_kind, int32_t attempts, ImNext *next)
 
 /* See protocol.h. */
 void
-im_protocol_adopt(ImIdKind id_kind, int32_t attempts, ImNext *next)
+im_protocol_adopt(ImRepeat repeat, int32_t attempts, ImNext *next)
 {
-	ImLife		row = {.id_kind = id_kind, .maybe_sent = true, .attempts = attempts};
+	ImLife		row = {.repeat = repeat, .maybe_sent = true, .attempts = attempts};
 
-	if (id_kind == IM_ID_ASSIGNED)
+	if (repeat == IM_REPEAT_NEVER)
 		doubt(next, &row, "another copy of this database may have created the group");
 	else
 		settle(next, &row, IM_PENDING);
@@ -385,6 +427,7 @@ judge_reply(const ImExchange *exchange, ImVerdict *verdict)
 {
 	const ImReply *reply = exchange->reply;
 	bool		own = exchange->group_id[0] != '\0';
+	bool		assigned = !own && exchange->op == IM_OP_IMPORT_GROUP;
 
 	verdict->code = reply->code;
 	verdict->outcome = outcome_of_class(exchange->class, exchange->resigned);
@@ -399,7 +442,7 @@ judge_reply(const ImExchange *exchange, ImVerdict *verdict)
 		verdict->outcome = IM_OUT_UNKNOWN;
 		verdict->code = IM_CODE_OTHER_ID;
 	}
-	else if (!own && reply->group_id[0] == '\0')
+	else if (assigned && reply->group_id[0] == '\0')
 	{
 		verdict->outcome = IM_OUT_UNKNOWN;
 		verdict->code = IM_CODE_UNREADABLE;
@@ -454,7 +497,7 @@ judge_silence(const ImExchange *exchange, ImVerdict *verdict)
 {
 	verdict->answered = exchange->http_status != 0;
 	verdict->code = exchange->failure;
-	if (exchange->op != IM_OP_IMPORT_GROUP)
+	if (im_op_asks(exchange->op))
 		verdict->outcome = IM_OUT_UNREADABLE;
 	else if (!exchange->sent)
 		verdict->outcome = IM_OUT_NOT_SENT;
@@ -469,13 +512,13 @@ im_judge(const ImExchange *exchange, ImVerdict *verdict)
 	memset(verdict, 0, sizeof(*verdict));
 	verdict->http_status = exchange->http_status;
 	if (exchange->failure != 0 || exchange->http_status != 200 ||
-		(exchange->op == IM_OP_IMPORT_GROUP && !exchange->sent))
+		(!im_op_asks(exchange->op) && !exchange->sent))
 	{
 		judge_silence(exchange, verdict);
 		return;
 	}
 	verdict->answered = true;
-	if (exchange->op != IM_OP_IMPORT_GROUP)
+	if (im_op_asks(exchange->op))
 		judge_lookup(exchange, verdict);
 	else if (exchange->reply->readable)
 		judge_reply(exchange, verdict);

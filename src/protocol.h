@@ -21,6 +21,13 @@
 #define IM_ZOMBIE_MS		60000
 #endif
 
+/*
+ * After an unknown outcome a message's group is not read before so long: the
+ * service's own limit is 3 s.  A request that is later still does no harm,
+ * because one of the two is refused.
+ */
+#define IM_READ_BACK_MS		5000
+
 #define IM_BACKOFF_FIRST_MS 1000
 #define IM_BACKOFF_MAX_MS	300000
 
@@ -67,13 +74,13 @@ extern void im_protocol_judge(const ImLife *row, const ImVerdict *verdict,
 							  ImNext *next);
 
 /* The sender of a row in status sending is dead: what is the row now? */
-extern void im_protocol_recover(ImIdKind id_kind, int32_t attempts, ImNext *next);
+extern void im_protocol_recover(ImRepeat repeat, int32_t attempts, ImNext *next);
 
 /*
  * An open row came from another database or timeline and a person, or option
  * after_promotion, says to go on with it.
  */
-extern void im_protocol_adopt(ImIdKind id_kind, int32_t attempts, ImNext *next);
+extern void im_protocol_adopt(ImRepeat repeat, int32_t attempts, ImNext *next);
 
 /* The back-off before attempt number attempts + 1: full jitter. */
 extern int64_t im_protocol_backoff(int32_t attempts, double jitter);

@@ -876,7 +876,7 @@ key_name(const ImCommand *command)
 
 /* See record.h. */
 void
-im_record_request(StringInfo buf, const ImCommand *command, const char *key,
+im_record_request(StringInfo buf, const ImCommand *command, const char *key, const char *extra,
 				  const char *const *items, const size_t *lengths, int nitems)
 {
 	if (command->list == NULL)
@@ -891,7 +891,7 @@ im_record_request(StringInfo buf, const ImCommand *command, const char *key,
 		escape_json(buf, key);
 		appendStringInfoChar(buf, ',');
 	}
-	appendStringInfo(buf, "\"%s\":[", command->list);
+	appendStringInfo(buf, "%s\"%s\":[", extra, command->list);
 	for (int i = 0; i < nitems; i++)
 	{
 		if (i > 0)

@@ -116,10 +116,11 @@ extern bool im_record_has(const ImEncoder *enc, const char *column);
 
 /*
  * Appends the request of a call to buf: items of one command and key, each the
- * JSON of an ImItem.
+ * JSON of an ImItem; extra: members of the request, each with a comma at its end.
  */
 extern void im_record_request(StringInfo buf, const ImCommand *command, const char *key,
-							  const char *const *items, const size_t *lengths, int nitems);
+							  const char *extra, const char *const *items, const size_t *lengths,
+							  int nitems);
 
 /* A value for a message: quoted, escaped and cut. */
 extern char *im_record_quote(const ImText *text);

@@ -23,12 +23,13 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
-#include "cmd_group.h"
+#include "command.h"
 #include "errcodes.h"
 #include "failpoint.h"
 #include "http.h"
 #include "protocol.h"
 #include "reply.h"
+#include "results.h"
 #include "sender.h"
 #include "text.h"
 #include "usersig.h"
@@ -38,17 +39,30 @@
 #define QUOTE_MAX			100 /* bytes of an unreadable answer */
 #define SIG_RENEW_AT		(SIG_LIFETIME * 8 / 10)
 
-/* A command of the service: one line each. */
-typedef struct Command
+#define REPLY_SMALL			(64 * 1024)
+#define REPLY_LARGE			(1024 * 1024)	/* no answer of the service is larger */
+#define ENTRIES_MAX			1000	/* items of an answer */
+
+/* The operations of the service: one line each. */
+typedef struct Operation
 {
 	const char *path;
 	size_t		reply_cap;		/* bytes */
-} Command;
+} Operation;
 
-static const Command commands[] = {
-	[IM_OP_IMPORT_GROUP] = {"group_open_http_svc/import_group", 64 * 1024},
-	[IM_OP_GET_GROUP_INFO] = {"group_open_http_svc/get_group_info", 1024 * 1024},
-	[IM_OP_CHECK_GROUPS] = {"group_open_http_svc/get_group_info", 1024 * 1024}
+static const Operation operations[IM_OPS] = {
+	[IM_OP_IMPORT_ACCOUNTS] = {"im_open_login_svc/multiaccount_import", REPLY_SMALL},
+	[IM_OP_IMPORT_ACCOUNT] = {"im_open_login_svc/account_import", REPLY_SMALL},
+	[IM_OP_IMPORT_FRIENDS] = {"sns/friend_import", REPLY_LARGE},
+	[IM_OP_IMPORT_DIALOG] = {"openim/importmsg", REPLY_SMALL},
+	[IM_OP_IMPORT_GROUP] = {"group_open_http_svc/import_group", REPLY_SMALL},
+	[IM_OP_IMPORT_MEMBERS] = {"group_open_http_svc/import_group_member", REPLY_SMALL},
+	[IM_OP_IMPORT_MESSAGES] = {"group_open_http_svc/import_group_msg", REPLY_SMALL},
+	[IM_OP_SET_UNREAD] = {"group_open_http_svc/set_unread_msg_num", REPLY_SMALL},
+	[IM_OP_GET_GROUP_INFO] = {"group_open_http_svc/get_group_info", REPLY_LARGE},
+	[IM_OP_CHECK_GROUPS] = {"group_open_http_svc/get_group_info", REPLY_LARGE},
+	[IM_OP_CHECK_ACCOUNTS] = {"im_open_login_svc/account_check", REPLY_SMALL},
+	[IM_OP_GET_MESSAGES] = {"group_open_http_svc/group_msg_get_simple", REPLY_LARGE},
 };
 
 /* A call on its way through the sender. */
@@ -59,7 +73,6 @@ typedef struct Flight
 	ImHttpCall *http_call;		/* while flying */
 	uint32		sig_serial;		/* which signature it carries */
 	StringInfoData target;
-	StringInfoData lookup;		/* body of a lookup */
 } Flight;
 
 struct ImSender
@@ -80,11 +93,15 @@ struct ImSender
 	uint32		sig_serial;		/* of sig; counts signatures */
 	uint32		refused_serial; /* a signature that was refused, or 0 */
 
-	dlist_head	queue;
+	dlist_head	queue[IM_OPS];	/* each has a limiter of its own */
 	dlist_head	flying;
 	dlist_head	idle;
 	int			nqueued;
+	int			nqueued_of[IM_OPS];
 	int			nflying;
+	int			nflying_of[IM_OPS];
+	int			first_op;		/* whose turn it is when places are scarce */
+	ImListEntry *entries;		/* of an answer */
 	int64		held_since;		/* the limiter holds calls since then; 0: no */
 };
 
@@ -98,7 +115,9 @@ im_sender_create(MemoryContext ctx, ImSlot *slot, bool worker)
 	sender->slot = slot;
 	sender->worker = worker;
 	sender->stale = true;
-	dlist_init(&sender->queue);
+	for (int op = 0; op < IM_OPS; op++)
+		dlist_init(&sender->queue[op]);
+	sender->entries = MemoryContextAlloc(ctx, sizeof(ImListEntry) * ENTRIES_MAX);
 	dlist_init(&sender->flying);
 	dlist_init(&sender->idle);
 	return sender;
@@ -116,6 +135,20 @@ int
 im_sender_queued(const ImSender *sender)
 {
 	return sender->nqueued;
+}
+
+/* See sender.h. */
+int
+im_sender_open(const ImSender *sender, ImOp op)
+{
+	return sender->nqueued_of[op] + sender->nflying_of[op];
+}
+
+/* See sender.h. */
+int
+im_sender_flying(const ImSender *sender, ImOp op)
+{
+	return sender->nflying_of[op];
 }
 
 /* See sender.h. */
@@ -217,6 +250,17 @@ make_http(ImSender *sender)
 	MemoryContextSwitchTo(old);
 }
 
+/* Tells the limiters what the options say. */
+static void
+set_rates(ImSender *sender)
+{
+	double		rates[IM_OPS];
+
+	for (int op = 0; op < IM_OPS; op++)
+		rates[op] = im_app_rate(sender->app, op);
+	im_slot_set_app(sender->slot, sender->app->sdkappid, rates);
+}
+
 /* Reads the options anew.  Waits until nothing flies: answers must be judged. */
 static bool
 reload(ImSender *sender, ImProblem *problem)
@@ -243,7 +287,7 @@ reload(ImSender *sender, ImProblem *problem)
 	im_sender_forget_signature(sender);
 	if (new_http)
 		make_http(sender);
-	im_slot_set_app(sender->slot, app->sdkappid, app->rate_limit);
+	set_rates(sender);
 	im_slot_lock(sender->slot);
 	sender->slot->address = im_sender_address(app);
 	im_slot_unlock(sender->slot);
@@ -321,7 +365,6 @@ make_flight(ImSender *sender)
 	old = MemoryContextSwitchTo(sender->ctx);
 	flight = palloc0(sizeof(Flight));
 	initStringInfo(&flight->target);
-	initStringInfo(&flight->lookup);
 	MemoryContextSwitchTo(old);
 	return flight;
 }
@@ -335,20 +378,21 @@ im_sender_add(ImSender *sender, ImCall *call, bool urgent)
 	flight->call = call;
 	flight->http_call = NULL;
 	if (urgent)
-		dlist_push_head(&sender->queue, &flight->node);
+		dlist_push_head(&sender->queue[call->op], &flight->node);
 	else
-		dlist_push_tail(&sender->queue, &flight->node);
+		dlist_push_tail(&sender->queue[call->op], &flight->node);
 	sender->nqueued++;
+	sender->nqueued_of[call->op]++;
 }
 
 /* Path and query of one request.  They hold the UserSig: never to be shown. */
 static void
-compose_target(ImSender *sender, Flight *flight, const Command *command)
+compose_target(ImSender *sender, Flight *flight, const Operation *operation)
 {
 	resetStringInfo(&flight->target);
 	appendStringInfo(&flight->target,
 					 "/v4/%s?sdkappid=" INT64_FORMAT "&identifier=%s&usersig=%s&random=%u&contenttype=json",
-					 command->path, sender->app->sdkappid,
+					 operation->path, sender->app->sdkappid,
 					 sender->identifier, sender->sig,
 					 pg_prng_uint32(&pg_global_prng_state));
 }
@@ -358,25 +402,15 @@ static void
 launch(ImSender *sender, Flight *flight)
 {
 	ImCall	   *call = flight->call;
-	const Command *command = &commands[call->op];
+	const Operation *operation = &operations[call->op];
 	ImHttpCall *http_call = im_http_open(sender->http);
 
-	compose_target(sender, flight, command);
+	compose_target(sender, flight, operation);
 	http_call->target = flight->target.data;
-	http_call->reply_cap = command->reply_cap;
+	http_call->reply_cap = operation->reply_cap;
 	http_call->owner = flight;
-	if (call->op == IM_OP_GET_GROUP_INFO)
-	{
-		resetStringInfo(&flight->lookup);
-		im_group_lookup_body(&flight->lookup, call->group_id);
-		http_call->body = flight->lookup.data;
-		http_call->body_len = flight->lookup.len;
-	}
-	else
-	{
-		http_call->body = call->body;
-		http_call->body_len = call->body_len;
-	}
+	http_call->body = call->body;
+	http_call->body_len = call->body_len;
 	flight->http_call = http_call;
 	flight->sig_serial = sender->sig_serial;
 	call->begun_at = im_now_us();
@@ -395,44 +429,83 @@ note_throttling(ImSender *sender, bool held)
 	sender->held_since = held ? now : 0;
 }
 
+/* Starts one call of an operation whose turn it is. */
+static void
+start_next(ImSender *sender, int op)
+{
+	Flight	   *flight = dlist_container(Flight, node, dlist_pop_head_node(&sender->queue[op]));
+
+	sender->nqueued--;
+	sender->nqueued_of[op]--;
+	dlist_push_tail(&sender->flying, &flight->node);
+	sender->nflying++;
+	sender->nflying_of[op]++;
+	launch(sender, flight);
+}
+
+/*
+ * Starts what one operation may; *allowed counts down.  Returns how long its
+ * limiter says to wait, or -1.
+ */
+static int64
+pump_operation(ImSender *sender, int op, int *allowed)
+{
+	while (sender->nqueued_of[op] > 0 && *allowed > 0 && sender->nflying < sender->max_flying)
+	{
+		int64		wait = im_slot_take(sender->slot, op, sender->worker);
+
+		if (wait > 0)
+			return wait;
+		start_next(sender, op);
+		(*allowed)--;
+	}
+	if (sender->nqueued_of[op] > 0 && *allowed > 0)
+		im_slot_want(sender->slot, op);
+	return -1;
+}
+
 /* See sender.h. */
 int64
 im_sender_pump(ImSender *sender, int allowed)
 {
-	if (sender->nqueued == 0)
-		sender->held_since = 0;
-	while (sender->nqueued > 0 && allowed > 0 && sender->http != NULL && !sender->held &&
-		   has_signature(sender) && sender->nflying < sender->max_flying)
-	{
-		int64		wait = im_slot_take(sender->slot, sender->worker);
-		Flight	   *flight;
+	int64		least = -1;
+	bool		started;
 
-		note_throttling(sender, wait > 0);
-		if (wait > 0)
-			return wait;
-		flight = dlist_container(Flight, node, dlist_pop_head_node(&sender->queue));
-		sender->nqueued--;
-		dlist_push_tail(&sender->flying, &flight->node);
-		sender->nflying++;
-		allowed--;
-		launch(sender, flight);
+	if (sender->nqueued == 0 || allowed <= 0 || sender->http == NULL || sender->held ||
+		!has_signature(sender))
+	{
+		if (sender->nqueued == 0)
+			sender->held_since = 0;
+		return -1;
 	}
-	if (sender->nqueued > 0 && allowed > 0 && sender->nflying >= sender->max_flying)
-		im_slot_want(sender->slot);
-	return -1;
+	started = sender->nflying < sender->max_flying;
+	/* Where connections are scarce each operation is first in its turn. */
+	for (int i = 0; i < IM_OPS; i++)
+	{
+		int			op = (sender->first_op + i) % IM_OPS;
+		int64		wait = pump_operation(sender, op, &allowed);
+
+		if (wait > 0 && (least < 0 || wait < least))
+			least = wait;
+	}
+	sender->first_op = (sender->first_op + 1) % IM_OPS;
+	if (started)
+		note_throttling(sender, least > 0);
+	return least;
 }
 
 /* See sender.h. */
 void
 im_sender_wait(ImSender *sender, long timeout_ms)
 {
+	void	   *owner;
 	int64		granted;
 
 	if (sender->http != NULL)
 	{
 		im_http_wait(sender->http, timeout_ms);
-		while ((granted = im_http_next_late(sender->http)) != 0)
-			im_slot_late(sender->slot, granted);
+		while ((granted = im_http_next_late(sender->http, &owner)) != 0)
+			im_slot_late(sender->slot, ((Flight *) owner)->call->op, granted);
 	}
 	else						/* could not be made; the reason was raised */
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -477,9 +550,52 @@ hide_signature(ImReply *reply, const char *sig)
 		strlcpy(found, "(hidden)", sizeof(reply->info) - (found - reply->info));
 }
 
+/* Looks in the answer for what was asked about the rows. */
+static void
+read_asked(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
+{
+	if (!call->reply.readable || call->reply.code != 0)
+		return;
+	call->found = IM_FOUND_SAME;
+	if (call->op == IM_OP_CHECK_ACCOUNTS)
+		im_results_accounts(call, http_call->reply, http_call->reply_len, sender->entries, ENTRIES_MAX);
+	else if (!im_results_find(call, http_call->reply, http_call->reply_len, sender->entries,
+							  ENTRIES_MAX))
+		call->found = IM_FOUND_UNREADABLE;
+}
+
+/*
+ * Reads what the answer says of each row.  Rows that it does not speak of, and
+ * those of a call that failed as a whole, have the call's verdict.
+ */
+static void
+read_rows(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
+{
+	bool		listed = call->command != NULL && call->op == call->command->op &&
+		call->command->list != NULL;
+
+	if (call->op == IM_OP_GET_MESSAGES || call->op == IM_OP_CHECK_ACCOUNTS)
+		return;
+	if (listed && call->verdict.outcome == IM_OUT_DONE)
+	{
+		im_results_read(call, http_call->reply, http_call->reply_len, sender->entries, ENTRIES_MAX);
+		return;
+	}
+	for (int i = 0; i < call->nrows; i++)
+	{
+		ImRow	   *row = call->rows[i];
+
+		row->verdict = call->verdict;
+		row->verdict.of_item = call->nrows == 1 && !listed;
+		strlcpy(row->info, call->reply.info, sizeof(row->info));
+		if (call->op == IM_OP_IMPORT_GROUP && call->reply.group_id[0] != '\0')
+			strlcpy(row->said_id, call->reply.group_id, sizeof(row->said_id));
+	}
+}
+
 /* Reads the answer into the call, whatever it is. */
 static void
-read_reply(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
+read_reply(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 {
 	call->found = IM_FOUND_UNREADABLE;
 	memset(&call->reply, 0, offsetof(ImReply, info));
@@ -491,13 +607,17 @@ read_reply(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 					   call->reply.info, sizeof(call->reply.info));
 	else if (call->op == IM_OP_GET_GROUP_INFO)
 		call->found = im_reply_compare(http_call->reply, http_call->reply_len,
-									   call->group_id, call->body, call->body_len,
-									   &call->reply);
+									   call->rows[0]->group_id, call->rows[0]->item,
+									   call->rows[0]->item_len, &call->reply);
 	else if (call->op == IM_OP_CHECK_GROUPS)
 		call->found = im_reply_check(http_call->reply, http_call->reply_len,
 									 call->checks, call->nchecks, &call->reply);
 	else
+	{
 		im_reply_parse(http_call->reply, http_call->reply_len, &call->reply);
+		if (call->op == IM_OP_GET_MESSAGES || call->op == IM_OP_CHECK_ACCOUNTS)
+			read_asked(sender, call, http_call);
+	}
 	if (http_call->failure == 0 && !call->reply.readable && call->reply.info[0] == '\0')
 		quote_unreadable(call, http_call);
 	hide_signature(&call->reply, sender->sig);
@@ -531,7 +651,7 @@ judge(ImSender *sender, Flight *flight)
 		.failure = http_call->failure,
 		.reply = &call->reply,
 		.found = IM_FOUND_UNREADABLE,
-		.group_id = call->group_id,
+		.group_id = call->op == IM_OP_IMPORT_GROUP ? call->rows[0]->group_id : "",
 		.resigned = sender->refused_serial != 0 && flight->sig_serial > sender->refused_serial
 	};
 
@@ -551,6 +671,7 @@ judge(ImSender *sender, Flight *flight)
 	im_judge(&exchange, &call->verdict);
 	call->verdict.retry_after = call->retry_after;
 	note_signature(sender, flight, &call->verdict);
+	read_rows(sender, call, http_call);
 	im_slot_count(sender->slot, call, exchange.class, http_call->elapsed_us,
 				  http_call->body_len, http_call->reply_len, http_call->connected,
 				  !sender->app->plain_http);
@@ -562,6 +683,7 @@ land(ImSender *sender, Flight *flight)
 {
 	dlist_delete(&flight->node);
 	sender->nflying--;
+	sender->nflying_of[flight->call->op]--;
 	dlist_push_head(&sender->idle, &flight->node);
 }
 
@@ -587,10 +709,15 @@ im_sender_take_back(ImSender *sender)
 {
 	Flight	   *flight;
 
+	int			op = 0;
+
 	if (sender->nqueued == 0)
 		return NULL;
-	flight = dlist_container(Flight, node, dlist_pop_head_node(&sender->queue));
+	while (sender->nqueued_of[op] == 0)
+		op++;
+	flight = dlist_container(Flight, node, dlist_pop_head_node(&sender->queue[op]));
 	sender->nqueued--;
+	sender->nqueued_of[op]--;
 	dlist_push_head(&sender->idle, &flight->node);
 	return flight->call;
 }
@@ -610,11 +737,16 @@ im_sender_give_up(ImSender *sender)
 	exchange.sent = flight->http_call != NULL && flight->http_call->sent;
 	exchange.failure = IM_CODE_CRASHED;
 	exchange.reply = &flight->call->reply;
-	exchange.group_id = flight->call->group_id;
+	exchange.group_id = "";
 	flight->call->reply.readable = false;
 	flight->call->reply.info[0] = '\0';
 	flight->call->retry_after = 0;
 	im_judge(&exchange, &flight->call->verdict);
+	for (int i = 0; i < flight->call->nrows; i++)
+	{
+		flight->call->rows[i]->verdict = flight->call->verdict;
+		flight->call->rows[i]->info[0] = '\0';
+	}
 	land(sender, flight);
 	return flight->call;
 }

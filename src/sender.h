@@ -69,6 +69,12 @@ extern ImCall *im_sender_give_up(ImSender *sender);
 extern int	im_sender_queued(const ImSender *sender);
 extern int	im_sender_in_flight(const ImSender *sender);
 
+/* Calls of one operation that are queued or under way. */
+extern int	im_sender_open(const ImSender *sender, ImOp op);
+
+/* ... of which so many are under way. */
+extern int	im_sender_flying(const ImSender *sender, ImOp op);
+
 /* Drops calls that an ERROR left behind; their outcome stays unknown. */
 extern void im_sender_abandon(ImSender *sender);
 

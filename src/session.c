@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "errcodes.h"
 #include "session.h"
 
 #define MS					INT64_C(1000)
@@ -108,7 +109,7 @@ im_session_note(ImSlot *slot, const ImCall *call)
 
 	im_slot_lock(slot);
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
-		im_limiter_slow(&slot->limiter, im_now_us());
+		im_slot_slow(slot, call->op, im_code_is_app_wide(call->verdict.code));
 	/* What held the import up is over: this call shows it. */
 	else if (service_spoke(&call->verdict) && call->begun_at > slot->breaker.tried_at &&
 			 (slot->breaker.state == IM_BREAKER_STOPPED ||

@@ -632,7 +632,8 @@ im_order_done(ImSlot *slot, int place)
 	bool		done;
 
 	im_slot_lock(slot);
-	done = slot->orders[place].left == 0 && slot->orders[place].out == 0;
+	done = slot->orders[place].left == 0 && slot->orders[place].out == 0 &&
+		slot->ordered_rooms == 0;
 	im_slot_unlock(slot);
 	return done;
 }
@@ -706,16 +707,19 @@ im_ring_at_commit(bool changed)
 
 /* See shared.h. */
 void
-im_slot_set_app(ImSlot *slot, int64 sdkappid, double rate)
+im_slot_set_app(ImSlot *slot, int64 sdkappid, const double *rates)
 {
 	int64		now = im_now_us();
 
 	im_slot_lock(slot);
 	slot->sdkappid = sdkappid;
-	if (!slot->limiter_ready)
-		im_limiter_init(&slot->limiter, rate, now);
-	else
-		im_limiter_set(&slot->limiter, rate, now);
+	for (int op = 0; op < IM_OPS; op++)
+	{
+		if (!slot->limiter_ready)
+			im_limiter_init(&slot->limiters[op], rates[op], now);
+		else
+			im_limiter_set(&slot->limiters[op], rates[op], now);
+	}
 	slot->limiter_ready = true;
 	im_slot_unlock(slot);
 }
@@ -740,7 +744,7 @@ count_second(ImSlot *slot, int64 now)
 
 /* See shared.h. */
 int64
-im_slot_take(ImSlot *slot, bool worker)
+im_slot_take(ImSlot *slot, ImOp op, bool worker)
 {
 	int64		now;
 	int64		wait;
@@ -748,7 +752,7 @@ im_slot_take(ImSlot *slot, bool worker)
 	/* Time is read under the lock: grants must not be ordered by luck. */
 	im_slot_lock(slot);
 	now = im_now_us();
-	wait = im_limiter_take(&slot->limiter, worker, now);
+	wait = im_limiter_take(&slot->limiters[im_op_limiter(op)], worker, now);
 	if (wait == 0)
 		count_second(slot, now);
 	im_slot_unlock(slot);
@@ -759,22 +763,33 @@ im_slot_take(ImSlot *slot, bool worker)
 
 /* See shared.h. */
 void
-im_slot_want(ImSlot *slot)
+im_slot_slow(ImSlot *slot, ImOp op, bool everything)
+{
+	int64		now = im_now_us();
+
+	for (int i = 0; i < IM_OPS; i++)
+		if (everything || i == (int) im_op_limiter(op))
+			im_limiter_slow(&slot->limiters[i], now);
+}
+
+/* See shared.h. */
+void
+im_slot_want(ImSlot *slot, ImOp op)
 {
 	im_slot_lock(slot);
-	im_limiter_want(&slot->limiter);
+	im_limiter_want(&slot->limiters[im_op_limiter(op)]);
 	im_slot_unlock(slot);
 }
 
 /* See shared.h. */
 void
-im_slot_late(ImSlot *slot, int64 granted)
+im_slot_late(ImSlot *slot, ImOp op, int64 granted)
 {
 	int64		now;
 
 	im_slot_lock(slot);
 	now = im_now_us();
-	im_limiter_late(&slot->limiter, granted, now);
+	im_limiter_late(&slot->limiters[im_op_limiter(op)], granted, now);
 	im_slot_unlock(slot);
 	elog(DEBUG1, "im_import: call granted at about " INT64_FORMAT " us left at " INT64_FORMAT " us", granted, now);
 }
@@ -935,13 +950,13 @@ im_slot_count(ImSlot *slot, const ImCall *call, ImClass class, int64 elapsed_us,
 
 	im_slot_lock(slot);
 	stats->calls++;
-	if (call->op != IM_OP_IMPORT_GROUP)
+	if (im_op_asks(call->op))
 		stats->lookups++;
 	if (call->reply.readable)
 		stats->replies[class]++;
 	else
 		stats->no_reply++;
-	if (call->row.attempts > 1)
+	if (call->nrows > 0 && call->rows[0]->life.attempts > 1)
 		stats->retries++;
 	stats->bytes_out += (int64) bytes_out;
 	stats->bytes_in += (int64) bytes_in;

@@ -52,6 +52,7 @@ typedef struct ImRequest
 	int			asker;			/* process number; -1: it gave up */
 	uint32		ticket;			/* tells a reused slot from ours */
 	int64		asked_at;		/* monotonic us */
+	ImKind		kind;
 	int64		id;
 	unsigned char row_key[16];
 	ImRequestResult result;
@@ -138,7 +139,10 @@ typedef struct ImSlot
 	bool		clean;			/* no row can be in status sending */
 	ImSteady	steady;			/* how far the wall clock can be trusted */
 	bool		limiter_ready;
-	ImLimiter	limiter;
+	int			batch[IM_KINDS];	/* rows a call that the service takes; 0: not known */
+	int64		waiting[IM_KINDS];	/* open rows whose group is not imported */
+	int			ordered_rooms;	/* at work because of im_import_drain() */
+	ImLimiter	limiters[IM_OPS];	/* by the operation that im_op_limiter() says */
 	ImBreaker	breaker;
 
 	/* What the sender is doing, for im_import_status. */
@@ -233,16 +237,19 @@ extern bool im_slot_worker_lives(ImSlot *slot);
  * Waits for the limiter of this slot: 0 if the call may go now, else
  * microseconds until it is worth asking again.  Counts throttled time.
  */
-extern int64 im_slot_take(ImSlot *slot, bool worker);
+extern int64 im_slot_take(ImSlot *slot, ImOp op, bool worker);
 
 /* There are calls to be granted, and no connection is free for them. */
-extern void im_slot_want(ImSlot *slot);
+extern void im_slot_want(ImSlot *slot, ImOp op);
 
 /* A call that was granted then leaves only now, see im_limiter_late(). */
-extern void im_slot_late(ImSlot *slot, int64 granted);
+extern void im_slot_late(ImSlot *slot, ImOp op, int64 granted);
 
 /* Tells which app is called, and brings the configured rate to the limiter. */
-extern void im_slot_set_app(ImSlot *slot, int64 sdkappid, double rate);
+extern void im_slot_set_app(ImSlot *slot, int64 sdkappid, const double *rates);
+
+/* The service said "too fast" to that operation; everything: to the whole app. */
+extern void im_slot_slow(ImSlot *slot, ImOp op, bool everything);
 
 /* Notes one exchange in the statistics. */
 extern void im_slot_count(ImSlot *slot, const ImCall *call, ImClass class,

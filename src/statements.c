@@ -16,30 +16,34 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "command.h"
 #include "statements.h"
 
-#define TABLE_NAME			"im_group_outbox"
-#define MAX_PARAMS			12
+#define MAX_PARAMS			14
 
 typedef struct Statement
 {
-	const char *sql;			/* %1$s is the extension's schema, quoted */
+	const char *sql;			/* with words in braces, see expand() */
 	int			nargs;
 	Oid			argtypes[MAX_PARAMS];
 } Statement;
 
-/* What a claim reads of a row: the record by its own names, and what is ours. */
-#define CLAIM_COLUMNS \
-	"id, attempts, maybe_sent_at, row_key, claim, group_id, type, name, owner_account, " \
-	"introduction, notification, face_url, max_member_count, apply_join_option, " \
-	"app_defined_data, create_time, support_topic"
-#define OUTBOX	"%1$s." TABLE_NAME
+/* What a claim reads of a row: what is ours, and the record by its own names. */
+#define CLAIM_COLUMNS "o.id, o.attempts, o.maybe_sent_at, o.row_key, o.claim, {extra}, {columns}"
+#define OUTBOX	"{schema}.{table}"
 
-#define TALLY	"%1$s.im_import_tally"
+/* The room of a row, i; must be spelled as the index has it. */
+#define ROOM \
+	"(CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' || i.group_source_id" \
+	" WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' || i.group_id" \
+	" ELSE '' END)"
+
+#define TALLY	"{schema}.im_import_tally"
 #define SUM(column) "COALESCE(pg_catalog.sum(" column "), 0)::bigint"
 #define COUNT(status) "pg_catalog.count(*) FILTER (WHERE status = '" status "')"
 
@@ -49,43 +53,43 @@ typedef struct Statement
 
 /* An imported row, o, that the app does not have, says the last comparison. */
 #define MISSING \
-	"o.status = 'imported' AND EXISTS (SELECT FROM %1$s.im_import_verified v" \
+	"o.status = 'imported' AND EXISTS (SELECT FROM {schema}.im_import_verified v" \
 	" WHERE v.row_key = o.row_key AND v.result = 'missing' AND (v.checked_at < o.settled_at) IS NOT TRUE)"
 
 /*
- * A fingerprint of the triggers of the outbox, $2: disabling and enabling them, as a
+ * A fingerprint of the triggers of the outboxes, $2: disabling and enabling them, as a
  * restore does, leaves other row versions behind.  $3 is '', or changes with each
  * crash of the server that emptied a table which somebody has set UNLOGGED.
  */
 #define TRIGGERS \
-	"SELECT $3 || pg_catalog.string_agg(pg_catalog.concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgname)" \
-	" FROM pg_catalog.pg_trigger WHERE tgrelid = $2"
+	"SELECT $3 || pg_catalog.string_agg(pg_catalog.concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgrelid, tgname)" \
+	" FROM pg_catalog.pg_trigger WHERE tgrelid = ANY ($2)"
 
 static const Statement statements[NSTATEMENTS] = {
 	[ST_CLAIM_NEW] = {
-		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
+		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
 		" WHERE origin = $1 AND id > $2 AND status = 'pending' AND due_at IS NULL"
 		" ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED",
 	3, {INT8OID, INT8OID, INT8OID}},
 	[ST_CLAIM_DUE] = {
-		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
+		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
 		" WHERE origin = $1 AND due_at <= pg_catalog.now()"
 		" AND status = 'pending' AND due_at IS NOT NULL"
 		" ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED",
 	2, {INT8OID, INT8OID}},
 	[ST_CLAIM_ASKED] = {
-		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX
+		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
 		" WHERE id = $2 AND row_key = $3 AND origin = $1 AND status = 'pending'"
 		" FOR UPDATE SKIP LOCKED",
 	3, {INT8OID, INT8OID, UUIDOID}},
 	[ST_MARK] = {
 		"UPDATE " OUTBOX " o SET status = 'sending', attempts = LEAST(o.attempts, 1000000) + 1,"
-		" group_id = v.group_id, claim = $4, sent_at = pg_catalog.now(), due_at = NULL,"
+		" {claimed}claim = $4, sent_at = pg_catalog.now(), due_at = NULL,"
 		" maybe_sent_at = CASE WHEN v.sends THEN pg_catalog.now() ELSE o.maybe_sent_at END"
-		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
-		" AS v (id, group_id, sends)"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($5))"
+		" AS v (id, word, sends, number)"
 		" WHERE o.id = v.id",
-	4, {INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID, INT8OID}},
+	5, {INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID, INT8OID, INT8ARRAYOID}},
 	[ST_LOCKABLE] = {
 		"SELECT o.row_key FROM " OUTBOX " o JOIN " ROW_LIST " ON o.id = v.id AND o.row_key = v.row_key"
 		" FOR UPDATE OF o SKIP LOCKED",
@@ -95,7 +99,7 @@ static const Statement statements[NSTATEMENTS] = {
 	2, {INT8ARRAYOID, UUIDARRAYOID}},
 	[ST_SETTLE] = {
 		"UPDATE " OUTBOX " o SET status = v.status, attempts = v.attempts,"
-		" group_id = COALESCE(v.group_id, o.group_id),"
+		" {settled}"
 		" error_code = CASE WHEN v.status = 'imported' THEN NULL ELSE COALESCE(v.code, o.error_code) END,"
 		/* Words without a code explain what the code that stands there led to. */
 		" error_info = CASE WHEN v.status = 'imported' THEN NULL"
@@ -106,14 +110,14 @@ static const Statement statements[NSTATEMENTS] = {
 		" settled_at = CASE WHEN v.status = 'pending' THEN NULL ELSE pg_catalog.now() END"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
 		" pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),"
-		" pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10))"
-		" AS v (id, claim, status, attempts, group_id, code, info, due_at, maybe_sent_at, row_key)"
+		" pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11))"
+		" AS v (id, claim, status, attempts, word, code, info, due_at, maybe_sent_at, row_key, number)"
 		" WHERE o.id = v.id AND o.row_key = v.row_key"
 		" AND o.claim IS NOT DISTINCT FROM v.claim RETURNING o.status",
-	10, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
-	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID}},
+	11, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
+	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID, INT8ARRAYOID}},
 	[ST_COUNT_DAY] = {
-		"INSERT INTO %1$s.im_import_days AS d (origin, day, groups)"
+		"INSERT INTO {schema}.im_import_days AS d (origin, day, groups)"
 		" VALUES ($1, (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date, $2)"
 		" ON CONFLICT (origin, day) DO UPDATE SET groups = d.groups + EXCLUDED.groups",
 	2, {INT8OID, INT8OID}},
@@ -123,7 +127,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" settled_at = CASE WHEN $3 = 'pending' THEN NULL ELSE pg_catalog.now() END,"
 		" error_code = $4, error_info = $5"
 		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
-		" WHERE status = 'sending' AND origin = $1 AND (group_id IS NULL) = $2"
+		" WHERE status = 'sending' AND origin = $1 AND ({unnamed}) = $2"
 		" AND (claim IS NULL OR NOT claim = ANY ($6)) FOR UPDATE SKIP LOCKED))",
 	6, {INT8OID, BOOLOID, TEXTOID, INT4OID, TEXTOID, INT8ARRAYOID}},
 	[ST_ANY_DEAD] = {
@@ -152,46 +156,46 @@ static const Statement statements[NSTATEMENTS] = {
 		" settled_at = CASE WHEN $5 = 'pending' THEN NULL ELSE pg_catalog.now() END"
 		" WHERE status = $9"
 		" AND ((origin <> $1 AND $2) OR (origin = $1 AND $3))"
-		" AND (group_id IS NULL AND ($8 OR status = 'sending')) = $4",
+		" AND ({unnamed} AND ($8 OR status = 'sending')) = $4",
 	9, {INT8OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, TEXTOID}},
 	[ST_DOUBT_CLOSED] = {
 		"UPDATE " OUTBOX " SET maybe_sent_at = pg_catalog.now()"
 		" WHERE origin = $1 AND status IN ('failed', 'invalid', 'in_doubt')",
 	1, {INT8OID}},
 	[ST_TALLY_SUM] = {
-		"SELECT " SUM("pending") ", " SUM("sending") ", " SUM("imported") ", " SUM("failed") ", "
+		"SELECT kind, " SUM("pending") ", " SUM("sending") ", " SUM("imported") ", " SUM("failed") ", "
 		SUM("invalid") ", " SUM("in_doubt") ","
 		" COALESCE(pg_catalog.sum(pending + sending) FILTER (WHERE origin <> $1), 0)::bigint,"
 		" COALESCE(pg_catalog.bool_or(dirty), false) OR NOT EXISTS"
-		" (SELECT FROM %1$s.im_import_control c WHERE c.triggers = (" TRIGGERS "))"
-		" FROM " TALLY,
-	3, {INT8OID, OIDOID, TEXTOID}},
+		" (SELECT FROM {schema}.im_import_control c WHERE c.triggers = (" TRIGGERS "))"
+		" FROM " TALLY " GROUP BY ROLLUP (kind)",
+	3, {INT8OID, OIDARRAYOID, TEXTOID}},
 	[ST_TALLY_CLEAR] = {
 		"DELETE FROM " TALLY,
 	0, {0}},
-	[ST_TALLY_TRUNCATE] = {
-		"TRUNCATE " TALLY,
+	[ST_TALLY_EMPTIED] = {
+		"DELETE FROM " TALLY " WHERE kind OPERATOR(pg_catalog.=) '{kind}'",
 	0, {0}},
 	[ST_TALLY_RECOUNT] = {
-		"INSERT INTO " TALLY " (origin, pending, sending, imported, failed, invalid, in_doubt)"
-		" SELECT origin, " COUNT("pending") ", " COUNT("sending") ", " COUNT("imported") ", "
+		"INSERT INTO " TALLY " (kind, origin, pending, sending, imported, failed, invalid, in_doubt)"
+		" SELECT '{kind}', origin, " COUNT("pending") ", " COUNT("sending") ", " COUNT("imported") ", "
 		COUNT("failed") ", " COUNT("invalid") ", " COUNT("in_doubt") " FROM " OUTBOX " GROUP BY origin",
 	0, {0}},
 	[ST_TALLY_COUNTED] = {
-		"UPDATE %1$s.im_import_control SET triggers = (" TRIGGERS ") WHERE origin = $1",
-	3, {INT8OID, OIDOID, TEXTOID}},
+		"UPDATE {schema}.im_import_control SET triggers = (" TRIGGERS ") WHERE origin = $1",
+	3, {INT8OID, OIDARRAYOID, TEXTOID}},
 	[ST_TALLY_MANY] = {
 		"SELECT FROM " TALLY " OFFSET $1 LIMIT 1",
 	1, {INT8OID}},
 	[ST_TALLY_FOLD] = {
 		"WITH gone AS (DELETE FROM " TALLY " RETURNING *)"
-		" INSERT INTO " TALLY " (origin, pending, sending, imported, failed, invalid, in_doubt, dirty)"
-		" SELECT origin, pg_catalog.sum(pending), pg_catalog.sum(sending), pg_catalog.sum(imported),"
+		" INSERT INTO " TALLY " (kind, origin, pending, sending, imported, failed, invalid, in_doubt, dirty)"
+		" SELECT kind, origin, pg_catalog.sum(pending), pg_catalog.sum(sending), pg_catalog.sum(imported),"
 		" pg_catalog.sum(failed), pg_catalog.sum(invalid), pg_catalog.sum(in_doubt),"
-		" pg_catalog.bool_or(dirty) FROM gone GROUP BY origin",
+		" pg_catalog.bool_or(dirty) FROM gone GROUP BY kind, origin",
 	0, {0}},
 	[ST_TALLY_DIRTY] = {
-		"INSERT INTO " TALLY " (origin, dirty) VALUES (0, true)",
+		"INSERT INTO " TALLY " (kind, origin, dirty) VALUES ('', 0, true)",
 	0, {0}},
 	[ST_OLDEST] = {
 		"SELECT enqueued_at FROM " OUTBOX
@@ -199,32 +203,32 @@ static const Statement statements[NSTATEMENTS] = {
 	2, {INT8OID, INT8OID}},
 	[ST_CONTROL] = {
 		"SELECT timeline, paused_at, paused_by, pause_reason,"
-		" (SELECT groups FROM %1$s.im_import_days d WHERE d.origin = $1"
+		" (SELECT groups FROM {schema}.im_import_days d WHERE d.origin = $1"
 		" AND d.day = (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date)"
-		" FROM %1$s.im_import_control WHERE origin = $1",
+		" FROM {schema}.im_import_control WHERE origin = $1",
 	1, {INT8OID}},
 	[ST_CONTROL_NEW] = {
-		"INSERT INTO %1$s.im_import_control (origin, timeline) VALUES ($1, $2)"
+		"INSERT INTO {schema}.im_import_control (origin, timeline) VALUES ($1, $2)"
 		" ON CONFLICT (origin) DO NOTHING",
 	2, {INT8OID, INT8OID}},
 	[ST_CONTROL_TIMELINE] = {
-		"UPDATE %1$s.im_import_control SET timeline = $2 WHERE origin = $1",
+		"UPDATE {schema}.im_import_control SET timeline = $2 WHERE origin = $1",
 	2, {INT8OID, INT8OID}},
 	[ST_CONTROL_PAUSE] = {
-		"UPDATE %1$s.im_import_control SET paused_at = CASE WHEN $2 THEN pg_catalog.now() END,"
+		"UPDATE {schema}.im_import_control SET paused_at = CASE WHEN $2 THEN pg_catalog.now() END,"
 		" paused_by = CASE WHEN $2 THEN $3 END, pause_reason = CASE WHEN $2 THEN $4 END"
 		" WHERE origin = $1",
 	4, {INT8OID, BOOLOID, TEXTOID, TEXTOID}},
 	[ST_RETRY] = {
 		"UPDATE " OUTBOX " SET status = 'pending'"
-		" WHERE status IN ('failed', 'invalid')"
-		" AND ($1 IS NULL OR error_code = $1) AND ($2 IS NULL OR status = $2)",
-	2, {INT4OID, TEXTOID}},
+		" WHERE status IN ('failed', 'invalid', 'in_doubt')"
+		" AND ($1 IS NULL OR error_code = $1) AND status = ANY ($2)",
+	2, {INT4OID, TEXTARRAYOID}},
 	[ST_RETRY_MISSING] = {
 		"UPDATE " OUTBOX " o SET status = 'pending' WHERE " MISSING,
 	0, {0}},
 	[ST_IS_MISSING] = {
-		"SELECT FROM %1$s.im_import_verified WHERE row_key = $1 AND result = 'missing'"
+		"SELECT FROM {schema}.im_import_verified WHERE row_key = $1 AND result = 'missing'"
 		" AND (checked_at < $2) IS NOT TRUE",
 	2, {UUIDOID, TIMESTAMPTZOID}},
 	[ST_RESOLVE] = {
@@ -235,96 +239,210 @@ static const Statement statements[NSTATEMENTS] = {
 		" WHERE id = $1 AND status = 'in_doubt'",
 	3, {INT8OID, TEXTOID, TEXTOID}},
 	[ST_ROW] = {
-		"SELECT status, group_id, error_code, error_info, xmin FROM " OUTBOX
+		"SELECT status, {named}, error_code, error_info, xmin FROM " OUTBOX
 		" WHERE id = $1 AND row_key = $2",
 	2, {INT8OID, UUIDOID}},
 	[ST_CHECK_NEXT] = {
 		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
 		" WHERE id > $1 AND status = 'imported' AND group_id IS NOT NULL AND COALESCE("
 		"(SELECT v.result = 'unreadable' OR v.checked_at < $2 OR (v.checked_at < o.settled_at) IS TRUE"
-		" FROM %1$s.im_import_verified v WHERE v.row_key = o.row_key), true) ORDER BY id LIMIT $3",
+		" FROM {schema}.im_import_verified v WHERE v.row_key = o.row_key), true) ORDER BY id LIMIT $3",
 	3, {INT8OID, TIMESTAMPTZOID, INT8OID}},
 	[ST_CHECK_WRITE] = {
-		"INSERT INTO %1$s.im_import_verified AS v (row_key, id, checked_at, result, fields)"
+		"INSERT INTO {schema}.im_import_verified AS v (row_key, id, checked_at, result, fields)"
 		" SELECT DISTINCT ON (n.row_key) n.row_key, n.id, pg_catalog.now(), n.result, n.fields::text[]"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
 		" pg_catalog.unnest($4)) AS n (id, result, fields, row_key)"
 		" ON CONFLICT (row_key) DO UPDATE SET id = EXCLUDED.id, checked_at = EXCLUDED.checked_at,"
 		" result = EXCLUDED.result, fields = EXCLUDED.fields",
 	4, {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID}},
+	[ST_CLAIM_ROOMS] = {
+		"SELECT " CLAIM_COLUMNS ", r.n, 0::bigint, NULL::bigint"
+		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS r (room, after, n),"
+		" LATERAL (SELECT i.id FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
+		" AND i.status = 'pending' AND i.id > r.after AND (i.due_at IS NULL OR i.due_at <= pg_catalog.now())"
+		" ORDER BY i.id LIMIT $4) a JOIN " OUTBOX " o ON o.id = a.id"
+		" WHERE o.status = 'pending' ORDER BY r.n, o.id FOR UPDATE OF o SKIP LOCKED",
+	4, {INT8OID, TEXTARRAYOID, INT8ARRAYOID, INT8OID}},
+	[ST_CLAIM_ORDERED] = {
+		"SELECT " CLAIM_COLUMNS ", r.n, a.rank,"
+		" (SELECT s.newest_time FROM {schema}.im_import_room_state s WHERE s.room = r.room)"
+		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS r (room, after, n),"
+		" LATERAL (SELECT f.id, pg_catalog.row_number() OVER (ORDER BY f.send_time, f.id) AS rank"
+		" FROM (SELECT i.id, i.send_time FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
+		" AND i.status IN ('pending', 'sending') ORDER BY i.send_time, i.id LIMIT $4) f) a"
+		" JOIN " OUTBOX " o ON o.id = a.id"
+		" WHERE o.status = 'pending' AND (o.due_at IS NULL OR o.due_at <= pg_catalog.now())"
+		" ORDER BY r.n, a.rank FOR UPDATE OF o SKIP LOCKED",
+	4, {INT8OID, TEXTARRAYOID, INT8ARRAYOID, INT8OID}},
+	[ST_ROOM_OPEN] = {
+		"SELECT r.n, (SELECT COALESCE(i.due_at, pg_catalog.now()) FROM " OUTBOX " i"
+		" WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
+		" AND i.status IN ('pending', 'sending') ORDER BY {order} LIMIT 1)"
+		" FROM pg_catalog.unnest($2) WITH ORDINALITY AS r (room, n)",
+	2, {INT8OID, TEXTARRAYOID}},
+	[ST_SWEEP] = {
+		"WITH RECURSIVE w (room, n) AS ("
+		"(SELECT " ROOM ", 1 FROM " OUTBOX " i WHERE i.origin = $1 AND i.status = 'pending'"
+		" AND " ROOM " COLLATE \"C\" > $2 ORDER BY " ROOM " COLLATE \"C\" LIMIT 1)"
+		" UNION ALL SELECT (SELECT " ROOM " FROM " OUTBOX " i WHERE i.origin = $1 AND i.status = 'pending'"
+		" AND " ROOM " COLLATE \"C\" > w.room ORDER BY " ROOM " COLLATE \"C\" LIMIT 1), w.n + 1"
+		" FROM w WHERE w.room IS NOT NULL AND w.n < $3)"
+		" SELECT w.room, k.group_id, k.created, CASE WHEN k.group_id IS NULL THEN"
+		" (SELECT pg_catalog.count(*) FROM (SELECT FROM " OUTBOX " i WHERE i.origin = $1 AND i.status = 'pending'"
+		" AND " ROOM " COLLATE \"C\" = w.room LIMIT 100000) c) ELSE 0 END"
+		" FROM w LEFT JOIN LATERAL ("
+		"SELECT g.group_id, pg_catalog.floor(EXTRACT(epoch FROM COALESCE(g.create_time, g.sent_at)))::bigint AS created"
+		" FROM {schema}.im_group_outbox g WHERE pg_catalog.left(w.room, 1) = '+'"
+		" AND g.source_id = pg_catalog.substr(w.room, 2) AND g.status = 'imported'"
+		" UNION ALL SELECT pg_catalog.substr(w.room, 2), 0 WHERE pg_catalog.left(w.room, 1) = '='"
+		") k ON NOT EXISTS (SELECT FROM {schema}.im_import_room_state s WHERE s.room = w.room AND s.held IS NOT NULL)"
+		" WHERE w.room IS NOT NULL",
+	3, {INT8OID, TEXTOID, INT8OID}},
+	[ST_ROOM_NOTE] = {
+		"INSERT INTO {schema}.im_import_room_state AS s (room, newest_time, newest_seq, members, messages, unread, held)"
+		" SELECT v.room, v.newest_time, v.newest_seq, v.members, v.messages, v.unread, v.held"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
+		" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7))"
+		" AS v (room, newest_time, newest_seq, members, messages, unread, held)"
+		" ON CONFLICT (room) DO UPDATE SET"
+		" newest_time = GREATEST(s.newest_time, EXCLUDED.newest_time),"
+		" newest_seq = GREATEST(s.newest_seq, EXCLUDED.newest_seq),"
+		" members = s.members + EXCLUDED.members, messages = s.messages + EXCLUDED.messages,"
+		" unread = s.unread + EXCLUDED.unread, held = COALESCE(EXCLUDED.held, s.held)",
+	7, {TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID}},
+	[ST_ROOM_RELEASE] = {
+		"UPDATE {schema}.im_import_room_state SET held = NULL WHERE held IS NOT NULL",
+	0, {0}},
 	[ST_FORGET] = {
 		"WITH gone AS (DELETE FROM " OUTBOX " WHERE status = 'imported' AND id = ANY (ARRAY("
 		"SELECT id FROM " OUTBOX " WHERE id > $2 AND status = 'imported' AND settled_at < $1"
 		" ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING id, row_key),"
-		" checks AS (DELETE FROM %1$s.im_import_verified WHERE row_key IN (SELECT row_key FROM gone))"
+		" checks AS (DELETE FROM {schema}.im_import_verified WHERE row_key IN (SELECT row_key FROM gone))"
 		" SELECT pg_catalog.count(*), pg_catalog.max(id) FROM gone",
 	3, {TIMESTAMPTZOID, INT8OID, INT8OID}},
 };
 
 /* Prepared for the schema of this name: it can be renamed. */
-static SPIPlanPtr plans[NSTATEMENTS];
+static SPIPlanPtr plans[IM_KINDS][NSTATEMENTS];
 static NameData plans_schema;
 
-/* Forgets the plans: the extension is new, or stands elsewhere. */
+/* Forgets the plans of a kind. */
 static void
-forget(void)
+forget(ImKind kind)
 {
 	for (int i = 0; i < NSTATEMENTS; i++)
 	{
-		if (plans[i] != NULL)
-			SPI_freeplan(plans[i]);
-		plans[i] = NULL;
+		if (plans[kind][i] != NULL)
+			SPI_freeplan(plans[kind][i]);
+		plans[kind][i] = NULL;
 	}
 }
 
 /* See statements.h. */
 void
-im_statements_grown(BlockNumber pages)
+im_statements_grown(ImKind kind, BlockNumber pages)
 {
-	static BlockNumber known = 0;
+	static BlockNumber known[IM_KINDS];
 
-	known = Min(known, pages);	/* what shrinks a table invalidates its plans */
-	if (pages / 2 <= known)
+	known[kind] = Min(known[kind], pages);	/* what shrinks a table invalidates its plans */
+	if (pages / 2 <= known[kind])
 		return;
-	forget();
-	known = pages;
+	forget(kind);
+	known[kind] = pages;
+}
+
+/* The columns of a kind's record. */
+static void
+put_columns(StringInfo sql, const ImCommand *command)
+{
+	for (int i = 0; i < command->nfields; i++)
+		appendStringInfo(sql, "%so.%s", i > 0 ? ", " : "", command->fields[i].column);
+}
+
+/* What a word in braces stands for. */
+static void
+put_word(StringInfo sql, const char *word, size_t len, const char *schema, const ImCommand *command)
+{
+	const struct
+	{
+		const char *word;
+		const char *text;
+	}			words[] = {
+		{"schema", schema},
+		{"table", command->table},
+		{"kind", command->name},
+		{"extra", command->sql.extra},
+		{"claimed", command->sql.claimed},
+		{"settled", command->sql.settled},
+		{"named", command->sql.named},
+		{"unnamed", command->sql.unnamed},
+		{"order", command->sql.order},
+	};
+
+	if (len == strlen("columns") && strncmp(word, "columns", len) == 0)
+		put_columns(sql, command);
+	for (int i = 0; i < (int) lengthof(words); i++)
+		if (len == strlen(words[i].word) && strncmp(word, words[i].word, len) == 0)
+			appendStringInfoString(sql, words[i].text);
+}
+
+/* A statement's text for a kind. */
+static char *
+expand(const char *text, const char *schema, const ImCommand *command)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	while (*text != '\0')
+	{
+		const char *end = *text == '{' ? strchr(text, '}') : NULL;
+
+		if (end == NULL)
+		{
+			appendStringInfoChar(&sql, *text++);
+			continue;
+		}
+		put_word(&sql, text + 1, (size_t) (end - text - 1), schema, command);
+		text = end + 1;
+	}
+	return sql.data;
 }
 
 /* Prepares a statement at its first use. */
 static SPIPlanPtr
-plan_of(Oid schema, ImStatement id)
+plan_of(Oid schema, ImKind kind, ImStatement id)
 {
 	const Statement *statement = &statements[id];
-	char	   *name;
+	char	   *name = get_namespace_name(schema);
 	SPIPlanPtr	plan;
-	char	   *sql;
 
-	name = get_namespace_name(schema);
 	if (name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_SCHEMA),
 				 errmsg("the schema of the extension im_import does not exist any more"),
-				 errhint("Somebody dropped it, and the outbox with it, a moment ago: restore them from a backup if that was a mistake.")));
+				 errhint("Somebody dropped it, and the outboxes with it, a moment ago: restore them from a backup if that was a mistake.")));
 	if (strcmp(name, NameStr(plans_schema)) != 0)
-		forget();
+		for (int k = 0; k < IM_KINDS; k++)
+			forget(k);
 	namestrcpy(&plans_schema, name);
-	if (plans[id] != NULL)
-		return plans[id];
-	sql = psprintf(statement->sql, quote_identifier(name));
-	plan = SPI_prepare(sql, statement->nargs, (Oid *) statement->argtypes);
+	if (plans[kind][id] != NULL)
+		return plans[kind][id];
+	plan = SPI_prepare(expand(statement->sql, quote_identifier(name), im_commands[kind]),
+					   statement->nargs, (Oid *) statement->argtypes);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	SPI_keepplan(plan);
-	plans[id] = plan;
+	plans[kind][id] = plan;
 	return plan;
 }
 
 /* See statements.h. */
 uint64
-im_statement(Oid schema, ImStatement id, Datum *values, const char *nulls, long limit)
+im_statement(Oid schema, ImKind kind, ImStatement id, Datum *values, const char *nulls, long limit)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	int			result = SPI_execute_plan(plan_of(schema, id), values, nulls, false, limit);
+	int			result = SPI_execute_plan(plan_of(schema, kind, id), values, nulls, false, limit);
 
 	/* SPI leaves us in a context that SPI_finish() frees. */
 	MemoryContextSwitchTo(caller);

@@ -11,6 +11,8 @@
 #include "executor/spi.h"
 #include "storage/block.h"
 
+#include "call.h"
+
 /* See statements[] in statements.c. */
 typedef enum ImStatement
 {
@@ -31,7 +33,7 @@ typedef enum ImStatement
 	ST_DOUBT_CLOSED,
 	ST_TALLY_SUM,
 	ST_TALLY_CLEAR,
-	ST_TALLY_TRUNCATE,
+	ST_TALLY_EMPTIED,
 	ST_TALLY_RECOUNT,
 	ST_TALLY_COUNTED,
 	ST_TALLY_MANY,
@@ -49,23 +51,30 @@ typedef enum ImStatement
 	ST_ROW,
 	ST_CHECK_NEXT,
 	ST_CHECK_WRITE,
+	ST_CLAIM_ROOMS,
+	ST_CLAIM_ORDERED,
+	ST_ROOM_OPEN,
+	ST_SWEEP,
+	ST_ROOM_NOTE,
+	ST_ROOM_RELEASE,
 	ST_FORGET,
 	NSTATEMENTS
 } ImStatement;
 
 /*
- * Runs a statement on the tables in that schema, preparing it at its first
+ * Runs a statement of a kind on the tables in that schema, preparing it at its first
  * use; nulls may be NULL, limit 0 means all.  Returns how many rows it
  * touched or returned; the latter stand in SPI_tuptable.  Needs SPI, see
  * im_outbox_enter().  The current memory context stays what it was.
  */
-extern uint64 im_statement(Oid schema, ImStatement id, Datum *values, const char *nulls, long limit);
+extern uint64 im_statement(Oid schema, ImKind kind, ImStatement id, Datum *values, const char *nulls,
+						   long limit);
 
 /*
  * The outbox has so many pages now.  Plans that were made for less than half of
  * them are forgotten.
  */
-extern void im_statements_grown(BlockNumber pages);
+extern void im_statements_grown(ImKind kind, BlockNumber pages);
 
 /* Column n (from 1) of row i of the last result. */
 extern Datum im_statement_value(uint64 i, int n, bool *isnull);

@@ -26,6 +26,7 @@
 #include "encoding.h"
 #include "guard.h"
 #include "outbox.h"
+#include "queue.h"
 #include "protocol.h"
 #include "shared.h"
 #include "steer.h"
@@ -117,14 +118,13 @@ im_sql_resume(PG_FUNCTION_ARGS)
 Datum
 im_sql_adopt(PG_FUNCTION_ARGS)
 {
-	ImOutbox   *outbox;
 	ImProblem	problem = {0};
 	ImApp	   *app;
 	ImRights	saved;
 	volatile int64 n = 0;
 
 	PreventCommandDuringRecovery("im_import_adopt()");
-	outbox = im_require_outbox();
+	(void) im_require_outbox();
 	app = im_app_load(CurrentMemoryContext, &problem);
 	if (app == NULL)
 		im_app_raise(&problem);
@@ -132,7 +132,7 @@ im_sql_adopt(PG_FUNCTION_ARGS)
 	im_guard_bypass(true);
 	PG_TRY();
 	{
-		n = im_outbox_adopt(outbox, true, app);
+		n = im_queue_adopt_all(true, app);
 		im_app_note_home(NULL, im_origin(), true);
 	}
 	PG_FINALLY();
@@ -154,25 +154,32 @@ im_sql_retry(PG_FUNCTION_ARGS)
 	int32		code = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
 	char	   *status = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	bool		missing = status != NULL && strcmp(status, MISSING) == 0;
-	ImStatus	parsed;
+	ImStatus	parsed = IM_PENDING;
 	ImRights	saved;
 	int64		n;
 
 	if (status != NULL && !missing && (!im_status_parse(status, &parsed) ||
-						   (parsed != IM_FAILED && parsed != IM_INVALID)))
+						   (parsed != IM_FAILED && parsed != IM_INVALID && parsed != IM_IN_DOUBT)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("rows of status \"%s\" cannot be retried", status),
-				 errhint("Give failed or invalid, or missing for imported rows that the app does not have, as im_import_verify() found; settle a row in doubt with im_import_resolve().")));
+				 errhint("Give failed or invalid, in_doubt for kinds of rows that can be sent again without harm, or missing for imported rows that the app does not have, as im_import_verify() found; settle a row in doubt with im_import_resolve().")));
 	if (missing && !PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("rows that the app does not have are of no error code"),
 				 errhint("Leave error_code out: SELECT im_import_retry(status => 'missing').")));
 	im_outbox_enter(&saved);
-	n = missing ? im_outbox_retry_missing(outbox) :
-		im_outbox_retry(outbox, PG_ARGISNULL(0) ? NULL : &code, status);
+	n = missing ? im_outbox_retry_missing(outbox) : 0;
+	for (int kind = 0; kind < IM_KINDS && !missing; kind++)
+		n += im_queue_retry(kind, PG_ARGISNULL(0) ? NULL : &code, status);
 	im_outbox_leave(&saved);
+	if (n == 0 && status != NULL && parsed == IM_IN_DOUBT && !missing)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rows of status \"%s\" cannot be retried", status),
+				 errdetail("There is none of a kind that can be sent again without harm."),
+				 errhint("Settle each with im_import_resolve(): im_import_failures has the statements.")));
 	im_ring_at_commit(false);
 	ereport(NOTICE,
 			(errmsg(INT64_FORMAT " rows are pending again", n)));

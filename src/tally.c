@@ -27,12 +27,14 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "replication/logicalworker.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
+#include "command.h"
 #include "outbox.h"
 #include "protocol.h"
 #include "shared.h"
@@ -46,17 +48,28 @@ PG_FUNCTION_INFO_V1(im_sql_internal_local);
 /* Rows of differences are folded when there are more than so many. */
 #define FOLD_AT		500
 
-/* Columns of the tally: origin, the statuses in the order of ImStatus, dirty. */
-#define TALLY_COLUMNS	(IM_STATUSES + 2)
+/* Columns of the tally: kind, origin, the statuses in the order of ImStatus, dirty. */
+#define TALLY_COLUMNS	(IM_STATUSES + 3)
 
 /* im_sql_outbox_unseen() is writing its mark. */
 static bool marking = false;
 
-/* The outbox in that schema, as an argument. */
+/* The outboxes in that schema, as an argument. */
 static Datum
-outbox_oid(Oid schema)
+outbox_oids(Oid schema)
 {
-	return ObjectIdGetDatum(get_relname_relid("im_group_outbox", schema));
+	Datum		oids[IM_KINDS];
+
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		oids[kind] = ObjectIdGetDatum(get_relname_relid(im_commands[kind]->table, schema));
+	return PointerGetDatum(construct_array(oids, IM_KINDS, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+}
+
+/* True if a crash leaves the table what it was. */
+static bool
+is_logged(Oid schema, const char *table)
+{
+	return get_rel_persistence(get_relname_relid(table, schema)) == RELPERSISTENCE_PERMANENT;
 }
 
 /*
@@ -66,12 +79,10 @@ outbox_oid(Oid schema)
 static Datum
 crash_mark(Oid schema)
 {
-	bool		logged = true;
-	static const char *const tables[] = {"im_group_outbox", "im_import_tally"};
+	bool		logged = is_logged(schema, "im_import_tally");
 
-	for (int i = 0; i < (int) lengthof(tables); i++)
-		logged = logged &&
-			get_rel_persistence(get_relname_relid(tables[i], schema)) == RELPERSISTENCE_PERMANENT;
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		logged = logged && is_logged(schema, im_commands[kind]->table);
 	return CStringGetTextDatum(logged ? "" : psprintf(UINT64_FORMAT " ", im_shared_mark()));
 }
 
@@ -105,28 +116,31 @@ is_as_made(TupleDesc desc)
 	if (desc->natts != TALLY_COLUMNS)
 		return false;
 	for (int i = 0; i < TALLY_COLUMNS; i++)
-		if (TupleDescAttr(desc, i)->atttypid != (i == TALLY_COLUMNS - 1 ? BOOLOID : INT8OID))
+		if (TupleDescAttr(desc, i)->atttypid != (i == 0 ? TEXTOID :
+												 i == TALLY_COLUMNS - 1 ? BOOLOID : INT8OID))
 			return false;
 	return true;
 }
 
 /* See tally.h. */
 void
-im_tally_add(Oid schema, int64 origin, const ImTally *difference)
+im_tally_add(Oid schema, ImKind kind, int64 origin, const ImTally *difference)
 {
-	Datum		values[TALLY_COLUMNS] = {Int64GetDatum(origin)};
+	Datum		values[TALLY_COLUMNS];
 	bool		nulls[TALLY_COLUMNS] = {false};
 	bool		any = false;
 	Relation	rel;
 
 	for (int i = 0; i < IM_STATUSES; i++)
 	{
-		values[i + 1] = Int64GetDatum(difference->by_status[i]);
+		values[i + 2] = Int64GetDatum(difference->by_status[i]);
 		any = any || difference->by_status[i] != 0;
 	}
-	values[IM_STATUSES + 1] = BoolGetDatum(false);
 	if (!any)
 		return;
+	values[0] = CStringGetTextDatum(im_commands[kind]->name);
+	values[1] = Int64GetDatum(origin);
+	values[TALLY_COLUMNS - 1] = BoolGetDatum(false);
 	rel = table_open(get_relname_relid("im_import_tally", schema), RowExclusiveLock);
 	if (!is_as_made(RelationGetDescr(rel)))
 		ereport(ERROR,
@@ -137,37 +151,56 @@ im_tally_add(Oid schema, int64 origin, const ImTally *difference)
 	table_close(rel, NoLock);
 }
 
-/* See tally.h. */
-bool
-im_tally_read(Oid schema, ImTally *all, int64 *foreign_open)
+/* Reads line i of the last result: the sums of a kind, or of all for NULL. */
+static bool
+take_sums(uint64 i, ImTallies *tallies)
 {
-	Datum		args[3] = {Int64GetDatum(im_origin()), outbox_oid(schema), crash_mark(schema)};
+	char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+	const ImCommand *command = name != NULL ? im_command_find(name) : NULL;
+	ImTally    *tally = name == NULL ? &tallies->all : command != NULL ? &tallies->of[command->kind] : NULL;
 	bool		sane = true;
 	bool		isnull;
 
-	im_statement(schema, ST_TALLY_SUM, args, NULL, 0);
-	for (int i = 0; i < IM_STATUSES; i++)
+	for (int status = 0; tally != NULL && status < IM_STATUSES; status++)
 	{
-		all->by_status[i] = DatumGetInt64(im_statement_value(0, i + 1, &isnull));
-		sane = sane && all->by_status[i] >= 0;
+		tally->by_status[status] = DatumGetInt64(im_statement_value(i, status + 2, &isnull));
+		sane = sane && tally->by_status[status] >= 0;
 	}
-	*foreign_open = DatumGetInt64(im_statement_value(0, IM_STATUSES + 1, &isnull));
-	return sane && !DatumGetBool(im_statement_value(0, IM_STATUSES + 2, &isnull));
+	if (name != NULL)
+		return sane;
+	tallies->foreign_open = DatumGetInt64(im_statement_value(i, IM_STATUSES + 2, &isnull));
+	return sane && !DatumGetBool(im_statement_value(i, IM_STATUSES + 3, &isnull));
+}
+
+/* See tally.h. */
+bool
+im_tally_read(Oid schema, ImTallies *tallies)
+{
+	Datum		args[3] = {Int64GetDatum(im_origin()), outbox_oids(schema), crash_mark(schema)};
+	bool		right = true;
+	uint64		n;
+
+	memset(tallies, 0, sizeof(*tallies));
+	n = im_statement(schema, IM_GROUP, ST_TALLY_SUM, args, NULL, 0);
+	for (uint64 i = 0; i < n; i++)
+		right = take_sums(i, tallies) && right;
+	return right;
 }
 
 /* See tally.h. */
 void
 im_tally_recount(Oid schema)
 {
-	Datum		args[3] = {Int64GetDatum(im_origin()), outbox_oid(schema), crash_mark(schema)};
+	Datum		args[3] = {Int64GetDatum(im_origin()), outbox_oids(schema), crash_mark(schema)};
 	int			level = NewGUCNestLevel();
 
 	/* Here a scan of the table is right, and the worker has it disabled. */
 	(void) set_config_option("enable_seqscan", "on", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	im_statement(schema, ST_TALLY_CLEAR, NULL, NULL, 0);
-	im_statement(schema, ST_TALLY_RECOUNT, NULL, NULL, 0);
-	im_statement(schema, ST_TALLY_COUNTED, args, NULL, 0);
+	im_statement(schema, IM_GROUP, ST_TALLY_CLEAR, NULL, NULL, 0);
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		im_statement(schema, kind, ST_TALLY_RECOUNT, NULL, NULL, 0);
+	im_statement(schema, IM_GROUP, ST_TALLY_COUNTED, args, NULL, 0);
 	AtEOXact_GUC(true, level);
 }
 
@@ -177,8 +210,8 @@ im_tally_fold(Oid schema)
 {
 	Datum		arg = Int64GetDatum(FOLD_AT);
 
-	if (im_statement(schema, ST_TALLY_MANY, &arg, NULL, 1) > 0)
-		im_statement(schema, ST_TALLY_FOLD, NULL, NULL, 0);
+	if (im_statement(schema, IM_GROUP, ST_TALLY_MANY, &arg, NULL, 1) > 0)
+		im_statement(schema, IM_GROUP, ST_TALLY_FOLD, NULL, NULL, 0);
 }
 
 /* ------------------------------------------------------------------------
@@ -237,7 +270,8 @@ status_in(TupleTableSlot *slot, int column)
 
 /* Adds the rows of a transition table, times sign. */
 static void
-add_rows(Differences *diff, Tuplestorestate *rows, TupleDesc desc, int sign)
+add_rows(Differences *diff, const ImCommand *command, Tuplestorestate *rows, TupleDesc desc,
+		 int sign)
 {
 	TupleTableSlot *slot;
 	int			status_column = SPI_fnumber(desc, "status");
@@ -249,8 +283,8 @@ add_rows(Differences *diff, Tuplestorestate *rows, TupleDesc desc, int sign)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("the outbox lacks column \"status\" or \"origin\""),
-				 errhint("Undo what was altered in the table im_group_outbox.")));
-	im_check_columns(desc, "im_group_outbox");
+				 errhint("Undo what was altered in the table %s.", command->table)));
+	im_check_columns(desc, command->table);
 	slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	tuplestore_rescan(rows);
 	while (tuplestore_gettupleslot(rows, true, false, slot))
@@ -295,13 +329,26 @@ become_caller(const Caller *caller)
 
 /* Runs a statement without arguments; see become_owner() for which. */
 static void
-run_plain(Relation rel, ImStatement statement)
+run_plain(Relation rel, ImKind kind, ImStatement statement)
 {
 	Caller		caller;
 
 	become_owner(rel, &caller);
-	im_statement(RelationGetNamespace(rel), statement, NULL, NULL, 0);
+	im_statement(RelationGetNamespace(rel), kind, statement, NULL, NULL, 0);
 	become_caller(&caller);
+}
+
+/* The command whose outbox a trigger was fired on, or an ERROR. */
+static const ImCommand *
+command_of(Relation rel)
+{
+	const ImCommand *command = im_command_of_table(RelationGetRelationName(rel));
+
+	if (command == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("table \"%s\" is no outbox", RelationGetRelationName(rel))));
+	return command;
 }
 
 /* AFTER INSERT, UPDATE, DELETE or TRUNCATE, per statement. */
@@ -310,29 +357,30 @@ im_sql_outbox_tally(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	Differences diff = {0};
+	const ImCommand *command;
 	TupleDesc	desc;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("im_outbox_tally() must be called as a trigger of im_group_outbox")));
+				 errmsg("im_outbox_tally() must be called as a trigger of an outbox")));
+	command = command_of(trigger->tg_relation);
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
-		/* The table is empty: so is the tally, whatever other snapshots see. */
-		run_plain(trigger->tg_relation, ST_TALLY_TRUNCATE);
+		/* The table is empty: so are the kind's counts, whatever old snapshots see. */
+		run_plain(trigger->tg_relation, command->kind, ST_TALLY_EMPTIED);
 		im_ring_at_commit(false);
+		PG_RETURN_POINTER(NULL);
 	}
-	else
+	desc = RelationGetDescr(trigger->tg_relation);
+	add_rows(&diff, command, trigger->tg_newtable, desc, 1);
+	add_rows(&diff, command, trigger->tg_oldtable, desc, -1);
+	for (int i = 0; i < diff.n; i++)
 	{
-		desc = RelationGetDescr(trigger->tg_relation);
-		add_rows(&diff, trigger->tg_newtable, desc, 1);
-		add_rows(&diff, trigger->tg_oldtable, desc, -1);
-		for (int i = 0; i < diff.n; i++)
-		{
-			im_tally_add(RelationGetNamespace(trigger->tg_relation), diff.origins[i], &diff.tallies[i]);
-			if (diff.tallies[i].by_status[IM_SENDING] > 0)
-				im_recover_at_commit();	/* written by a person, sent by nobody */
-		}
+		im_tally_add(RelationGetNamespace(trigger->tg_relation), command->kind, diff.origins[i],
+					 &diff.tallies[i]);
+		if (diff.tallies[i].by_status[IM_SENDING] > 0)
+			im_recover_at_commit(); /* written by a person, sent by nobody */
 	}
 	if (diff.n > 0)
 		im_ring_at_commit(false);
@@ -349,12 +397,14 @@ im_sql_outbox_unseen(PG_FUNCTION_ARGS)
 {
 	static TransactionId marked = InvalidTransactionId;
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	const ImCommand *command;
 	HeapTuple	row;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("im_outbox_unseen() must be called as a trigger of im_group_outbox")));
+				 errmsg("im_outbox_unseen() must be called as a trigger of an outbox")));
+	command = command_of(trigger->tg_relation);
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 
 	/* ALTER TABLE … ENABLE TRIGGER ALL makes it fire where the others do, too. */
@@ -364,7 +414,7 @@ im_sql_outbox_unseen(PG_FUNCTION_ARGS)
 	marking = true;
 	PG_TRY();
 	{
-		run_plain(trigger->tg_relation, ST_TALLY_DIRTY);
+		run_plain(trigger->tg_relation, command->kind, ST_TALLY_DIRTY);
 	}
 	PG_FINALLY();
 	{

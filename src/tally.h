@@ -16,17 +16,25 @@ typedef struct ImTally
 	int64		by_status[IM_STATUSES];
 } ImTally;
 
+/* The rows of each kind, of all kinds, and the open ones of other origins. */
+typedef struct ImTallies
+{
+	ImTally		of[IM_KINDS];
+	ImTally		all;
+	int64		foreign_open;
+} ImTallies;
+
 /*
  * Adds a difference for one origin, in the current transaction: whoever
  * changes rows and fires no triggers must.  Nothing is written for zeros.
  */
-extern void im_tally_add(Oid schema, int64 origin, const ImTally *difference);
+extern void im_tally_add(Oid schema, ImKind kind, int64 origin, const ImTally *difference);
 
 /*
  * Sums up: all rows, and the open ones of other origins.  False if the sum
  * cannot be trusted, because rows came by a way that no trigger saw.
  */
-extern bool im_tally_read(Oid schema, ImTally *all, int64 *foreign_open);
+extern bool im_tally_read(Oid schema, ImTallies *tallies);
 
 /*
  * Counts the rows anew.  The caller holds a lock on the outbox that keeps

@@ -33,6 +33,7 @@
 #include "encoding.h"
 #include "errcodes.h"
 #include "cmd_group.h"
+#include "queue.h"
 #include "reply.h"
 #include "session.h"
 #include "statements.h"
@@ -61,7 +62,7 @@ typedef struct Verify
 	int64		last;			/* id of the last row that was read */
 	bool		proven;			/* the service took a call: more may fly */
 	bool		basic;			/* it refused to tell more than every lookup asks */
-	List	   *rows;			/* of ImCall: being checked */
+	List	   *rows;			/* of ImRow: being checked */
 	ImCheck    *checks;			/* one for each row */
 	ImCall	   *calls;
 	int			ncalls;
@@ -156,7 +157,7 @@ write_results(Verify *verify)
 	for (int i = 0; i < n; i++)
 	{
 		const ImCheck *check = &verify->checks[i];
-		ImCall	   *row = list_nth(verify->rows, i);
+		ImRow	   *row = list_nth(verify->rows, i);
 
 		ids[i] = Int64GetDatum(row->id);
 		keys[i] = PointerGetDatum(row->row_key);
@@ -168,9 +169,9 @@ write_results(Verify *verify)
 	args[1] = PointerGetDatum(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT));
 	args[2] = PointerGetDatum(construct_md_array(fields, nulls, 1, &n, &lower, TEXTOID, -1, false,
 												 TYPALIGN_INT));
-	args[3] = PointerGetDatum(construct_array(keys, n, UUIDOID, sizeof(((ImCall *) NULL)->row_key),
+	args[3] = PointerGetDatum(construct_array(keys, n, UUIDOID, sizeof(((ImRow *) NULL)->row_key),
 											  false, TYPALIGN_CHAR));
-	im_statement(im_outbox_schema(verify->outbox), ST_CHECK_WRITE, args, NULL, 0);
+	im_statement(im_outbox_schema(verify->outbox), IM_GROUP, ST_CHECK_WRITE, args, NULL, 0);
 }
 
 /* Makes room for the calls of the rows at hand. */
@@ -184,17 +185,16 @@ make_calls(Verify *verify)
 	verify->ncalls = 0;
 	for (int i = 0; i < n; i++)
 	{
-		const ImCall *row = list_nth(verify->rows, i);
+		const ImRow *row = list_nth(verify->rows, i);
 		ImCheck    *check = &verify->checks[i];
 		ImCall	   *call = &verify->calls[i / IM_CHECK_MAX];
 
 		check->group_id = row->group_id;
-		check->sent = row->body;
-		check->sent_len = row->body_len;
+		check->sent = row->item;
+		check->sent_len = row->item_len;
 		if (i % IM_CHECK_MAX == 0)
 		{
 			call->op = IM_OP_CHECK_GROUPS;
-			call->request = -1;
 			call->checks = check;
 			verify->ncalls++;
 		}
@@ -284,13 +284,12 @@ write_and_read(Verify *verify)
 	im_outbox_enter(&saved);
 	write_results(verify);
 	MemoryContextReset(verify->ctx);
-	verify->rows = im_outbox_unchecked(verify->outbox, im_sender_app(verify->sender), verify->last,
-									   verify->checked_before, (int) Min(want, verify->left),
-									   verify->ctx);
+	verify->rows = im_queue_unchecked(im_sender_app(verify->sender), verify->last, verify->checked_before,
+									  (int) Min(want, verify->left), verify->ctx);
 	im_outbox_leave(&saved);
 	PopActiveSnapshot();
 	if (verify->rows != NIL)
-		verify->last = ((ImCall *) llast(verify->rows))->id;
+		verify->last = ((ImRow *) llast(verify->rows))->id;
 	verify->left -= list_length(verify->rows);
 	make_calls(verify);
 	for (int i = 0; i < verify->ncalls; i++)
@@ -486,7 +485,7 @@ forget_some(Datum before, int64 *last)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	outbox = im_require_outbox();
 	im_outbox_enter(&saved);
-	im_statement(im_outbox_schema(outbox), ST_FORGET, args, NULL, 0);
+	im_statement(im_outbox_schema(outbox), IM_GROUP, ST_FORGET, args, NULL, 0);
 	n = DatumGetInt64(im_statement_value(0, 1, &isnull));
 	highest = im_statement_value(0, 2, &isnull);
 	if (!isnull)

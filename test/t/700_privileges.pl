@@ -50,8 +50,7 @@ is(value_of($node, "SELECT string_agg(DISTINCT object || ' ' || privilege_type, 
 is(value_of($node, "SELECT string_agg(object || ' ' || privilege_type, ', ') FROM ($granted) g WHERE grantee <> 0 AND object !~ '^view im_import_|^view pg_stat_im_import' AND class = 'pg_class'::regclass"),
 	'', 'and to others only views');
 is(value_of($node, "SELECT string_agg(object, ', ' ORDER BY object) FROM ($granted) g WHERE grantee <> 0 AND class <> 'pg_class'::regclass"),
-	"function im_error_codes(), function im_import_history_rows(), function im_import_stats(), function im_import_status_row(), "
-	  . "function im_problem_kind(text), function im_problem_list(text)",
+	"function im_error_codes(), function im_import_history_rows(), function im_import_stats(), function im_import_status_row()",
 	'... and the functions that these call');
 is(value_of($node, "SELECT count(*) FROM ($granted) g WHERE grantee NOT IN (0, 'pg_monitor'::regrole)"), 0, '... to nobody else');
 is(

@@ -81,7 +81,7 @@ recover_row(SimWorld *world, SimCopy *copy, SimRow *row)
 	int64_t		wall = sim_wall(world, copy);
 	ImNext		next;
 
-	im_protocol_recover(row->group_id == 0 ? IM_ID_ASSIGNED : IM_ID_OWN, 1, &next);
+	im_protocol_recover(row->group_id == 0 ? IM_REPEAT_NEVER : IM_REPEAT_REFUSED, 1, &next);
 	row->status = next.status;
 	row->maybe_sent_at = wall;
 	row->claim = 0;
@@ -142,7 +142,7 @@ keep_row(SimWorld *world, SimCopy *copy, const SimRow *row, ImCall *call)
 		call->row.suspect_ms = im_steady_age_ms(&copy->slot.steady, row->maybe_sent_at,
 												sim_wall(world, copy), world->now);
 	}
-	call->row.id_kind = row->group_id == 0 && copy->assigned_ids ? IM_ID_ASSIGNED : IM_ID_OWN;
+	call->row.repeat = row->group_id == 0 && copy->assigned_ids ? IM_REPEAT_NEVER : IM_REPEAT_REFUSED;
 }
 
 /* make_call(): a row becomes a call with its first decision. -1: no room. */
@@ -162,7 +162,7 @@ make_call(SimWorld *world, SimCopy *copy, const SimRow *row)
 	drain->keys[n] = row->key;
 	drain->contents[n] = row->content;
 	drain->groups[n] = row->group_id;
-	if (row->group_id == 0 && call->row.id_kind == IM_ID_OWN)
+	if (row->group_id == 0 && call->row.repeat == IM_REPEAT_REFUSED)
 		drain->groups[n] = generated_id(row);
 	(void) sim_group_text(drain->groups[n], call->group_id);
 	im_protocol_claim(&call->row, invalid, &policy, &call->next);
@@ -194,7 +194,7 @@ write_row(SimCopy *copy, SimRow *row, int n)
 
 	row->status = next->status;
 	row->attempts = next->attempts;
-	if (next->status == IM_IMPORTED && call->row.id_kind == IM_ID_ASSIGNED)
+	if (next->status == IM_IMPORTED && call->row.repeat == IM_REPEAT_NEVER)
 		row->group_id = copy->drain.groups[n];
 	row->due_at = next->status != IM_PENDING ? 0 : call->judged_at + next->delay_ms * 1000;
 	row->maybe_sent_at = !next->maybe_sent ? 0 :
@@ -341,7 +341,7 @@ adopt_row(SimWorld *world, SimCopy *copy, SimRow *row, bool own)
 		}
 		return false;
 	}
-	im_protocol_adopt(assigned ? IM_ID_ASSIGNED : IM_ID_OWN, 0, &next);
+	im_protocol_adopt(assigned ? IM_REPEAT_NEVER : IM_REPEAT_REFUSED, 0, &next);
 	row->origin = copy->origin;
 	row->status = next.status;
 	row->attempts = 0;

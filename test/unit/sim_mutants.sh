@@ -129,7 +129,7 @@ mutant exists_is_trusted protocol.c \
 mutant other_is_failed protocol.c \
 	's/(judge_other.*?)if \(row->maybe_sent\)/$1if (false)/s'
 mutant assigned_sent_again protocol.c \
-	's/row->id_kind == IM_ID_ASSIGNED/false/g'
+	's/row->repeat == IM_REPEAT_NEVER/false/g'
 mutant no_zombie_wait protocol.c \
 	's/return row->suspect_ms >= IM_ZOMBIE_MS;/return true;/'
 mutant doubt_not_dated_anew protocol.c \

@@ -141,27 +141,27 @@ typedef struct Claimed
 static const Claimed claimed[] = {
 	{"new row", {.attempts = 1}, false,
 	IM_ACT_SEND, IM_SENDING, IM_WHY_NONE, false, 1, 0, false},
-	{"new row, id assigned", {IM_ID_ASSIGNED, .attempts = 1}, false,
+	{"new row, id assigned", {IM_REPEAT_NEVER, .attempts = 1}, false,
 	IM_ACT_SEND, IM_SENDING, IM_WHY_NONE, false, 1, 0, false},
 	{"maybe sent", {.maybe_sent = true, .attempts = 3}, false,
 	IM_ACT_SEND, IM_SENDING, IM_WHY_NONE, true, 3, 0, false},
 	{"out of attempts, yet never sent", {.attempts = 9}, false,
 	IM_ACT_SEND, IM_SENDING, IM_WHY_NONE, false, 9, 0, false},
-	{"maybe sent, id assigned", {IM_ID_ASSIGNED, true, OLD, 1, IM_WHY_NONE}, false,
+	{"maybe sent, id assigned", {IM_REPEAT_NEVER, true, OLD, 1, IM_WHY_NONE}, false,
 	IM_ACT_SETTLE, IM_IN_DOUBT, IM_WHY_NONE, true, 0, 0, false},
-	{"exhausted", {IM_ID_OWN, true, OLD, 4, IM_WHY_NONE}, false,
+	{"exhausted", {IM_REPEAT_REFUSED, true, OLD, 4, IM_WHY_NONE}, false,
 	IM_ACT_LOOKUP, IM_PENDING, IM_WHY_EXHAUSTED, true, 3, 0, false},
-	{"exhausted, too early to ask", {IM_ID_OWN, true, OLD - 1, 4, IM_WHY_NONE}, false,
+	{"exhausted, too early to ask", {IM_REPEAT_REFUSED, true, OLD - 1, 4, IM_WHY_NONE}, false,
 	IM_ACT_SETTLE, IM_PENDING, IM_WHY_NONE, true, 3, 1, false},
-	{"exhausted, clock set back", {IM_ID_OWN, true, -5000, 4, IM_WHY_NONE}, false,
+	{"exhausted, clock set back", {IM_REPEAT_REFUSED, true, -5000, 4, IM_WHY_NONE}, false,
 	IM_ACT_SETTLE, IM_PENDING, IM_WHY_NONE, true, 3, IM_ZOMBIE_MS, true},
 	{"invalid", {.attempts = 1}, true,
 	IM_ACT_SETTLE, IM_INVALID, IM_WHY_NONE, false, 0, 0, false},
-	{"invalid, maybe sent", {IM_ID_OWN, true, OLD, 1, IM_WHY_NONE}, true,
+	{"invalid, maybe sent", {IM_REPEAT_REFUSED, true, OLD, 1, IM_WHY_NONE}, true,
 	IM_ACT_LOOKUP, IM_PENDING, IM_WHY_INVALID, true, 0, 0, false},
-	{"invalid, maybe sent, too early to ask", {IM_ID_OWN, true, 1000, 1, IM_WHY_NONE}, true,
+	{"invalid, maybe sent, too early to ask", {IM_REPEAT_REFUSED, true, 1000, 1, IM_WHY_NONE}, true,
 	IM_ACT_SETTLE, IM_PENDING, IM_WHY_NONE, true, 0, OLD - 1000, false},
-	{"invalid, maybe sent, id assigned", {IM_ID_ASSIGNED, true, OLD, 1, IM_WHY_NONE}, true,
+	{"invalid, maybe sent, id assigned", {IM_REPEAT_NEVER, true, OLD, 1, IM_WHY_NONE}, true,
 	IM_ACT_SETTLE, IM_IN_DOUBT, IM_WHY_NONE, true, 0, 0, false},
 };
 
@@ -205,10 +205,10 @@ typedef struct Decided
 	int64_t		delay_ms;
 } Decided;
 
-#define NEW(n)			{IM_ID_OWN, false, 0, (n), IM_WHY_NONE}
-#define MAYBE(n, age)	{IM_ID_OWN, true, (age), (n), IM_WHY_NONE}
-#define ASSIGNED		{IM_ID_ASSIGNED, false, 0, 1, IM_WHY_NONE}
-#define ASKED(m, n, w)	{IM_ID_OWN, (m), OLD, (n), (w)}
+#define NEW(n)			{IM_REPEAT_REFUSED, false, 0, (n), IM_WHY_NONE}
+#define MAYBE(n, age)	{IM_REPEAT_REFUSED, true, (age), (n), IM_WHY_NONE}
+#define ASSIGNED		{IM_REPEAT_NEVER, false, 0, 1, IM_WHY_NONE}
+#define ASKED(m, n, w)	{IM_REPEAT_REFUSED, (m), OLD, (n), (w)}
 #define V(o)			{.outcome = (o), .answered = true}
 #define SILENT(o)		{.outcome = (o)}
 #define ENDS(s, m, n)	IM_ACT_SETTLE, (s), IM_WHY_NONE, (m), false, (n), 0
@@ -232,7 +232,7 @@ static const Decided decided[] = {
 	WAITS(true, false, 2, OLD - 1000)},
 	{"refused, maybe sent, clock set back", MAYBE(2, -1), V(IM_OUT_REFUSED), true,
 	WAITS(true, true, 2, OLD)},
-	{"refused, assigned, maybe sent", {IM_ID_ASSIGNED, true, OLD, 2, IM_WHY_NONE},
+	{"refused, assigned, maybe sent", {IM_REPEAT_NEVER, true, OLD, 2, IM_WHY_NONE},
 	V(IM_OUT_REFUSED), true, ENDS(IM_IN_DOUBT, true, 2)},
 
 	{"not sent", NEW(1), SILENT(IM_OUT_NOT_SENT), true, WAITS(false, false, 0, 0)},
@@ -331,7 +331,7 @@ test_never_failed_without_proof(void)
 		bool		counts;
 		ImNext		next;
 
-		row.id_kind = (ImIdKind) (rest % 2), rest /= 2;
+		row.repeat = (ImRepeat) (rest % 2), rest /= 2;
 		row.suspect_ms = (int64_t) (rest % 3 - 1) * IM_ZOMBIE_MS, rest /= 3;
 		row.why = (ImWhy) (rest % 5), rest /= 5;
 		verdict.outcome = (ImOutcome) (rest % 13), rest /= 13;
@@ -361,16 +361,16 @@ test_recover_and_adopt(void)
 {
 	ImNext		next;
 
-	im_protocol_recover(IM_ID_OWN, 2, &next);
+	im_protocol_recover(IM_REPEAT_REFUSED, 2, &next);
 	ok(next.status == IM_PENDING && next.maybe_sent && next.suspect_now && next.attempts == 2,
 	   "recovery: pending and maybe sent");
-	im_protocol_recover(IM_ID_ASSIGNED, 2, &next);
+	im_protocol_recover(IM_REPEAT_NEVER, 2, &next);
 	ok(next.status == IM_IN_DOUBT && next.maybe_sent && next.suspect_now && next.reason != NULL,
 	   "recovery, assigned: in doubt, with a reason");
-	im_protocol_adopt(IM_ID_OWN, 2, &next);
+	im_protocol_adopt(IM_REPEAT_REFUSED, 2, &next);
 	ok(next.status == IM_PENDING && next.maybe_sent && next.suspect_now && next.attempts == 0,
 	   "adopted: pending, maybe sent, attempts anew");
-	im_protocol_adopt(IM_ID_ASSIGNED, 2, &next);
+	im_protocol_adopt(IM_REPEAT_NEVER, 2, &next);
 	ok(next.status == IM_IN_DOUBT && next.maybe_sent && next.suspect_now && next.reason != NULL,
 	   "adopted, assigned: in doubt, with a reason");
 }

@@ -1,0 +1,712 @@
+/*
+ * dispatch.c
+ *	  From claimed rows to calls, and from answers to what becomes of each row.
+ *
+ *		rows  ──►  calls  ──►  sender  ──►  answers  ──►  outcomes
+ *		             ▲                         │
+ *		             └── halves, single calls, lookups, sent again
+ *
+ * A row is in exactly one of these places: in a call that is queued or flying
+ * (then the call is in live), or judged and waiting to be written (outcomes).
+ *
+ * Must not know: SQL, signals, when the next claim is.
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "cmd_group.h"
+#include "compat.h"
+#include "dispatch.h"
+#include "errcodes.h"
+#include "failpoint.h"
+#include "outbox.h"
+#include "protocol.h"
+#include "record.h"
+#include "rooms.h"
+#include "text.h"
+
+#define READ_BACK_MAX		20	/* messages in one answer, as documented */
+#define CHECK_BATCH			100 /* accounts in one account_check, as documented */
+#define BINS				64	/* calls to which a row may still be added */
+
+/* See dispatch.h. */
+ImDispatch *
+im_dispatch_create(MemoryContext ctx, ImSlot *slot)
+{
+	ImDispatch *dispatch = MemoryContextAllocZero(ctx, sizeof(ImDispatch));
+
+	dispatch->ctx = ctx;
+	dispatch->calls_ctx = AllocSetContextCreate(ctx, "im_import calls", ALLOCSET_DEFAULT_SIZES);
+	dispatch->slot = slot;
+	dispatch->sender = im_sender_create(ctx, slot, true);
+	return dispatch;
+}
+
+/* See dispatch.h. */
+int
+im_dispatch_open(const ImDispatch *dispatch)
+{
+	return dispatch->nrows + list_length(dispatch->outcomes);
+}
+
+/* See dispatch.h. */
+int64 *
+im_dispatch_claims(const ImDispatch *dispatch, ImKind kind, int *n)
+{
+	int64	   *claims = palloc(sizeof(int64) * (im_dispatch_open(dispatch) + 1));
+	ListCell   *lc;
+
+	*n = 0;
+	for (int i = 0; i < dispatch->ncalls; i++)
+		for (int j = 0; j < dispatch->live[i]->nrows; j++)
+			if (dispatch->live[i]->rows[j]->kind == kind)
+				claims[(*n)++] = dispatch->live[i]->rows[j]->claim;
+	foreach(lc, dispatch->outcomes)
+	{
+		const ImRow *row = lfirst(lc);
+
+		if (row->kind == kind)
+			claims[(*n)++] = row->claim;
+	}
+	return claims;
+}
+
+/* See dispatch.h. */
+int
+im_dispatch_batch(const ImDispatch *dispatch, ImKind kind)
+{
+	int			batch = im_app_batch(im_sender_app(dispatch->sender), kind);
+	int			known = dispatch->slot->batch[kind];	/* written by this process only */
+
+	return known > 0 ? Min(known, batch) : batch;
+}
+
+/* ------------------------------------------------------------------------
+ * Calls
+ */
+
+/* Notes a call that is in the sender's hands. */
+static void
+add_live(ImDispatch *dispatch, ImCall *call)
+{
+	if (dispatch->ncalls == dispatch->room)
+	{
+		dispatch->room = Max(dispatch->room * 2, 64);
+		dispatch->live = dispatch->live == NULL ?
+			MemoryContextAlloc(dispatch->ctx, sizeof(ImCall *) * dispatch->room) :
+			repalloc(dispatch->live, sizeof(ImCall *) * dispatch->room);
+	}
+	call->place = dispatch->ncalls;
+	dispatch->live[dispatch->ncalls++] = call;
+	for (int i = 0; i < call->nrows; i++)
+		dispatch->nrows_of[call->rows[i]->kind]++;
+	dispatch->nrows += call->nrows;
+}
+
+/* The sender has given a call back; its rows are left to the caller. */
+static void
+remove_live(ImDispatch *dispatch, ImCall *call)
+{
+	ImCall	   *last = dispatch->live[--dispatch->ncalls];
+
+	dispatch->live[call->place] = last;
+	last->place = call->place;
+	for (int i = 0; i < call->nrows; i++)
+		dispatch->nrows_of[call->rows[i]->kind]--;
+	dispatch->nrows -= call->nrows;
+}
+
+/* A call with room for so many rows. */
+static ImCall *
+make_call(ImDispatch *dispatch, ImOp op, ImKind kind, int room)
+{
+	ImCall	   *call = MemoryContextAllocZero(dispatch->calls_ctx, sizeof(ImCall));
+
+	call->op = op;
+	call->command = im_commands[kind];
+	call->rows = MemoryContextAlloc(dispatch->calls_ctx, sizeof(ImRow *) * room);
+	return call;
+}
+
+/* Frees a call, but none of its rows. */
+static void
+free_call(ImCall *call)
+{
+	if (call->body != NULL)
+		pfree(call->body);
+	pfree(call->rows);
+	pfree(call);
+}
+
+/* See dispatch.h. */
+void
+im_dispatch_free_row(ImRow *row)
+{
+	char	   *owned[] = {row->room_key, row->key, row->name, row->item, row->problems};
+
+	for (int i = 0; i < (int) lengthof(owned); i++)
+		if (owned[i] != NULL)
+			pfree(owned[i]);
+	pfree(row);
+}
+
+/* The request of a call that imports its rows. */
+static void
+put_import(StringInfo body, const ImCall *call, const ImApp *app)
+{
+	const char **items = palloc(sizeof(char *) * call->nrows);
+	size_t	   *lengths = palloc(sizeof(size_t) * call->nrows);
+
+	for (int i = 0; i < call->nrows; i++)
+	{
+		items[i] = call->rows[i]->item;
+		lengths[i] = call->rows[i]->item_len;
+	}
+	if (call->op != call->command->op)	/* the command for a single one: the item is all */
+		appendBinaryStringInfo(body, items[0], (int) lengths[0]);
+	else
+		im_record_request(body, call->command, call->rows[0]->key,
+						  call->command->contact_flag && app->recent_contact ?
+						  "\"RecentContactFlag\":1," : "", items, lengths, call->nrows);
+	pfree(items);
+	pfree(lengths);
+}
+
+/* The question what messages a group has, newest first. */
+static void
+put_read_back(StringInfo body, const ImCall *call)
+{
+	appendStringInfoString(body, "{\"GroupId\":");
+	escape_json(body, call->rows[0]->group_id);
+	appendStringInfo(body, ",\"ReqMsgNumber\":%d", READ_BACK_MAX);
+	if (call->read_below > 0)
+		appendStringInfo(body, ",\"ReqMsgSeq\":" INT64_FORMAT, call->read_below);
+	appendStringInfoChar(body, '}');
+}
+
+/* The question which of these accounts there are. */
+static void
+put_account_check(StringInfo body, const ImCall *call)
+{
+	appendStringInfoString(body, "{\"CheckItem\":[");
+	for (int i = 0; i < call->nrows; i++)
+	{
+		appendStringInfoString(body, i > 0 ? ",{\"UserID\":" : "{\"UserID\":");
+		escape_json(body, call->rows[i]->name);
+		appendStringInfoChar(body, '}');
+	}
+	appendStringInfoString(body, "]}");
+}
+
+/* Writes the request and hands the call to the sender. */
+static void
+send_call(ImDispatch *dispatch, ImCall *call, bool urgent)
+{
+	MemoryContext old = MemoryContextSwitchTo(dispatch->calls_ctx);
+	StringInfoData body;
+
+	initStringInfo(&body);
+	switch (call->op)
+	{
+		case IM_OP_GET_GROUP_INFO:
+			im_group_lookup_body(&body, call->rows[0]->group_id);
+			break;
+		case IM_OP_GET_MESSAGES:
+			put_read_back(&body, call);
+			break;
+		case IM_OP_CHECK_ACCOUNTS:
+			put_account_check(&body, call);
+			break;
+		default:
+			put_import(&body, call, im_sender_app(dispatch->sender));
+			break;
+	}
+	call->body = body.data;
+	call->body_len = (size_t) body.len;
+	MemoryContextSwitchTo(old);
+	add_live(dispatch, call);
+	im_sender_add(dispatch->sender, call, urgent);
+}
+
+/* The operation with which a row goes on. */
+static ImOp
+op_of(const ImRow *row)
+{
+	if (row->next.act != IM_ACT_LOOKUP)
+		return im_commands[row->kind]->op;
+	return im_commands[row->kind]->lookup_op;
+}
+
+/* True if a row can go into a call that is being filled. */
+static bool
+fits(const ImCall *call, const ImRow *row, int batch)
+{
+	const ImRow *first = call->rows[0];
+
+	return call->op == op_of(row) && call->nrows < batch && row->request < 0 && first->request < 0 &&
+		(first->key == NULL) == (row->key == NULL) &&
+		(row->key == NULL || strcmp(first->key, row->key) == 0);
+}
+
+/* How many rows of this kind an operation takes in one call. */
+static int
+batch_of(const ImDispatch *dispatch, const ImRow *row)
+{
+	if (op_of(row) == IM_OP_GET_GROUP_INFO)
+		return 1;
+	return im_dispatch_batch(dispatch, row->kind);
+}
+
+/* See dispatch.h. */
+void
+im_dispatch_rows(ImDispatch *dispatch, List *rows)
+{
+	ImCall	   *bins[BINS];
+	int			nbins = 0;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		ImRow	   *row = lfirst(lc);
+		int			batch = batch_of(dispatch, row);
+		ImCall	   *call = NULL;
+
+		for (int i = nbins - 1; i >= 0 && call == NULL; i--)
+			if (fits(bins[i], row, batch))
+				call = bins[i];
+		if (call == NULL)
+		{
+			/* No place: the fullest one is most likely the oldest. */
+			if (nbins == BINS)
+			{
+				send_call(dispatch, bins[0], bins[0]->rows[0]->request >= 0);
+				memmove(bins, bins + 1, sizeof(ImCall *) * --nbins);
+			}
+			call = bins[nbins++] = make_call(dispatch, op_of(row), row->kind, batch);
+		}
+		call->rows[call->nrows++] = row;
+	}
+	for (int i = 0; i < nbins; i++)
+		send_call(dispatch, bins[i], bins[i]->rows[0]->request >= 0);
+}
+
+/* ------------------------------------------------------------------------
+ * Verdicts
+ */
+
+/* A judged row waits to be written back. */
+static void
+keep_outcome(ImDispatch *dispatch, ImRow *row)
+{
+	MemoryContext old = MemoryContextSwitchTo(dispatch->ctx);
+
+	if (dispatch->outcomes == NIL)
+		dispatch->outcomes_since = im_now_us();
+	row->judged_at = GetCurrentTimestamp();
+	im_steady_note(&dispatch->slot->steady, row->judged_at, im_now_us());
+	dispatch->outcomes = lappend(dispatch->outcomes, row);
+	MemoryContextSwitchTo(old);
+}
+
+/* What im_import_status shows as the last error; the slot must be locked. */
+static void
+note_last_error(ImSlot *slot, const ImCall *call)
+{
+	char		text[IM_INFO_MAX + 32];
+
+	if (call->verdict.outcome == IM_OUT_DONE || call->verdict.outcome == IM_OUT_EXISTS ||
+		call->verdict.code == 0)
+		return;
+	snprintf(text, sizeof(text), "%d: %s", call->verdict.code,
+			 call->reply.info[0] ? call->reply.info : im_error_find(call->verdict.code)->meaning);
+	im_text_clean(text, strlen(text), slot->last_error, sizeof(slot->last_error));
+	slot->last_error_at = GetCurrentTimestamp();
+}
+
+/* Limiter and breaker learn from a verdict. Returns whether silence counts. */
+static bool
+note_verdict(ImDispatch *dispatch, const ImCall *call)
+{
+	ImSlot	   *slot = dispatch->slot;
+	const ImLife *first = &call->rows[0]->life;
+	bool		again = first->maybe_sent || first->attempts > 1;
+	int64		now = im_now_us();
+	bool		counts;
+
+	im_slot_lock(slot);
+	/* Under other options or another key: it says nothing about those of now. */
+	if (call->begun_at >= slot->changed_at || call->verdict.outcome == IM_OUT_DONE)
+	{
+		im_breaker_note(&slot->breaker, &call->verdict, again, call->reply.info,
+						call->begun_at, now);
+		note_last_error(slot, call);
+	}
+	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
+		im_slot_slow(slot, call->op, im_code_is_app_wide(call->verdict.code));
+	counts = slot->breaker.state != IM_BREAKER_UNREACHABLE;
+	im_slot_unlock(slot);
+	return counts;
+}
+
+/* Sends a row again, alone, with another operation of its command. */
+static void
+send_alone(ImDispatch *dispatch, ImRow *row, ImOp op)
+{
+	ImCall	   *call = make_call(dispatch, op, row->kind, 1);
+
+	call->rows[call->nrows++] = row;
+	send_call(dispatch, call, true);
+}
+
+/* Why the service was asked is to be reported if it knows nothing. */
+static void
+keep_refusal(ImRow *row)
+{
+	row->refusal_code = row->verdict.code;
+	strlcpy(row->refusal_info, row->info, sizeof(row->refusal_info));
+}
+
+/* What follows for the rows of one call, in their order. */
+typedef struct Followers
+{
+	List	   *look_up;		/* the service is to be asked for them */
+	List	   *send;			/* to be sent (again) */
+	List	   *explain;		/* refused without a reason: one may be found */
+} Followers;
+
+/* Asks the protocol what a row's verdict means. */
+static void
+judge_row(ImDispatch *dispatch, ImRow *row, bool counts, Followers *followers)
+{
+	const ImCommand *command = im_commands[row->kind];
+	ImPolicy	policy = {.max_attempts = im_sender_app(dispatch->sender)->max_attempts};
+
+	if (command->makes_groups &&
+		(row->verdict.outcome == IM_OUT_DONE || row->verdict.outcome == IM_OUT_UNKNOWN))
+		im_outbox_note_groups(im_outbox_get(), 1);
+	im_protocol_judge(&row->life, &row->verdict, &policy, counts,
+					  pg_prng_double(&pg_global_prng_state), &row->next);
+	if (row->next.act == IM_ACT_LOOKUP)
+	{
+		if (row->next.why == IM_WHY_REFUSED || row->next.why == IM_WHY_EXISTS)
+			keep_refusal(row);
+		row->life.why = row->next.why;
+		followers->look_up = lappend(followers->look_up, row);
+	}
+	else if (row->next.act == IM_ACT_SEND)
+	{
+		row->life.why = IM_WHY_NONE;
+		followers->send = lappend(followers->send, row);
+	}
+	else
+		keep_outcome(dispatch, row);
+}
+
+/* The answer said that the item failed, and no more: the single command says why. */
+static bool
+wants_single(const ImCall *call, const ImRow *row)
+{
+	return call->command->single_op != IM_OP_NONE && call->op == call->command->op &&
+		row->verdict.outcome == IM_OUT_REFUSED && row->verdict.code == IM_CODE_ITEM;
+}
+
+/* The same, and the service can be asked whether it knows the account. */
+static bool
+wants_explanation(const ImCall *call, const ImRow *row)
+{
+	return call->command->explain_op != IM_OP_NONE && call->op == call->command->op &&
+		row->verdict.outcome == IM_OUT_REFUSED && row->verdict.code == IM_CODE_ITEM;
+}
+
+/* Refused rows whose accounts are to be looked at, so many a call. */
+static void
+explain(ImDispatch *dispatch, List *rows)
+{
+	ImCall	   *call = NULL;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		ImRow	   *row = lfirst(lc);
+
+		if (call == NULL)
+			call = make_call(dispatch, im_commands[row->kind]->explain_op, row->kind, CHECK_BATCH);
+		call->rows[call->nrows++] = row;
+		if (call->nrows == CHECK_BATCH)
+		{
+			send_call(dispatch, call, true);
+			call = NULL;
+		}
+	}
+	if (call != NULL)
+		send_call(dispatch, call, true);
+}
+
+/* Does what follows. */
+static void
+follow(ImDispatch *dispatch, Followers *followers)
+{
+	im_dispatch_rows(dispatch, followers->look_up);
+	im_dispatch_rows(dispatch, followers->send);
+	explain(dispatch, followers->explain);
+}
+
+/* The rows of a call as two calls, which are sent at once and in order. */
+static void
+halve(ImDispatch *dispatch, const ImCall *call)
+{
+	int			first = (call->nrows + 1) / 2;
+	ImCall	   *halves[2];
+
+	for (int h = 0; h < 2; h++)
+	{
+		int			from = h == 0 ? 0 : first;
+		int			to = h == 0 ? first : call->nrows;
+
+		halves[h] = make_call(dispatch, call->op, call->command->kind, Max(to - from, 1));
+		for (int i = from; i < to; i++)
+			halves[h]->rows[halves[h]->nrows++] = call->rows[i];
+	}
+	/* In order one goes before the other: the second half waits to be judged. */
+	if (call->command->ordered)
+	{
+		for (int i = first; i < call->nrows; i++)
+		{
+			ImRow	   *row = call->rows[i];
+
+			memset(&row->verdict, 0, sizeof(row->verdict));
+			row->verdict.outcome = IM_OUT_NOT_SENT;
+			row->info[0] = '\0';
+			im_protocol_judge(&row->life, &row->verdict, &(ImPolicy) {.max_attempts = 1}, false, 0,
+							  &row->next);
+			keep_outcome(dispatch, row);
+		}
+		free_call(halves[1]);
+	}
+	else
+		send_call(dispatch, halves[1], true);
+	send_call(dispatch, halves[0], true);
+}
+
+/*
+ * A call of many rows was refused as a whole.  Too many: fewer from now on, and
+ * no row is blamed.  Else for one row's sake: it is found by halving.
+ */
+static bool
+split_refused(ImDispatch *dispatch, const ImCall *call)
+{
+	ImKind		kind = call->command->kind;
+
+	if (call->nrows < 2 || call->op != call->command->op ||
+		(call->verdict.outcome != IM_OUT_REFUSED && call->verdict.outcome != IM_OUT_EXISTS))
+		return false;
+	if (im_code_is_too_many(call->verdict.code, call->nrows, call->command->batch))
+	{
+		int			half = Max(call->nrows / 2, 1);
+
+		if (half < im_dispatch_batch(dispatch, kind))
+			ereport(LOG,
+					(errmsg("im_import: %d rows of %s in one call are too many for the service (code %d), %d are sent from now on",
+							call->nrows, call->command->table, call->verdict.code, half)));
+		im_slot_lock(dispatch->slot);
+		dispatch->slot->batch[kind] = Min(half, im_dispatch_batch(dispatch, kind));
+		im_slot_unlock(dispatch->slot);
+	}
+	halve(dispatch, call);
+	return true;
+}
+
+/* ---- what was asked ---- */
+
+/* A UNIX time for a message. */
+static const char *
+time_text(int64 seconds, char *out, size_t size)
+{
+	pg_time_t	t = (pg_time_t) seconds;
+
+	pg_strftime(out, size, "%Y-%m-%d %H:%M:%S UTC", pg_gmtime(&t));
+	return out;
+}
+
+/* Nothing more is sent for a room in which others write. */
+static void
+hold_room(ImDispatch *dispatch, ImRow *row, int64 newest)
+{
+	MemoryContext old = MemoryContextSwitchTo(dispatch->ctx);
+	ImHeld	   *held = palloc0(sizeof(ImHeld));
+	char		when[64];
+
+	held->room = row->room;
+	snprintf(held->reason, sizeof(held->reason),
+			 "the group's newest message is of %s: people are already writing in it, and older messages are refused",
+			 time_text(newest, when, sizeof(when)));
+	strlcpy(row->refusal_info, held->reason, sizeof(row->refusal_info));
+	row->room->held = true;
+	dispatch->held = lappend(dispatch->held, held);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * A group's messages were read.  False if more must be read before rows can be
+ * called absent: then the next question is under way.
+ */
+static bool
+take_messages(ImDispatch *dispatch, ImCall *call)
+{
+	int			missing = 0;
+	int64		first = INT64_MAX;
+
+	for (int i = 0; i < call->nrows; i++)
+		if (call->rows[i]->verdict.outcome != IM_OUT_SAME || !call->rows[i]->found)
+		{
+			missing++;
+			first = Min(first, call->rows[i]->sent_time);
+		}
+	if (call->verdict.outcome == IM_OUT_SAME && missing > 0 && call->nread > 0 &&
+		call->least_seq > 1 && call->oldest_time >= first)
+	{
+		ImCall	   *more = make_call(dispatch, call->op, call->command->kind, call->nrows);
+
+		memcpy(more->rows, call->rows, sizeof(ImRow *) * call->nrows);
+		more->nrows = call->nrows;
+		more->read_below = call->least_seq - 1;
+		more->group_newest = Max(call->group_newest, call->newest_time);
+		send_call(dispatch, more, true);
+		return false;
+	}
+	for (int i = 0; i < call->nrows; i++)
+	{
+		ImRow	   *row = call->rows[i];
+
+		if (row->found)
+			continue;
+		row->verdict = call->verdict;
+		row->info[0] = '\0';
+		if (call->verdict.outcome == IM_OUT_SAME)
+			row->verdict.outcome = IM_OUT_ABSENT;
+		/* Refused, not there, and something newer is: somebody else wrote it. */
+		if (row->verdict.outcome == IM_OUT_ABSENT && row->life.why == IM_WHY_REFUSED &&
+			Max(call->group_newest, call->newest_time) >= row->sent_time && row->room != NULL)
+			hold_room(dispatch, row, Max(call->group_newest, call->newest_time));
+	}
+	return true;
+}
+
+/* Accounts of refused rows were looked at: the refusal gets words. */
+static void
+take_explanation(ImCall *call)
+{
+	for (int i = 0; i < call->nrows; i++)
+	{
+		ImRow	   *row = call->rows[i];
+
+		memset(&row->verdict, 0, sizeof(row->verdict));
+		row->verdict.outcome = IM_OUT_REFUSED;
+		row->verdict.code = IM_CODE_ITEM;
+		row->verdict.answered = true;
+		row->verdict.of_item = true;
+		if (row->account == IM_ACCOUNT_ABSENT)
+			snprintf(row->info, sizeof(row->info), "the app has no account \"%s\"", row->name);
+		else
+			snprintf(row->info, sizeof(row->info), "%s%s",
+					 row->account == IM_ACCOUNT_THERE ? "the account exists; " : "",
+					 im_commands[row->kind]->refused_because);
+	}
+}
+
+/* One call is answered, or not. */
+static void
+take_call(ImDispatch *dispatch, ImCall *call)
+{
+	bool		counts = note_verdict(dispatch, call);
+	Followers	followers = {0};
+
+	remove_live(dispatch, call);
+	if (split_refused(dispatch, call) ||
+		(call->op == IM_OP_GET_MESSAGES && !take_messages(dispatch, call)))
+	{
+		free_call(call);
+		return;
+	}
+	if (call->op == IM_OP_CHECK_ACCOUNTS)
+		take_explanation(call);
+	for (int i = 0; i < call->nrows; i++)
+	{
+		ImRow	   *row = call->rows[i];
+
+		if (wants_single(call, row))
+			send_alone(dispatch, row, call->command->single_op);
+		else if (wants_explanation(call, row))
+			followers.explain = lappend(followers.explain, row);
+		else
+			judge_row(dispatch, row, counts, &followers);
+	}
+	free_call(call);
+	follow(dispatch, &followers);
+}
+
+/* See dispatch.h. */
+void
+im_dispatch_collect(ImDispatch *dispatch)
+{
+	ImCall	   *call;
+
+	while ((call = im_sender_next(dispatch->sender)) != NULL)
+	{
+		dispatch->worked = true;
+		IM_FAILPOINT("reply_read");
+		take_call(dispatch, call);
+	}
+}
+
+/* Judges the rows of a call that was taken back, whatever the protocol wants next. */
+static void
+give_back(ImDispatch *dispatch, ImCall *call)
+{
+	ImPolicy	policy = {.max_attempts = im_sender_app(dispatch->sender)->max_attempts};
+
+	remove_live(dispatch, call);
+	for (int i = 0; i < call->nrows; i++)
+	{
+		ImRow	   *row = call->rows[i];
+
+		if (im_commands[row->kind]->makes_groups && row->verdict.outcome == IM_OUT_UNKNOWN)
+			im_outbox_note_groups(im_outbox_get(), 1);
+		im_protocol_judge(&row->life, &row->verdict, &policy, false,
+						  pg_prng_double(&pg_global_prng_state), &row->next);
+		keep_outcome(dispatch, row);
+	}
+	free_call(call);
+}
+
+/* See dispatch.h. */
+void
+im_dispatch_release(ImDispatch *dispatch)
+{
+	ImCall	   *call;
+
+	while ((call = im_sender_take_back(dispatch->sender)) != NULL)
+	{
+		for (int i = 0; i < call->nrows; i++)
+		{
+			memset(&call->rows[i]->verdict, 0, sizeof(ImVerdict));
+			call->rows[i]->verdict.outcome = IM_OUT_NOT_SENT;
+			call->rows[i]->info[0] = '\0';
+		}
+		give_back(dispatch, call);
+	}
+}
+
+/* See dispatch.h. */
+void
+im_dispatch_give_up(ImDispatch *dispatch)
+{
+	ImCall	   *call;
+
+	while ((call = im_sender_give_up(dispatch->sender)) != NULL)
+		give_back(dispatch, call);
+}

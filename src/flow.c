@@ -1,0 +1,262 @@
+/*
+ * flow.c
+ *	  Which rooms are at work, and how the worker finds the next ones.
+ *
+ * Must not know: calls, the service, how often turns are.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "dispatch.h"
+#include "flow.h"
+#include "shared.h"
+
+#define SWEEP_ROOMS			200 /* in one transaction */
+#define SWEEP_SHARE			20	/* of our time at most 1/20 for sweeps */
+#define ROOMS_ENOUGH		2000	/* at work: no need to find more */
+#define LOOK_AGAIN			INT64_C(1000000)	/* at a room whose rows are locked, us */
+
+/* See flow.h. */
+ImFlow *
+im_flow_create(MemoryContext ctx)
+{
+	ImFlow	   *flow = MemoryContextAllocZero(ctx, sizeof(ImFlow));
+
+	flow->ctx = ctx;
+	flow->rooms = im_rooms_create();
+	if (flow->rooms == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("The list of groups at work could not be made.")));
+	flow->sweep_owed = flow->dependents = true;
+	return flow;
+}
+
+/* See flow.h. */
+void
+im_flow_owe_sweep(ImFlow *flow)
+{
+	flow->sweep_owed = true;
+}
+
+/* See flow.h. */
+bool
+im_flow_wants_sweep(const ImFlow *flow, int64 now)
+{
+	return (flow->sweep_owed || flow->sweeping) && now >= flow->sweep_at &&
+		im_rooms_count(flow->rooms) < ROOMS_ENOUGH;
+}
+
+/* Begins at the first key of a kind. */
+static void
+begin_kind(ImFlow *flow, ImKind kind)
+{
+	flow->sweep_kind = kind;
+	if (flow->sweep_after != NULL)
+		pfree(flow->sweep_after);
+	flow->sweep_after = MemoryContextStrdup(flow->ctx, "");
+}
+
+/* See flow.h. */
+void
+im_flow_sweep(ImFlow *flow)
+{
+	int64		start = im_now_us();
+
+	if (!flow->sweeping)
+	{
+		flow->sweeping = true;
+		flow->sweep_owed = false;
+		memset(flow->waiting, 0, sizeof(flow->waiting));
+		begin_kind(flow, IM_MEMBER);
+	}
+	flow->found = im_queue_sweep(flow->sweep_kind, flow->sweep_after, SWEEP_ROOMS);
+	flow->sweep_at = im_now_us() + (im_now_us() - start) * SWEEP_SHARE;
+}
+
+/* Takes note of one room that was found. */
+static void
+take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_order) (void *arg),
+		   void *arg)
+{
+	ImRoom	   *room = im_rooms_find(flow->rooms, found->key);
+	bool		ordered = false;
+
+	if (found->group_id == NULL)
+	{
+		flow->waiting[flow->sweep_kind] += found->waiting;
+		return;
+	}
+	if (room != NULL)
+		return;					/* it looks at all its stages before it is left */
+	if (paused)
+	{
+		ordered = take_order(arg);
+		if (!ordered)
+			return;
+	}
+	room = im_rooms_add(flow->rooms, found->key, found->group_id, found->create_time);
+	if (room == NULL)
+		flow->sweep_owed = true;	/* no place for it now */
+	else
+		room->ordered = ordered;
+}
+
+/* See flow.h. */
+bool
+im_flow_swept(ImFlow *flow, bool paused, bool (*take_order) (void *arg), void *arg)
+{
+	List	   *found = flow->found;
+	ListCell   *lc;
+
+	/* Rows that name no group, or two, are in a room of their own. */
+	if (flow->sweep_after[0] == '\0' && flow->sweep_kind == IM_MEMBER && !paused)
+		(void) im_rooms_add(flow->rooms, "", "", 0);
+	flow->found = NIL;
+	foreach(lc, found)
+		take_found(flow, lfirst(lc), paused, take_order, arg);
+	if (list_length(found) >= SWEEP_ROOMS)
+	{
+		const ImFoundRoom *last = llast(found);
+
+		pfree(flow->sweep_after);
+		flow->sweep_after = MemoryContextStrdup(flow->ctx, last->key);
+		return false;
+	}
+	if (flow->sweep_kind != IM_UNREAD)
+	{
+		begin_kind(flow, flow->sweep_kind + 1);
+		return false;
+	}
+	flow->sweeping = false;
+	return true;
+}
+
+/* See flow.h. */
+void
+im_flow_pick(ImFlow *flow, ImClaim *claim, int max, int per_room, bool ordered_only)
+{
+	ImRoom	  **picked = palloc(sizeof(ImRoom *) * Max(max, 1));
+
+	claim->nrooms = im_rooms_pick(flow->rooms, claim->kind, ordered_only, im_now_us(), picked, max);
+	claim->rooms = palloc0(sizeof(ImRoomClaim) * Max(claim->nrooms, 1));
+	claim->per_room = per_room;
+	for (int i = 0; i < claim->nrooms; i++)
+		claim->rooms[i].room = picked[i];
+}
+
+/* When a time of the wall clock will be, by the monotonic one. */
+static int64
+monotonic(TimestampTz due)
+{
+	int64		delay = (int64) (due - GetCurrentTimestamp());
+
+	/* Due already, and yet not taken: somebody has it locked. */
+	return im_now_us() + (delay > 0 ? delay : LOOK_AGAIN);
+}
+
+/* See flow.h. */
+void
+im_flow_claimed(ImFlow *flow, const ImClaim *claim)
+{
+	bool		in_order = im_commands[claim->kind]->ordered;
+
+	for (int i = 0; i < claim->nrooms; i++)
+	{
+		const ImRoomClaim *found = &claim->rooms[i];
+
+		if (found->nrows > 0 || found->nsettled > 0)
+			im_rooms_claimed(flow->rooms, found->room, found->nrows, found->last_id,
+							 !found->full && found->nrows > 0, in_order && found->nrows > 0);
+		else if (found->open_due != 0 && found->room->nrows == 0)
+			im_rooms_rest(flow->rooms, found->room, monotonic(found->open_due));
+		else
+			im_rooms_advance(flow->rooms, found->room);
+	}
+}
+
+/* See flow.h. */
+void
+im_flow_settled(ImFlow *flow, const List *rows)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		const ImRow *row = lfirst(lc);
+		bool		again = row->next.status == IM_PENDING;
+
+		if (row->room != NULL)
+			im_rooms_settled(flow->rooms, row->room, 1, again,
+							 again ? im_now_us() + row->next.delay_ms * 1000 : 0);
+		else if (row->room_key != NULL && row->next.status == IM_IMPORTED && flow->dependents)
+		{
+			const char *group_id = row->group_id[0] ? row->group_id : row->said_id;
+			ImRoom	   *room = im_rooms_add(flow->rooms, row->room_key, group_id,
+											row->create_time > 0 ? row->create_time :
+											row->judged_at / USECS_PER_SEC +
+											(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY);
+
+			if (room == NULL)
+				flow->sweep_owed = true;
+			else
+				room->ordered = row->order != 0;
+		}
+	}
+}
+
+/* The note about a room, made if need be. */
+static ImRoomNote *
+note_of(ImRoomNote *notes, int *n, const ImRoom *room)
+{
+	for (int i = *n - 1; i >= 0; i--)
+		if (strcmp(notes[i].room, room->key) == 0)
+			return &notes[i];
+	memset(&notes[*n], 0, sizeof(ImRoomNote));
+	notes[*n].room = room->key;
+	return &notes[(*n)++];
+}
+
+/* See flow.h. */
+ImRoomNote *
+im_flow_notes(const List *claimed, const List *written, const List *held, int *n)
+{
+	ImRoomNote *notes = palloc(sizeof(ImRoomNote) *
+							   (list_length(claimed) + list_length(written) + list_length(held) + 1));
+	ListCell   *lc;
+
+	*n = 0;
+	foreach(lc, claimed)
+	{
+		const ImRow *row = lfirst(lc);
+
+		if (row->room != NULL && row->sent_time != 0)
+		{
+			ImRoomNote *note = note_of(notes, n, row->room);
+
+			note->newest_time = Max(note->newest_time, row->sent_time);
+		}
+	}
+	foreach(lc, written)
+	{
+		const ImRow *row = lfirst(lc);
+		ImRoomNote *note;
+
+		if (row->room == NULL || row->next.status != IM_IMPORTED)
+			continue;
+		note = note_of(notes, n, row->room);
+		note->newest_seq = Max(note->newest_seq, row->seq);
+		note->members += row->kind == IM_MEMBER;
+		note->messages += row->kind == IM_MESSAGE;
+		note->unread += row->kind == IM_UNREAD;
+	}
+	foreach(lc, held)
+	{
+		const ImHeld *hold = lfirst(lc);
+
+		note_of(notes, n, hold->room)->held = hold->reason;
+	}
+	return notes;
+}

@@ -1,0 +1,63 @@
+/*
+ * flow.h
+ *	  Which rooms are at work, and how the worker finds the next ones.
+ *
+ * A room comes to work when its group is imported, or when a sweep over the open
+ * rows finds it: rows that were added later, or that a crash or a full list left
+ * behind.  Changes of what is remembered are made only after the transaction
+ * that they follow from has committed.
+ */
+#ifndef IM_FLOW_H
+#define IM_FLOW_H
+
+#include "postgres.h"
+
+#include "queue.h"
+#include "rooms.h"
+
+typedef struct ImFlow
+{
+	ImRooms    *rooms;
+	MemoryContext ctx;
+	bool		dependents;		/* there are open rows of members, messages or unread
+								 * counts, as far as known */
+	bool		sweep_owed;		/* something may be found that is not at work */
+	bool		sweeping;
+	ImKind		sweep_kind;
+	char	   *sweep_after;	/* key of the last room that was found */
+	int64		sweep_at;		/* monotonic us: not before */
+	int64		waiting[IM_KINDS];	/* of the sweep under way */
+	List	   *found;			/* in this transaction */
+} ImFlow;
+
+extern ImFlow *im_flow_create(MemoryContext ctx);
+
+/* Rows may have come by any way: sweep over all rooms again. */
+extern void im_flow_owe_sweep(ImFlow *flow);
+
+/* True if the next part of a sweep should be made. */
+extern bool im_flow_wants_sweep(const ImFlow *flow, int64 now);
+
+/* Makes it, in a transaction. */
+extern void im_flow_sweep(ImFlow *flow);
+
+/*
+ * The transaction has committed.  take_order says whether a room may go although
+ * the import is paused.  True if a sweep over everything is complete: waiting
+ * then says how many open rows have no group to go to.
+ */
+extern bool im_flow_swept(ImFlow *flow, bool paused, bool (*take_order) (void *arg), void *arg);
+
+/* Picks at most so many rooms at a stage for a claim. */
+extern void im_flow_pick(ImFlow *flow, ImClaim *claim, int max, int per_room, bool ordered_only);
+
+/* The claim has committed. */
+extern void im_flow_claimed(ImFlow *flow, const ImClaim *claim);
+
+/* Rows were written back, or their claim was undone. */
+extern void im_flow_settled(ImFlow *flow, const List *rows);
+
+/* What there is to note of rooms when rows are claimed and written back. */
+extern ImRoomNote *im_flow_notes(const List *claimed, const List *written, const List *held, int *n);
+
+#endif							/* IM_FLOW_H */

@@ -1,0 +1,1164 @@
+/*
+ * queue.c
+ *	  One outbox seen from C: claim, settle, recover; the same for every kind.
+ *
+ * Nothing here waits for a person: rows are taken with SKIP LOCKED, and what
+ * cannot be had now is left for later.  The statements stand in statements.c,
+ * what the kinds differ in stands in their commands.
+ *
+ * New rows of a kind without rooms are found by id above a watermark, because
+ * the index entries of rows that were just claimed stay behind dead until a
+ * vacuum, or as long as somebody holds an old snapshot.  Rows of a room are
+ * found through the room.
+ *
+ * Must not know: HTTP, signatures, shared memory, which calls rows go into.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "portability/instr_time.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "cmd_group.h"
+#include "elements.h"
+#include "encoding.h"
+#include "errcodes.h"
+#include "queue.h"
+#include "record.h"
+#include "statements.h"
+
+#define GONE_SHOWN			500	/* deleted rows that a message names */
+#define ATTEMPTS_MAX		1000000 /* as in ST_MARK; no sum can overflow */
+
+/* Where ours stand in CLAIM_COLUMNS; the record's fields follow. */
+enum
+{
+	COL_ID, COL_ATTEMPTS, COL_MAYBE_SENT_AT, COL_ROW_KEY, COL_CLAIM, COL_EXTRA, COL_FIELDS
+};
+
+typedef struct Queue
+{
+	uint64		generation;		/* of the tables that the rest is about */
+	int64		watermark;		/* no new row at or below it, as far as seen */
+	ImRecordMap *map;			/* of CLAIM_COLUMNS, for rows of map_desc */
+	TupleDesc	map_desc;
+	MemoryContext map_ctx;
+} Queue;
+
+static Queue queues[IM_KINDS];
+
+/* The queue of a kind, begun anew if its table is another one. */
+static Queue *
+queue_of(ImKind kind)
+{
+	Queue	   *queue = &queues[kind];
+
+	if (queue->generation != im_outbox_generation(im_outbox_get()))
+	{
+		queue->generation = im_outbox_generation(im_outbox_get());
+		queue->watermark = PG_INT64_MIN;
+	}
+	return queue;
+}
+
+/* Runs a statement of a kind. */
+static uint64
+execute(ImKind kind, ImStatement id, Datum *values, const char *nulls, long limit)
+{
+	return im_statement(im_outbox_schema(im_outbox_get()), kind, id, values, nulls, limit);
+}
+
+/* An array of bigint. */
+static Datum
+int8_array(Datum *values, int n)
+{
+	return PointerGetDatum(construct_array(values, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* See queue.h. */
+int64
+im_queue_watermark(ImKind kind)
+{
+	return queue_of(kind)->watermark;
+}
+
+/* ------------------------------------------------------------------------
+ * Adoption, recovery
+ */
+
+/* Adopts one sort of open rows; the protocol says what becomes of them. */
+static int64
+adopt_sort(ImKind kind, ImRepeat repeat, bool foreign, bool own, bool assigned_ids)
+{
+	static const ImStatus open[] = {IM_PENDING, IM_SENDING};
+	ImNext		next;
+	Datum		args[9];
+	char		nulls[] = "         ";
+	int64		total = 0;
+
+	im_protocol_adopt(repeat, 0, &next);
+	args[0] = Int64GetDatum(im_origin());
+	args[1] = BoolGetDatum(foreign);
+	args[2] = BoolGetDatum(own);
+	args[3] = BoolGetDatum(repeat == IM_REPEAT_NEVER);
+	args[4] = CStringGetTextDatum(im_status_name(next.status));
+	args[5] = Int32GetDatum(IM_CODE_ADOPTED);
+	if (next.reason != NULL)
+		args[6] = CStringGetTextDatum(next.reason);
+	else
+		nulls[5] = nulls[6] = 'n';
+	args[7] = BoolGetDatum(assigned_ids);
+	for (int i = 0; i < (int) lengthof(open); i++)
+	{
+		int64		n;
+
+		args[8] = CStringGetTextDatum(im_status_name(open[i]));
+		n = (int64) execute(kind, ST_ADOPT, args, nulls, 0);
+		im_outbox_moved(kind, open[i], next.status, n);
+		total += n;
+	}
+	return total;
+}
+
+/* See queue.h. */
+int64
+im_queue_adopt_all(bool foreign, const ImApp *app)
+{
+	ImOutbox   *outbox = im_outbox_get();
+	bool		own = im_outbox_begin_adoption(outbox);
+	bool		assigned = app != NULL && app->assigned_ids;
+	Datum		origin = Int64GetDatum(im_origin());
+	int64		n = 0;
+
+	for (int kind = 0; kind < IM_KINDS; kind++)
+	{
+		n += adopt_sort(kind, IM_REPEAT_REFUSED, foreign, own, assigned);
+		n += adopt_sort(kind, IM_REPEAT_NEVER, foreign, own, assigned);
+
+		/*
+		 * After a change of timeline a failed row may have been repaired and
+		 * imported in the part of history that was lost: a retry must find
+		 * out.
+		 */
+		if (own)
+			execute(kind, ST_DOUBT_CLOSED, &origin, NULL, 0);
+	}
+	im_outbox_end_adoption(outbox);
+	return n;
+}
+
+/* Recovers one sort of rows; the protocol says what becomes of them. */
+static void
+recover_sort(ImKind kind, ImRepeat repeat, Datum live)
+{
+	ImNext		next;
+	Datum		args[6];
+	char		nulls[] = "      ";
+	uint64		n;
+
+	im_protocol_recover(repeat, 1, &next);
+	args[0] = Int64GetDatum(im_origin());
+	args[1] = BoolGetDatum(repeat == IM_REPEAT_NEVER);
+	args[2] = CStringGetTextDatum(im_status_name(next.status));
+	args[3] = Int32GetDatum(IM_CODE_CRASHED);
+	if (next.reason != NULL)
+		args[4] = CStringGetTextDatum(next.reason);
+	else
+		nulls[4] = 'n';
+	args[5] = live;
+	n = execute(kind, ST_RECOVER, args, nulls, 0);
+	im_outbox_moved(kind, IM_SENDING, next.status, (int64) n);
+	if (im_commands[kind]->makes_groups)
+		im_outbox_note_groups(im_outbox_get(), (int64) n);	/* each may have created one */
+	if (n > 0)
+		ereport(LOG,
+				(errmsg("im_import: recovered " UINT64_FORMAT " rows whose sender had died, now %s",
+						n, im_status_name(next.status)),
+				 errdetail("They are rows of %s.", im_commands[kind]->table),
+				 next.status == IM_IN_DOUBT ?
+				 errhint("Each waits for im_import_resolve(): SELECT * FROM im_import_failures WHERE status = 'in_doubt'.") :
+				 errhint("Nothing to do: they are sent again, and nothing is applied twice.")));
+}
+
+/* See queue.h. */
+bool
+im_queue_recover(ImKind kind, const int64 *live, int nlive)
+{
+	Datum	   *claims = palloc(sizeof(Datum) * (nlive + 1));
+	Datum		args[2];
+
+	/*
+	 * By claim, not by row: an old outcome of a row that was claimed again in
+	 * a transaction of unknown end must not shield it.
+	 */
+	for (int i = 0; i < nlive; i++)
+		claims[i] = Int64GetDatum(live[i]);
+	args[0] = Int64GetDatum(im_origin());
+	args[1] = int8_array(claims, nlive);
+
+	recover_sort(kind, IM_REPEAT_REFUSED, args[1]);
+	recover_sort(kind, IM_REPEAT_NEVER, args[1]);
+	execute(kind, ST_CAP_DUE, args, NULL, 0);
+	return execute(kind, ST_ANY_DEAD, args, NULL, 1) == 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Claim
+ */
+
+/* True if rows of the two look alike: the query is the same, types may not be. */
+static bool
+same_types(TupleDesc a, TupleDesc b)
+{
+	if (a->natts != b->natts)
+		return false;
+	for (int i = 0; i < a->natts; i++)
+		if (TupleDescAttr(a, i)->atttypid != TupleDescAttr(b, i)->atttypid)
+			return false;
+	return true;
+}
+
+/*
+ * Where the fields stand in the rows of a claim query, found once for each
+ * descriptor: a column may be given another type while we live.
+ */
+static const ImRecordMap *
+map_of(ImKind kind, TupleDesc desc)
+{
+	Queue	   *queue = queue_of(kind);
+	MemoryContext old;
+
+	if (queue->map != NULL && same_types(queue->map_desc, desc))
+		return queue->map;
+	queue->map = NULL;
+	if (queue->map_ctx == NULL)
+		queue->map_ctx = AllocSetContextCreate(TopMemoryContext, "im_import columns",
+											   ALLOCSET_SMALL_SIZES);
+	im_check_columns(desc, im_commands[kind]->table);
+	MemoryContextReset(queue->map_ctx);
+	old = MemoryContextSwitchTo(queue->map_ctx);
+	queue->map_desc = CreateTupleDescCopy(desc);
+	queue->map = im_record_map(im_commands[kind], desc);
+	MemoryContextSwitchTo(old);
+	return queue->map;
+}
+
+/* A row of a claim query on its way into an ImRow. */
+typedef struct Tuple
+{
+	const ImCommand *command;
+	const ImRecordMap *map;
+	ImClaim    *claim;
+	ImRoomClaim *room;			/* or NULL */
+	TupleDesc	desc;
+	Datum		values[MaxTupleAttributeNumber];
+	bool		nulls[MaxTupleAttributeNumber];
+} Tuple;
+
+/* Copies what record.c has encoded into the row, in the rows' context. */
+static void
+keep_item(ImRow *row, const ImItem *item, MemoryContext ctx)
+{
+	strlcpy(row->group_id, item->group_id, sizeof(row->group_id));
+	row->key = item->key != NULL ? MemoryContextStrdup(ctx, item->key) : NULL;
+	row->name = item->name != NULL ? MemoryContextStrdup(ctx, item->name) : NULL;
+	row->item = MemoryContextAlloc(ctx, item->json.len + 1);
+	memcpy(row->item, item->json.data, item->json.len + 1);
+	row->item_len = item->json.len;
+	if (item->problems != NIL)
+	{
+		row->problems = MemoryContextStrdup(ctx, im_text_as_utf8(im_item_problem_text(item)));
+		row->problem_code = item->problem_code;
+	}
+}
+
+/* Monotonic time in microseconds. */
+static int64
+mono_us(void)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MICROSEC(now);
+}
+
+/* What sending this row a second time would do. */
+static ImRepeat
+repeat_of(const Tuple *tuple, bool has_group_id)
+{
+	if (tuple->command->harmless)
+		return IM_REPEAT_HARMLESS;
+	if (tuple->command->ordered)
+		return IM_REPEAT_READ_BACK;
+	return !has_group_id && tuple->claim->app->assigned_ids ? IM_REPEAT_NEVER : IM_REPEAT_REFUSED;
+}
+
+/* The index of a field's column in a claim's rows, or -1. */
+static int
+column_of(const ImCommand *command, const char *name)
+{
+	for (int i = 0; i < command->nfields; i++)
+		if (strcmp(command->fields[i].column, name) == 0)
+			return COL_FIELDS + i;
+	return -1;
+}
+
+/* Fills a new row: what the protocol must know to decide. */
+static void
+keep_row(ImRow *row, const Tuple *tuple)
+{
+	int			group_id = column_of(tuple->command, "group_id");
+
+	row->kind = tuple->command->kind;
+	row->id = DatumGetInt64(tuple->values[COL_ID]);
+	memcpy(row->row_key, DatumGetUUIDP(tuple->values[COL_ROW_KEY])->data, UUID_LEN);
+	row->request = -1;
+	row->life.attempts = Min(DatumGetInt32(tuple->values[COL_ATTEMPTS]), ATTEMPTS_MAX) + 1;
+	row->claim = tuple->nulls[COL_CLAIM] ? 0 : DatumGetInt64(tuple->values[COL_CLAIM]);
+	row->life.maybe_sent = !tuple->nulls[COL_MAYBE_SENT_AT];
+	if (row->life.maybe_sent)
+	{
+		row->suspect_at = DatumGetTimestampTz(tuple->values[COL_MAYBE_SENT_AT]);
+		row->life.suspect_ms = im_steady_age_ms(tuple->claim->steady, row->suspect_at,
+												GetCurrentTimestamp(), mono_us());
+	}
+	row->life.repeat = repeat_of(tuple, group_id < 0 || !tuple->nulls[group_id]);
+	if (tuple->room != NULL)
+		row->room = tuple->room->room;
+}
+
+/* Seconds since 1970 of a point in time, its fraction cut off. */
+static int64
+unix_seconds(TimestampTz t)
+{
+	int64		us = t + ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)) * USECS_PER_DAY;
+
+	return us / USECS_PER_SEC - (us % USECS_PER_SEC < 0 ? 1 : 0);
+}
+
+/* A time column of the row as UNIX seconds; 0 if it is NULL or infinite. */
+static int64
+seconds_of(const Tuple *tuple, const char *name)
+{
+	int			i = column_of(tuple->command, name);
+
+	if (i < 0 || tuple->nulls[i] || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(tuple->values[i])))
+		return 0;
+	return unix_seconds(DatumGetTimestampTz(tuple->values[i]));
+}
+
+/*
+ * The time with which a message is sent: its own, or as little later as makes it
+ * later than the message before it.  What was maybe sent keeps its time.
+ */
+static void
+time_message(ImRow *row, const Tuple *tuple, int64 *newest)
+{
+	const ImApp *app = tuple->claim->app;
+	int64		own = seconds_of(tuple, "send_time");
+	int64		least = Max(*newest + (app->keep_equal_seconds ? 0 : 1),
+							tuple->room->room->create_time + 1);
+
+	row->sent_time = Max(own, least);
+	if (*newest == 0 && tuple->room->room->create_time == 0)
+		row->sent_time = own;
+	if (row->life.maybe_sent && !tuple->nulls[COL_EXTRA])
+		row->sent_time = DatumGetInt64(tuple->values[COL_EXTRA]);
+}
+
+/* Adds a problem if a message would have to be sent much later than it was written. */
+static void
+check_shift(ImRow *row, const Tuple *tuple, ImItem *item)
+{
+	int64		own = seconds_of(tuple, "send_time");
+	int64		shift = row->sent_time - own;
+
+	if (own == 0 || row->life.maybe_sent || shift <= tuple->claim->app->max_time_shift)
+		return;
+	item->problems = lappend(item->problems, psprintf(
+		"send_time would have to be moved by " INT64_FORMAT " seconds to be later than the group's newest message or its creation, the limit is " INT64_FORMAT " (option max_time_shift)",
+		shift, (int64) tuple->claim->app->max_time_shift));
+	if (item->problem_code == 0)
+		item->problem_code = 10004;
+}
+
+/* The GroupId of a row that has none: generated, or its room's. */
+static const char *
+group_id_for(const ImRow *row, const Tuple *tuple, char *generated)
+{
+	int			i = column_of(tuple->command, "group_id");
+
+	if (tuple->command->roomed)
+		return tuple->room != NULL ? tuple->room->room->group_id : NULL;
+	if (!tuple->command->makes_groups || !tuple->nulls[i] ||
+		row->life.repeat != IM_REPEAT_REFUSED)
+		return NULL;
+	im_group_generate_id(row->row_key,
+						 im_group_is_community(tuple->map, tuple->values, tuple->nulls), generated);
+	return generated;
+}
+
+/* What becomes a room when it is imported. */
+static void
+keep_room_key(ImRow *row, const Tuple *tuple)
+{
+	if (!tuple->command->makes_groups || tuple->nulls[COL_EXTRA])
+		return;
+	row->room_key = MemoryContextStrdup(tuple->claim->ctx,
+										psprintf("+%s", TextDatumGetCString(tuple->values[COL_EXTRA])));
+	row->create_time = seconds_of(tuple, "create_time");
+}
+
+/* One tuple of a claim query becomes a row with its first decision. */
+static ImRow *
+make_row(Tuple *tuple, int64 *newest)
+{
+	ImClaim    *claim = tuple->claim;
+	ImPolicy	policy = {.max_attempts = claim->app->max_attempts};
+	ImRow	   *row = MemoryContextAllocZero(claim->ctx, sizeof(ImRow));
+	char		generated[IM_GROUP_ID_MAX + 1];
+	ImEncoding	encoding = {
+		.limits = claim->app->text_limits,
+		.message_bytes = claim->app->message_bytes
+	};
+	ImItem		item;
+
+	keep_row(row, tuple);
+	keep_room_key(row, tuple);
+	row->random = encoding.random = im_message_random(row->id);
+	encoding.id = row->id;
+	encoding.group_id = group_id_for(row, tuple, generated);
+	if (tuple->command->ordered && tuple->room != NULL)
+	{
+		time_message(row, tuple, newest);
+		encoding.sent_time = row->sent_time;
+	}
+	im_record_encode(tuple->map, tuple->values, tuple->nulls, &encoding, &item);
+	if (tuple->command->ordered && tuple->room != NULL)
+		check_shift(row, tuple, &item);
+	keep_item(row, &item, claim->ctx);
+	if (row->problems == NULL && tuple->command->ordered)
+		*newest = Max(*newest, row->sent_time);
+	im_protocol_claim(&row->life, row->problems != NULL, &policy, &row->next);
+	return row;
+}
+
+/* Reads a line of the last result. */
+static void
+read_tuple(Tuple *tuple, ImClaim *claim, SPITupleTable *table, uint64 i)
+{
+	tuple->command = im_commands[claim->kind];
+	tuple->claim = claim;
+	tuple->room = NULL;
+	tuple->desc = table->tupdesc;
+	tuple->map = map_of(claim->kind, table->tupdesc);
+	heap_deform_tuple(table->vals[i], table->tupdesc, tuple->values, tuple->nulls);
+}
+
+/* See queue.h. */
+List *
+im_queue_unchecked(const ImApp *app, int64 after, TimestampTz checked_before, int want,
+				   MemoryContext ctx)
+{
+	ImSteady	steady = {0};	/* these rows are imported: no doubt is judged */
+	ImClaim		claim = {.kind = IM_GROUP,.app = app,.ctx = ctx,.steady = &steady};
+	Datum		args[3] = {Int64GetDatum(after), TimestampTzGetDatum(checked_before),
+	Int64GetDatum(want)};
+	MemoryContext old = MemoryContextSwitchTo(ctx);
+	uint64		n = execute(IM_GROUP, ST_CHECK_NEXT, args, NULL, 0);
+	Tuple	   *tuple = palloc(sizeof(Tuple));
+	int64		newest = 0;
+	List	   *rows = NIL;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		read_tuple(tuple, &claim, SPI_tuptable, i);
+		rows = lappend(rows, make_row(tuple, &newest));
+	}
+	MemoryContextSwitchTo(old);
+	return rows;
+}
+
+/* Sorts a fresh row: to be sent, to be looked up, or settled here and now. */
+static void
+place_row(ImClaim *claim, ImRow *row)
+{
+	if (row->next.act == IM_ACT_LOOKUP)
+	{
+		row->life.why = row->next.why;
+		if (row->group_id[0] == '\0')
+		{
+			/* No usable id to ask for: only a person can tell. */
+			ImVerdict	nothing = {.outcome = IM_OUT_UNREADABLE, .answered = true};
+			ImPolicy	last = {.max_attempts = 0};
+
+			im_protocol_judge(&row->life, &nothing, &last, true, 0, &row->next);
+		}
+	}
+	if (row->next.act == IM_ACT_SETTLE)
+		claim->settled = lappend(claim->settled, row);
+	else
+		claim->rows = lappend(claim->rows, row);
+}
+
+/* Makes rows of all lines of the last result. Returns the highest id. */
+static int64
+take_rows(ImClaim *claim, int request)
+{
+	SPITupleTable *table = SPI_tuptable;
+	uint64		n = SPI_processed;
+	Tuple	   *tuple = palloc(sizeof(Tuple));
+	int64		last = PG_INT64_MIN;
+	int64		newest = 0;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		ImRow	   *row;
+
+		read_tuple(tuple, claim, table, i);
+		row = make_row(tuple, &newest);
+		row->request = request;
+		last = Max(last, row->id);
+		place_row(claim, row);
+	}
+	SPI_freetuptable(table);
+	pfree(tuple);
+	return last;
+}
+
+/* Claims what sessions asked for, each by its own row. */
+static void
+take_asked(ImClaim *claim)
+{
+	ListCell   *lc;
+
+	foreach(lc, claim->asked)
+	{
+		ImAsked    *asked = lfirst(lc);
+		pg_uuid_t	key;
+		Datum		args[3];
+
+		memcpy(key.data, asked->row_key, UUID_LEN);
+		args[0] = Int64GetDatum(im_origin());
+		args[1] = Int64GetDatum(asked->id);
+		args[2] = UUIDPGetDatum(&key);
+		execute(claim->kind, ST_CLAIM_ASKED, args, NULL, 0);
+		take_rows(claim, asked->request);
+	}
+}
+
+/* Claims in the outbox's own order: due retries, then new rows. */
+static void
+take_next(ImClaim *claim)
+{
+	Queue	   *queue = queue_of(claim->kind);
+	Datum		args[3] = {Int64GetDatum(im_origin())};
+	int			want = claim->want;
+	int64		last;
+
+	args[1] = Int64GetDatum(want);
+	want -= (int) execute(claim->kind, ST_CLAIM_DUE, args, NULL, 0);
+	take_rows(claim, -1);
+	if (want <= 0)
+		return;
+
+	if (claim->rescan)
+		queue->watermark = PG_INT64_MIN;
+	args[1] = Int64GetDatum(queue->watermark);
+	args[2] = Int64GetDatum(want);
+	claim->short_scan = execute(claim->kind, ST_CLAIM_NEW, args, NULL, 0) < (uint64) want;
+	last = take_rows(claim, -1);
+	if (last > queue->watermark)
+		queue->watermark = last;
+}
+
+/* ---- rooms ---- */
+
+/* The rooms' keys and where to go on in each, as arguments. */
+static void
+room_arguments(const ImClaim *claim, Datum *args)
+{
+	Datum	   *keys = palloc(sizeof(Datum) * claim->nrooms);
+	Datum	   *after = palloc(sizeof(Datum) * claim->nrooms);
+
+	for (int i = 0; i < claim->nrooms; i++)
+	{
+		keys[i] = CStringGetTextDatum(claim->rooms[i].room->key);
+		after[i] = Int64GetDatum(claim->rooms[i].room->after);
+	}
+	args[0] = Int64GetDatum(im_origin());
+	args[1] = PointerGetDatum(construct_array(keys, claim->nrooms, TEXTOID, -1, false, TYPALIGN_INT));
+	args[2] = int8_array(after, claim->nrooms);
+	args[3] = Int64GetDatum(claim->per_room);
+}
+
+/* What of a room this claim has met so far. */
+typedef struct RoomCursor
+{
+	int64		next_rank;		/* rows in order: the one that must come now */
+	int64		newest;			/* time of the newest message */
+	bool		broken;			/* one is missing: the rest must wait */
+	bool		only_lookups;	/* its rows are to be looked up: nothing else with them */
+	bool		any;
+} RoomCursor;
+
+/*
+ * True if this line can be taken.  Of rows in order none may be passed over; and
+ * what is to be looked up goes alone, before anything is sent after it.
+ */
+static bool
+is_next(const ImClaim *claim, Tuple *tuple, RoomCursor *cursor)
+{
+	int			rank_column = tuple->desc->natts - 2;
+
+	if (!im_commands[claim->kind]->ordered)
+		return true;
+	if (!cursor->any && !tuple->nulls[rank_column + 1])
+		cursor->newest = DatumGetInt64(tuple->values[rank_column + 1]);
+	if (!cursor->any)
+		cursor->only_lookups = !tuple->nulls[COL_MAYBE_SENT_AT];
+	cursor->broken = cursor->broken ||
+		DatumGetInt64(tuple->values[rank_column]) != ++cursor->next_rank ||
+		tuple->nulls[COL_MAYBE_SENT_AT] == cursor->only_lookups;
+	cursor->any = true;
+	return !cursor->broken;
+}
+
+/* Takes one line of a claim of rooms. */
+static void
+take_room_row(ImClaim *claim, Tuple *tuple, ImRoomClaim *room, RoomCursor *cursor)
+{
+	ImRow	   *row;
+
+	if (!is_next(claim, tuple, cursor))
+		return;
+	tuple->room = room;
+	row = make_row(tuple, &cursor->newest);
+	place_row(claim, row);
+	if (row->next.act == IM_ACT_SETTLE)
+		room->nsettled++;
+	else
+		room->nrows++;
+	room->last_id = Max(room->last_id, row->id);
+	/* A message that must wait for its lookup holds those behind it. */
+	if (row->next.act == IM_ACT_SETTLE && row->next.status == IM_PENDING)
+		cursor->broken = true;
+}
+
+/* Of rooms in which nothing was found: is a row open? */
+static void
+look_for_open(ImClaim *claim)
+{
+	Datum	   *keys = palloc(sizeof(Datum) * claim->nrooms);
+	int		   *places = palloc(sizeof(int) * claim->nrooms);
+	Datum		args[2] = {Int64GetDatum(im_origin())};
+	int			n = 0;
+	bool		isnull;
+
+	for (int i = 0; i < claim->nrooms; i++)
+		if (claim->rooms[i].nrows == 0 && claim->rooms[i].nsettled == 0)
+		{
+			places[n] = i;
+			keys[n++] = CStringGetTextDatum(claim->rooms[i].room->key);
+		}
+	if (n == 0)
+		return;
+	args[1] = PointerGetDatum(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
+	n = (int) execute(claim->kind, ST_ROOM_OPEN, args, NULL, 0);
+	for (int i = 0; i < n; i++)
+	{
+		int			place = places[DatumGetInt64(im_statement_value(i, 1, &isnull)) - 1];
+		Datum		due = im_statement_value(i, 2, &isnull);
+
+		if (!isnull)
+			claim->rooms[place].open_due = DatumGetTimestampTz(due);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Claims rows of rooms that are at this kind's stage. */
+static void
+take_rooms(ImClaim *claim)
+{
+	bool		ordered = im_commands[claim->kind]->ordered;
+	RoomCursor *cursors = palloc0(sizeof(RoomCursor) * claim->nrooms);
+	int		   *lines = palloc0(sizeof(int) * claim->nrooms);
+	Tuple	   *tuple = palloc(sizeof(Tuple));
+	SPITupleTable *table;
+	Datum		args[4];
+	uint64		n;
+
+	room_arguments(claim, args);
+	n = execute(claim->kind, ordered ? ST_CLAIM_ORDERED : ST_CLAIM_ROOMS, args, NULL, 0);
+	table = SPI_tuptable;
+	for (int i = 0; i < claim->nrooms; i++)
+		claim->rooms[i].last_id = PG_INT64_MIN;
+	for (uint64 i = 0; i < n; i++)
+	{
+		int			place;
+
+		read_tuple(tuple, claim, table, i);
+		place = (int) DatumGetInt64(tuple->values[tuple->desc->natts - 3]) - 1;
+		lines[place]++;
+		take_room_row(claim, tuple, &claim->rooms[place], &cursors[place]);
+	}
+	for (int i = 0; i < claim->nrooms; i++)
+		claim->rooms[i].full = lines[i] >= claim->per_room;
+	SPI_freetuptable(table);
+	look_for_open(claim);
+}
+
+/* ---- writing a claim ---- */
+
+/* A token that no other claim has. */
+static int64
+new_token(void)
+{
+	int64		token;
+
+	if (!pg_strong_random(&token, sizeof(token)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random claim token")));
+	return token;
+}
+
+/* Writes the claim into the rows: from its commit on they are ours. */
+static void
+mark(ImKind kind, List *rows)
+{
+	int			n = list_length(rows);
+	Datum	   *ids = palloc(sizeof(Datum) * (n + 1));
+	Datum	   *words = palloc(sizeof(Datum) * (n + 1));
+	bool	   *no_word = palloc(sizeof(bool) * (n + 1));
+	Datum	   *sends = palloc(sizeof(Datum) * (n + 1));
+	Datum	   *numbers = palloc(sizeof(Datum) * (n + 1));
+	int64		token = new_token();
+	int			lower = 1;
+	Datum		args[5];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		ImRow	   *row = list_nth(rows, i);
+
+		row->claim = token;
+		ids[i] = Int64GetDatum(row->id);
+		no_word[i] = row->group_id[0] == '\0';
+		words[i] = no_word[i] ? (Datum) 0 : CStringGetTextDatum(im_text_from_utf8(row->group_id));
+		sends[i] = BoolGetDatum(row->next.act == IM_ACT_SEND);
+		numbers[i] = Int64GetDatum(row->sent_time);
+	}
+	args[0] = int8_array(ids, n);
+	args[1] = PointerGetDatum(construct_md_array(words, no_word, 1, &n, &lower,
+												 TEXTOID, -1, false, TYPALIGN_INT));
+	args[2] = PointerGetDatum(construct_array(sends, n, BOOLOID, 1, true, TYPALIGN_CHAR));
+	args[3] = Int64GetDatum(token);
+	args[4] = int8_array(numbers, n);
+	im_outbox_moved(kind, IM_PENDING, IM_SENDING, (int64) execute(kind, ST_MARK, args, NULL, 0));
+}
+
+/* ------------------------------------------------------------------------
+ * Settle
+ */
+
+/* One column of the arrays that ST_SETTLE takes. */
+typedef struct Column
+{
+	Datum	   *values;
+	bool	   *nulls;
+} Column;
+
+enum
+{
+	SET_ID, SET_CLAIM, SET_STATUS, SET_ATTEMPTS, SET_WORD, SET_CODE, SET_INFO, SET_DUE,
+	SET_MAYBE, SET_ROW_KEY, SET_NUMBER, SET_COLUMNS
+};
+
+/* Code and words for the row; false if what stands there shall stay. */
+static bool
+describe(const ImRow *row, int32 *code, char **info)
+{
+	const ImNext *next = &row->next;
+	const char *said = row->info;
+
+	*code = row->verdict.code;
+	if (row->problems != NULL &&
+		(row->life.why == IM_WHY_NONE || next->status == IM_INVALID))
+	{
+		*code = row->problem_code;
+		*info = im_text_from_utf8(row->problems);
+		return true;
+	}
+	/* A lookup that finds nothing reports the refusal that led to it. */
+	if (row->refusal_code != 0 &&
+		(row->verdict.outcome == IM_OUT_ABSENT || row->verdict.outcome == IM_OUT_UNREADABLE))
+	{
+		*code = row->refusal_code;
+		said = row->refusal_info;
+	}
+	else if (row->verdict.outcome == IM_OUT_ABSENT)
+		said = "";
+	if (*code == 0 && next->reason == NULL)
+		return false;
+	if (said[0] == '\0' && next->reason == NULL)
+		said = im_error_find(*code)->meaning;	/* never a code without words */
+	if (next->reason == NULL)
+		*info = im_text_from_utf8(said);
+	else
+		*info = psprintf("%s%s%s", said[0] ? im_text_from_utf8(said) : "", said[0] ? "; " : "",
+						 next->reason);
+	return true;
+}
+
+/* Puts one outcome into row i of the arrays. */
+static void
+fill(Column *columns, int i, ImRow *row)
+{
+	const ImNext *next = &row->next;
+	int32		code;
+	char	   *info = NULL;
+	bool		says = describe(row, &code, &info);
+	bool		assigned = next->status == IM_IMPORTED && row->life.repeat == IM_REPEAT_NEVER;
+
+	for (int c = 0; c < SET_COLUMNS; c++)
+		columns[c].nulls[i] = false;
+	columns[SET_ID].values[i] = Int64GetDatum(row->id);
+	columns[SET_ROW_KEY].values[i] = PointerGetDatum(row->row_key);
+	columns[SET_CLAIM].values[i] = Int64GetDatum(row->claim);
+	columns[SET_CLAIM].nulls[i] = row->claim == 0;
+	columns[SET_STATUS].values[i] = CStringGetTextDatum(im_status_name(next->status));
+	columns[SET_ATTEMPTS].values[i] = Int32GetDatum(next->attempts);
+	columns[SET_WORD].nulls[i] = !assigned;
+	if (assigned)
+		columns[SET_WORD].values[i] = CStringGetTextDatum(im_text_from_utf8(row->said_id));
+	columns[SET_NUMBER].nulls[i] = row->seq == 0;
+	columns[SET_NUMBER].values[i] = Int64GetDatum(row->seq);
+	columns[SET_CODE].nulls[i] = !says || code == 0;
+	columns[SET_CODE].values[i] = Int32GetDatum(code);
+	columns[SET_INFO].nulls[i] = !says;
+	if (says)
+		columns[SET_INFO].values[i] = CStringGetTextDatum(info);
+	columns[SET_DUE].nulls[i] = next->status != IM_PENDING;
+	columns[SET_DUE].values[i] = TimestampTzGetDatum(row->judged_at + next->delay_ms * 1000);
+	columns[SET_MAYBE].nulls[i] = !next->maybe_sent;
+	columns[SET_MAYBE].values[i] = TimestampTzGetDatum(next->suspect_now ? row->judged_at
+													   : row->suspect_at);
+}
+
+/* The arrays as arguments of ST_SETTLE. */
+static void
+write_rows(ImKind kind, List *rows, ImStatus from)
+{
+	static const Oid types[SET_COLUMNS] = {INT8OID, INT8OID, TEXTOID, INT4OID, TEXTOID,
+	INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, INT8OID};
+	Column		columns[SET_COLUMNS];
+	Datum		args[SET_COLUMNS];
+	int			n = list_length(rows);
+	int			lower = 1;
+
+	for (int c = 0; c < SET_COLUMNS; c++)
+	{
+		columns[c].values = palloc0(sizeof(Datum) * n);
+		columns[c].nulls = palloc(sizeof(bool) * n);
+	}
+	for (int i = 0; i < n; i++)
+		fill(columns, i, list_nth(rows, i));
+	for (int c = 0; c < SET_COLUMNS; c++)
+	{
+		int16		len;
+		bool		byval;
+		char		align;
+
+		get_typlenbyvalalign(types[c], &len, &byval, &align);
+		args[c] = PointerGetDatum(construct_md_array(columns[c].values, columns[c].nulls, 1, &n,
+													 &lower, types[c], len, byval, align));
+	}
+	n = (int) execute(kind, ST_SETTLE, args, NULL, 0);
+	for (int i = 0; i < n; i++)
+	{
+		char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		ImStatus	to;
+
+		if (name != NULL && im_status_parse(name, &to))
+			im_outbox_moved(kind, from, to, 1);
+	}
+}
+
+/* Compares row keys for qsort and bsearch. */
+static int
+compare_keys(const void *a, const void *b)
+{
+	return memcmp(a, b, UUID_LEN);
+}
+
+/*
+ * The row keys that a statement with arrays of ids and row keys returns, sorted.
+ * Not ids: two rows may have the same one, one that is gone and the one that has
+ * its id now.
+ */
+static pg_uuid_t *
+select_rows(ImKind kind, ImStatement statement, List *rows, int *n)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * (list_length(rows) + 1));
+	Datum	   *keys = palloc(sizeof(Datum) * (list_length(rows) + 1));
+	pg_uuid_t  *found;
+	Datum		args[2];
+	bool		isnull;
+	ListCell   *lc;
+
+	*n = 0;
+	foreach(lc, rows)
+	{
+		ImRow	   *row = lfirst(lc);
+
+		ids[*n] = Int64GetDatum(row->id);
+		keys[(*n)++] = PointerGetDatum(row->row_key);
+	}
+	args[0] = int8_array(ids, *n);
+	args[1] = PointerGetDatum(construct_array(keys, *n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	*n = (int) execute(kind, statement, args, NULL, 0);
+	found = palloc(sizeof(pg_uuid_t) * (*n + 1));
+	for (int i = 0; i < *n; i++)
+		found[i] = *DatumGetUUIDP(im_statement_value(i, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	qsort(found, *n, sizeof(pg_uuid_t), compare_keys);
+	return found;
+}
+
+/* Splits rows by whether their key is among keys. */
+static void
+split(List *rows, const pg_uuid_t *keys, int n, List **in, List **out)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		ImRow	   *row = lfirst(lc);
+
+		if (bsearch(row->row_key, keys, n, sizeof(pg_uuid_t), compare_keys) != NULL)
+			*in = lappend(*in, row);
+		else
+			*out = lappend(*out, row);
+	}
+}
+
+/* Rows that nobody can write to any more: the log is all that is left of them. */
+static void
+report_gone(const ImCommand *command, List *gone)
+{
+	StringInfoData which;
+
+	initStringInfo(&which);
+	for (int i = 0; i < list_length(gone) && i < GONE_SHOWN; i++)
+	{
+		const ImRow *row = list_nth(gone, i);
+
+		appendStringInfo(&which, "%srow " INT64_FORMAT " with GroupId \"%s\"", i > 0 ? ", " : "",
+						 row->id, im_text_from_utf8(row->group_id));
+	}
+	ereport(LOG,
+			(errmsg("im_import: %d outbox rows were deleted or replaced while they were being sent",
+					list_length(gone)),
+			 command->makes_groups ?
+			 errdetail("Their groups may exist in the app: %s%s.", which.data,
+					   list_length(gone) > GONE_SHOWN ? ", ..." : "") :
+			 errdetail("They were rows of %s, and may have been applied: %s%s.", command->table, which.data,
+					   list_length(gone) > GONE_SHOWN ? ", ..." : ""),
+			 command->makes_groups ?
+			 errhint("To import such a group anew, insert a row with the same group_id and content.") : 0));
+}
+
+/* See queue.h. */
+void
+im_queue_settle(ImKind kind, List **rows, List **done)
+{
+	List	   *mine = NIL;
+	List	   *missing = NIL;
+	List	   *locked = NIL;
+	List	   *gone = NIL;
+	pg_uuid_t  *keys;
+	int			n;
+
+	if (*rows == NIL)
+		return;
+	keys = select_rows(kind, ST_LOCKABLE, *rows, &n);
+	split(*rows, keys, n, &mine, &missing);
+	if (mine != NIL)
+		write_rows(kind, mine, IM_SENDING);
+	if (missing != NIL)
+	{
+		keys = select_rows(kind, ST_EXISTING, missing, &n);
+		split(missing, keys, n, &locked, &gone);
+	}
+	if (gone != NIL)
+		report_gone(im_commands[kind], gone);
+	*rows = locked;
+	*done = list_concat(list_concat(*done, mine), gone);
+}
+
+/*
+ * Writes what a claim has decided since the last time: rows that end here,
+ * and rows that are ours now.
+ */
+static void
+write_claim(ImClaim *claim)
+{
+	List	   *settled = list_copy_tail(claim->settled, claim->nsettled);
+	ListCell   *lc;
+
+	mark(claim->kind, list_copy_tail(claim->rows, claim->nwritten));
+	foreach(lc, settled)
+		((ImRow *) lfirst(lc))->judged_at = GetCurrentTimestamp();
+	if (settled != NIL)
+		write_rows(claim->kind, settled, IM_PENDING);
+	claim->nwritten = list_length(claim->rows);
+	claim->nsettled = list_length(claim->settled);
+}
+
+/* See queue.h. */
+void
+im_queue_claim(ImClaim *claim)
+{
+	/* Our own row locks do not hide rows from us: their new status must. */
+	if (claim->asked != NIL)
+	{
+		take_asked(claim);
+		write_claim(claim);
+	}
+	if (claim->nrooms > 0)
+		take_rooms(claim);
+	else if (claim->want > 0)
+		take_next(claim);
+	write_claim(claim);
+}
+
+/* ------------------------------------------------------------------------
+ * Questions
+ */
+
+/* See queue.h. */
+TimestampTz
+im_queue_next_due(ImKind kind)
+{
+	Datum		arg = Int64GetDatum(im_origin());
+	bool		isnull;
+
+	if (execute(kind, ST_NEXT_DUE, &arg, NULL, 1) == 0)
+		return 0;
+	return DatumGetTimestampTz(im_statement_value(0, 1, &isnull));
+}
+
+/* See queue.h. */
+bool
+im_queue_has_open(ImKind kind)
+{
+	Datum		arg = Int64GetDatum(im_origin());
+
+	return execute(kind, ST_HAS_OPEN, &arg, NULL, 1) > 0;
+}
+
+/* See queue.h. */
+int64
+im_queue_retry(ImKind kind, const int32 *error_code, const char *status)
+{
+	Datum		statuses[2] = {CStringGetTextDatum("failed"), CStringGetTextDatum("invalid")};
+	Datum		args[2] = {0};
+	char		nulls[2] = {error_code ? ' ' : 'n', ' '};
+
+	/* What is in doubt is for a person to settle, unless to send it does no harm. */
+	if (status != NULL && strcmp(status, "in_doubt") == 0 && !im_commands[kind]->harmless)
+		return 0;
+	if (error_code != NULL)
+		args[0] = Int32GetDatum(*error_code);
+	if (status != NULL)
+		statuses[0] = CStringGetTextDatum(status);
+	args[1] = PointerGetDatum(construct_array(statuses, status != NULL ? 1 : 2, TEXTOID, -1, false,
+											  TYPALIGN_INT));
+	return (int64) execute(kind, ST_RETRY, args, nulls, 0);
+}
+
+/* ------------------------------------------------------------------------
+ * Rooms
+ */
+
+/* See queue.h. */
+List *
+im_queue_sweep(ImKind kind, const char *after, int max)
+{
+	Datum		args[3] = {Int64GetDatum(im_origin()), CStringGetTextDatum(after), Int64GetDatum(max)};
+	uint64		n = execute(kind, ST_SWEEP, args, NULL, 0);
+	List	   *rooms = NIL;
+	bool		isnull;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		ImFoundRoom *room = palloc0(sizeof(ImFoundRoom));
+
+		room->key = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		room->group_id = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
+		if (room->group_id != NULL)
+			room->group_id = im_text_as_utf8(room->group_id);
+		room->create_time = DatumGetInt64(im_statement_value(i, 3, &isnull));
+		room->waiting = DatumGetInt64(im_statement_value(i, 4, &isnull));
+		rooms = lappend(rooms, room);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return rooms;
+}
+
+/* One column of the arrays of ST_ROOM_NOTE; zeros are NULL where that says "nothing". */
+static Datum
+note_array(const ImRoomNote *notes, int n, size_t offset, bool null_for_zero)
+{
+	Datum	   *values = palloc(sizeof(Datum) * n);
+	bool	   *nulls = palloc(sizeof(bool) * n);
+	int			lower = 1;
+
+	for (int i = 0; i < n; i++)
+	{
+		int64		value = *(const int64 *) ((const char *) &notes[i] + offset);
+
+		values[i] = Int64GetDatum(value);
+		nulls[i] = null_for_zero && value == 0;
+	}
+	return PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower, INT8OID, 8,
+											  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* See queue.h. */
+void
+im_queue_note_rooms(const ImRoomNote *notes, int n)
+{
+	Datum	   *rooms = palloc(sizeof(Datum) * (n + 1));
+	Datum	   *held = palloc(sizeof(Datum) * (n + 1));
+	bool	   *nulls = palloc(sizeof(bool) * (n + 1));
+	int			lower = 1;
+	Datum		args[7];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		rooms[i] = CStringGetTextDatum(notes[i].room);
+		nulls[i] = notes[i].held == NULL;
+		held[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(im_text_from_utf8(notes[i].held));
+	}
+	args[0] = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
+	args[1] = note_array(notes, n, offsetof(ImRoomNote, newest_time), true);
+	args[2] = note_array(notes, n, offsetof(ImRoomNote, newest_seq), true);
+	args[3] = note_array(notes, n, offsetof(ImRoomNote, members), false);
+	args[4] = note_array(notes, n, offsetof(ImRoomNote, messages), false);
+	args[5] = note_array(notes, n, offsetof(ImRoomNote, unread), false);
+	args[6] = PointerGetDatum(construct_md_array(held, nulls, 1, &n, &lower, TEXTOID, -1, false,
+												 TYPALIGN_INT));
+	execute(IM_GROUP, ST_ROOM_NOTE, args, NULL, 0);
+}

@@ -1,0 +1,129 @@
+/*
+ * queue.h
+ *	  One outbox seen from C: claim, settle, recover; the same for every kind.
+ *
+ * All functions need im_outbox_enter(), and im_outbox_look() before it.
+ */
+#ifndef IM_QUEUE_H
+#define IM_QUEUE_H
+
+#include "postgres.h"
+
+#include "app.h"
+#include "command.h"
+#include "outbox.h"
+#include "protocol.h"
+#include "rooms.h"
+
+/* A row that a session asks for. */
+typedef struct ImAsked
+{
+	ImKind		kind;
+	int64		id;
+	int			request;
+	unsigned char row_key[16];
+} ImAsked;
+
+/* What a claim wants of a room's stage, and what it found. */
+typedef struct ImRoomClaim
+{
+	ImRoom	   *room;
+	int			nrows;			/* out: to be sent or looked up */
+	int			nsettled;		/* out: ended at the claim */
+	int64		last_id;		/* out: the highest id among them */
+	bool		full;			/* out: as many as were wanted */
+	TimestampTz open_due;		/* out: there were none, but a row is open: due
+								 * then; 0: no row is open */
+} ImRoomClaim;
+
+/* What one transaction is to claim of one kind, and has claimed. */
+typedef struct ImClaim
+{
+	ImKind		kind;
+	const ImApp *app;
+	ImSteady   *steady;			/* the database's, see protocol.h */
+	MemoryContext ctx;			/* of the rows */
+	List	   *asked;			/* of ImAsked, of this kind */
+	int			want;			/* rows in the outbox's own order */
+	bool		rescan;			/* start from the true minimum */
+	ImRoomClaim *rooms;			/* or rows of these rooms, at this stage ... */
+	int			nrooms;
+	int			per_room;		/* ... at most so many of each */
+	List	   *rows;			/* out: ImRows to be sent or looked up */
+	List	   *settled;		/* out: ended at the claim */
+	bool		short_scan;		/* out: fewer new rows than wanted */
+	int			nwritten;		/* so many of both are written already */
+	int			nsettled;
+} ImClaim;
+
+extern void im_queue_claim(ImClaim *claim);
+
+/*
+ * Writes outcomes (ImRows of one kind with next filled) back.  Those that were
+ * written, or whose row is gone, are moved to *done; locked ones stay in *rows
+ * for later.
+ */
+extern void im_queue_settle(ImKind kind, List **rows, List **done);
+
+/*
+ * Rows whose sender died, except those of the live claims (tokens): back to
+ * pending or into doubt.  False if some were locked by somebody and must be
+ * looked at again.
+ */
+extern bool im_queue_recover(ImKind kind, const int64 *live, int nlive);
+
+/*
+ * Takes over open rows of all kinds: of other origins if foreign, and after a
+ * change of timeline our own, too.  Returns how many.
+ */
+extern int64 im_queue_adopt_all(bool foreign, const ImApp *app);
+
+/* When the next retry is due; 0 if none waits. */
+extern TimestampTz im_queue_next_due(ImKind kind);
+
+/* True if a row of this database is pending or sending. */
+extern bool im_queue_has_open(ImKind kind);
+
+/* Below and at this id no new row is expected; see im_outbox_count(). */
+extern int64 im_queue_watermark(ImKind kind);
+
+/* Failed and invalid rows back to pending; NULL: of any code, any status. */
+extern int64 im_queue_retry(ImKind kind, const int32 *error_code, const char *status);
+
+/*
+ * Imported groups after an id, in order, that nobody has compared with the app
+ * since checked_before, or of which the app said nothing that could be read.
+ * ImRows, with the body that was sent, in ctx.
+ */
+extern List *im_queue_unchecked(const ImApp *app, int64 after, TimestampTz checked_before,
+								int want, MemoryContext ctx);
+
+/* ---- rooms ---- */
+
+/* A room that has open rows of some kind. */
+typedef struct ImFoundRoom
+{
+	char	   *key;
+	char	   *group_id;		/* NULL: the group is not there, or is held */
+	int64		create_time;	/* UNIX seconds; 0: not known */
+	int64		waiting;		/* open rows, if group_id is NULL */
+} ImFoundRoom;
+
+/* The next rooms after a key, in order of the keys; a List of ImFoundRoom. */
+extern List *im_queue_sweep(ImKind kind, const char *after, int max);
+
+/* What there is to note of a room; zeros and NULL: nothing. */
+typedef struct ImRoomNote
+{
+	const char *room;
+	int64		newest_time;
+	int64		newest_seq;
+	int64		members;
+	int64		messages;
+	int64		unread;
+	const char *held;			/* why nothing more is sent for it */
+} ImRoomNote;
+
+extern void im_queue_note_rooms(const ImRoomNote *notes, int n);
+
+#endif							/* IM_QUEUE_H */

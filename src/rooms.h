@@ -1,0 +1,102 @@
+/*
+ * rooms.h
+ *	  The groups whose members, messages and unread counts are at work.
+ *
+ * A room is a pipeline: members, then messages, then unread counts, each stage
+ * when no row of the one before is open.  Rooms flow independently of each
+ * other.  Kept here is only what the worker is busy with: a room that waits for
+ * its group is not here, and costs nothing.
+ *
+ * Pure: knows no SQL, no clock, no service.  Memory is malloc()'s, bounded by
+ * the number of rooms.
+ */
+#ifndef IM_ROOMS_H
+#define IM_ROOMS_H
+
+#include "call.h"
+
+#define IM_ROOMS_MAX		4096	/* at work at one time */
+#define IM_ROOM_STAGES		3
+
+typedef struct ImRoom
+{
+	char	   *key;			/* '+' and the group's source_id, '=' and its
+								 * GroupId, or "" for rows that name no group */
+	char		group_id[IM_GROUP_ID_MAX + 1];	/* in the app */
+	int64_t		create_time;	/* of the group, UNIX seconds; 0: not known */
+	ImKind		stage;			/* IM_MEMBER, IM_MESSAGE or IM_UNREAD */
+	int			nrows;			/* rows of this room that are claimed */
+	bool		ordered;		/* sent because of im_import_drain(), also while
+								 * paused */
+	bool		exhausted;		/* the last claim of this stage took all there was */
+	bool		again;			/* a row came back: look from the beginning */
+	bool		held;			/* others write in it: gone when its rows are settled */
+	int64_t		after;			/* rows of this stage up to this id are claimed */
+	int64_t		not_before;		/* monotonic us */
+	/* internal */
+	struct ImRoom *next_hash;
+	struct ImRoom *prev;
+	struct ImRoom *next;
+	bool		listed;			/* among those that wait for their turn */
+} ImRoom;
+
+typedef struct ImRooms ImRooms;
+
+extern ImRooms *im_rooms_create(void);
+extern void im_rooms_free(ImRooms *rooms);
+
+/*
+ * Adds a room at its first stage, or has the one that is there look at all its
+ * stages again.  NULL if there is no room for it: it must be found later.
+ */
+extern ImRoom *im_rooms_add(ImRooms *rooms, const char *key, const char *group_id,
+							int64_t create_time);
+
+/* A room that is at work, or NULL. */
+extern ImRoom *im_rooms_find(const ImRooms *rooms, const char *key);
+
+extern int	im_rooms_count(const ImRooms *rooms);
+
+/*
+ * Picks rooms of a stage whose turn it is, in the order in which they came to
+ * wait for it; of those that ordered only says, ordered ones.  They stay where
+ * they are until one of the functions below is called for each.
+ */
+extern int	im_rooms_pick(ImRooms *rooms, ImKind stage, bool ordered_only, int64_t now,
+						  ImRoom **picked, int max);
+
+/*
+ * A claim took so many rows of the room, the last by id being last_id; all of
+ * its stage that can be had now, if exhausted.  A room whose rows go in order
+ * (in_order) waits until these are settled.
+ */
+extern void im_rooms_claimed(ImRooms *rooms, ImRoom *room, int nrows, int64_t last_id,
+							 bool exhausted, bool in_order);
+
+/* The claim was undone, or its rows are settled.  again: a row is open again,
+ * to be looked at not before that time. */
+extern void im_rooms_settled(ImRooms *rooms, ImRoom *room, int nrows, bool again,
+							 int64_t not_before);
+
+/* There was nothing to claim, but rows are open: looks again at that time. */
+extern void im_rooms_rest(ImRooms *rooms, ImRoom *room, int64_t not_before);
+
+/* No row of this stage is open: on to the next one, or the room is done and gone. */
+extern void im_rooms_advance(ImRooms *rooms, ImRoom *room);
+
+/* The room is to be left alone; what is claimed of it still settles. */
+extern void im_rooms_drop(ImRooms *rooms, ImRoom *room);
+
+/* True if rows of any room are claimed or a room waits for its turn. */
+extern bool im_rooms_busy(const ImRooms *rooms);
+
+/* Rooms that are at work because of im_import_drain(). */
+extern int	im_rooms_ordered(const ImRooms *rooms);
+
+/* The same as below, of one stage. */
+extern int64_t im_rooms_wait_at(const ImRooms *rooms, ImKind stage, bool ordered_only, int64_t now);
+
+/* Microseconds until a room's turn comes; 0: now; -1: none waits. */
+extern int64_t im_rooms_wait(const ImRooms *rooms, bool ordered_only, int64_t now);
+
+#endif							/* IM_ROOMS_H */
