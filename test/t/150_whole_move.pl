@@ -70,8 +70,8 @@ is($members->{u3}{join_time}, 1577880000, 'and the time at which they joined');
 
 my @messages = $service->messages($room{r1});
 is(scalar(@messages), 40, 'the messages are in the app');
-is(join(' ', map { $_->{MsgBody}[0]{MsgContent}{Text} } @messages), join(' ', map { "message $_" } 1 .. 40), 'in their order');
-my $rising = grep { $messages[$_]{MsgTimeStamp} <= $messages[ $_ - 1 ]{MsgTimeStamp} } 1 .. $#messages;
+is(join(' ', map { $_->{body}[0]{MsgContent}{Text} } @messages), join(' ', map { "message $_" } 1 .. 40), 'in their order');
+my $rising = grep { $messages[$_]{time} <= $messages[ $_ - 1 ]{time} } 1 .. $#messages;
 is($rising, 0, 'each with a later time than the one before');
 is(value_of($node, "SELECT count(*) FROM im_message_outbox WHERE msg_seq IS NULL OR sent_time IS NULL"), 0, 'number and time are written back');
 is_deeply($service->unread($room{r3}), { u1 => 3, u2 => 3 }, 'the unread counts are set after the messages');
