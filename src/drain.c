@@ -917,6 +917,7 @@ note_success(ImDrain *drain, Transaction *tx)
 	{
 		im_slot_lock(drain->slot);
 		memcpy(drain->slot->waiting, drain->flow->waiting, sizeof(drain->slot->waiting));
+		drain->slot->swept = true;
 		im_slot_unlock(drain->slot);
 	}
 	for (int kind = 0; kind < IM_KINDS; kind++)
@@ -1068,6 +1069,10 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 	if (drain->retry_at > now && !rang)
 		return;
 	note_due(drain, now);
+	/* What waits is known exactly only by a look after the last room is done. */
+	if (drain->flow->stale && im_dispatch_open(drain->dispatch) == 0 &&
+		!im_rooms_busy(drain->flow->rooms))
+		im_flow_owe_sweep(drain->flow);
 	if (drain->configured && !drain->control.fenced)
 	{
 		claim = plan_claims(drain, &tx, allowed);
@@ -1100,7 +1105,8 @@ describe(const ImDrain *drain, ImReport *report)
 		.paused = drain->control.paused,
 		.pause_reason = drain->control.reason,
 		.ordered = im_orders_left(slot),
-		.busy = im_dispatch_open(drain->dispatch) > 0 || is_hungry(drain),
+		.busy = im_dispatch_open(drain->dispatch) > 0 || is_hungry(drain) ||
+			drain->flow->sweep_owed || drain->flow->sweeping || drain->flow->stale,
 		.failure = drain->retry_delay != 0 ? slot->last_error : NULL,
 		.rate = slot->limiters[IM_OP_IMPORT_GROUP].rate,
 		.rate_limit = slot->limiters[IM_OP_IMPORT_GROUP].limit

@@ -68,7 +68,7 @@ im_flow_sweep(ImFlow *flow)
 	if (!flow->sweeping)
 	{
 		flow->sweeping = true;
-		flow->sweep_owed = false;
+		flow->sweep_owed = flow->stale = false;
 		memset(flow->waiting, 0, sizeof(flow->waiting));
 		begin_kind(flow, IM_MEMBER);
 	}
@@ -199,6 +199,7 @@ im_flow_settled(ImFlow *flow, const List *rows)
 											row->judged_at / USECS_PER_SEC +
 											(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY);
 
+			flow->stale = true;
 			if (room == NULL)
 				flow->sweep_owed = true;
 			else

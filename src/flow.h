@@ -21,6 +21,7 @@ typedef struct ImFlow
 	MemoryContext ctx;
 	bool		dependents;		/* there are open rows of members, messages or unread
 								 * counts, as far as known */
+	bool		stale;			/* rooms came to work since the last sweep began */
 	bool		sweep_owed;		/* something may be found that is not at work */
 	bool		sweeping;
 	ImKind		sweep_kind;

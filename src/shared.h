@@ -140,7 +140,8 @@ typedef struct ImSlot
 	ImSteady	steady;			/* how far the wall clock can be trusted */
 	bool		limiter_ready;
 	int			batch[IM_KINDS];	/* rows a call that the service takes; 0: not known */
-	int64		waiting[IM_KINDS];	/* open rows whose group is not imported */
+	int64		waiting[IM_KINDS];	/* open rows whose group is not imported ... */
+	bool		swept;			/* ... as of a look over all rooms since the start */
 	int			ordered_rooms;	/* at work because of im_import_drain() */
 	ImLimiter	limiters[IM_OPS];	/* by the operation that im_op_limiter() says */
 	ImBreaker	breaker;

@@ -191,7 +191,16 @@ say_beneath(const ImFacts *facts, int64_t now, ImReport *report)
 			"%lld open rows came from another database and are not sent: if that one will not send them, SELECT im_import_adopt()",
 			(long long) facts->foreign_open);
 	else
-		say(report, IM_STATE_IDLE, "%s", facts->failure != NULL ? facts->failure : "");
+	{
+		if (facts->failure != NULL)
+			say(report, IM_STATE_IDLE, "%s", facts->failure);
+		else if (facts->waiting > 0)
+			say(report, IM_STATE_IDLE, "%lld rows wait for groups that are not imported: "
+				"they are failed, invalid or in doubt, or no row of im_group_outbox has their source_id",
+				(long long) facts->waiting);
+		else
+			say(report, IM_STATE_IDLE, "%s", "");
+	}
 }
 
 /* See state.h. */

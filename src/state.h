@@ -63,6 +63,7 @@ typedef struct ImFacts
 	double		rate;			/* calls a second that the limiter allows ... */
 	double		rate_limit;		/* ... of so many, 0: not known */
 	int64_t		foreign_open;	/* rows that another database made */
+	int64_t		waiting;		/* rows whose group is not in the app */
 	const ImReport *said;		/* what a worker that knows more says, or NULL */
 } ImFacts;
 

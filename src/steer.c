@@ -433,7 +433,7 @@ wait_for_order(const Ordering *ordering, ImView *view)
 		bool		done = im_order_done(ordering->slot, ordering->place);
 
 		look(view);
-		if (done || (view->counts.exact && im_view_open(view) - view->counts.foreign_open == 0))
+		if (done || (view->counts.exact && im_view_moving(view) - view->counts.foreign_open == 0))
 			break;
 		raise_if_stuck(view, &waiting, true);
 		tell(view, &waiting);
@@ -511,9 +511,17 @@ tell_end(const ImView *view)
 {
 	const int64 *n = view->counts.rows.by_status;
 
+	if (view->waiting > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("im_import: " INT64_FORMAT " rows wait for groups that are not imported", view->waiting),
+				 errdetail("Their group is failed, invalid or in doubt, or no row of im_group_outbox has their group_source_id as its source_id."),
+				 errhint("Repair or insert the groups, and their rows go on by themselves; im_import_plan() names the first ones.")));
+
 	ereport(NOTICE,
-			(errmsg("im_import: no row is open: " INT64_FORMAT " imported, " INT64_FORMAT " failed, "
+			(errmsg("im_import: no row %s: " INT64_FORMAT " imported, " INT64_FORMAT " failed, "
 					INT64_FORMAT " invalid, " INT64_FORMAT " in doubt",
+					view->waiting > 0 ? "moves any more" : "is open",
 					n[IM_IMPORTED], n[IM_FAILED], n[IM_INVALID], n[IM_IN_DOUBT]),
 			 n[IM_FAILED] + n[IM_INVALID] + n[IM_IN_DOUBT] == 0 ? 0 :
 			 errhint("See im_import_errors and im_import_failures.")));
@@ -540,7 +548,7 @@ im_sql_wait(PG_FUNCTION_ARGS)
 	for (;;)
 	{
 		look(&view);
-		if (view.counts.exact && im_view_open(&view) == 0)
+		if (view.counts.exact && im_view_moving(&view) == 0)
 			break;
 		raise_if_stuck(&view, &waiting, false);
 		raise_if_late(&view, &waiting);

@@ -142,18 +142,41 @@ is_changing(const Findings *found, const ImFacts *facts)
 		(!facts->paused && im_breaker_wait(breaker, im_now_us()) == 0);
 }
 
+/*
+ * Rows that wait for a group, as the worker's last look over all rooms found
+ * them.  That is the last word only once the worker has nothing to do.
+ */
+static void
+count_waiting(ImView *view, const Findings *found)
+{
+	if (!found->have_slot || !found->fresh ||
+		found->slot.report.beneath == IM_STATE_RUNNING || !found->slot.swept)
+		return;
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		view->waiting += Min(found->slot.waiting[kind],
+							 view->counts.tallies.of[kind].by_status[IM_PENDING]);
+}
+
+/* See watch.h. */
+int64
+im_view_moving(const ImView *view)
+{
+	return im_view_open(view) - view->waiting;
+}
+
 /* The state, from the most fundamental trouble to none. */
 static void
 derive_state(ImView *view, const Findings *found)
 {
-	int64		own = im_view_open(view) - view->counts.foreign_open;
+	int64		own = im_view_moving(view) - view->counts.foreign_open;
 	ImFacts		facts = {
 		.preloaded = im_shared_available(),
 		.configured = found->app != NULL,
 		.paused = found->control.paused,
 		.pause_reason = found->control.reason,
 		.busy = own > 0,
-		.foreign_open = view->counts.foreign_open
+		.foreign_open = view->counts.foreign_open,
+		.waiting = view->waiting
 	};
 
 	if (found->app == NULL)
@@ -214,6 +237,7 @@ im_watch(ImView *view)
 	if (found.app != NULL)
 		view->rate_limit = found.app->rate_limit;
 	copy_slot(view, &found);
+	count_waiting(view, &found);
 	derive_state(view, &found);
 	im_app_free(found.app);
 }

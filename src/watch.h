@@ -17,6 +17,8 @@ typedef struct ImView
 								 * or is trying the service right now */
 	ImCounts	counts;
 	int64		total;
+	int64		waiting;		/* open rows that nothing moves before a person does
+								 * something about their group */
 	double		calls_per_second;
 	double		rate_limit;		/* 0 if not configured */
 	double		settle_rate;	/* rows a second, 0 if not known */
@@ -28,6 +30,9 @@ typedef struct ImView
 
 /* Takes the view; needs a transaction, raises only for broken installations. */
 extern void im_watch(ImView *view);
+
+/* Open rows that will move by themselves, of this database or another. */
+extern int64 im_view_moving(const ImView *view);
 
 /* Rows that are not yet at an end. */
 extern int64 im_view_open(const ImView *view);

@@ -81,6 +81,13 @@ is_deeply([ $service->doubles ], [], 'nothing was done twice');
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO im_member_outbox (group_source_id, member_account) SELECT 'nowhere', 'u' || u FROM generate_series(1, 12) u;
 SQL
-poll_until { open_rows() == 12 } 'members of a room that is not there';
+my ($status, $out, $err) = $node->psql('postgres', "CALL im_import_wait(timeout => '60 s', raise_on_failure => false)");
+is($status, 0, 'a wait ends although rows wait for a group');
+like($err, qr/12 rows wait for groups that are not imported/, '... and says so');
+my $state = status_of($node);
+is($state->{state}, 'idle', 'the state is idle then');
+like($state->{reason}, qr/^12 rows wait/, '... and says why rows are open');
+$node->safe_psql('postgres', "INSERT INTO im_group_outbox (source_id, type, name) VALUES ('nowhere', 'Public', 'here')");
+poll_until { open_rows() == 0 } 'members whose group came';
 
 done_testing();
