@@ -193,12 +193,12 @@ VALUES
 	('live', NULL, 'AVChatRoom', 'live', NULL, NULL, NULL, NULL, NULL, NULL),
 	('reserved', '@TGS#taken', 'Public', 'reserved', NULL, NULL, NULL, NULL, NULL, NULL),
 	('topic', NULL, 'Public', 'topic', NULL, NULL, NULL, NULL, NULL, true),
-	('community', 'no-prefix', 'Community', 'community', NULL, 100001, 'FreeAccess', NULL, NULL, NULL);
+	('community bad', 'no-prefix', 'Community', 'community', NULL, 100001, 'FreeAccess', NULL, NULL, NULL);
 SQL
 wait_settled($node);
 my %bad = map { ($_->{source_id} => $_) }
   rows($node, "SELECT * FROM im_group_outbox WHERE status = 'invalid'");
-is(join(',', sort keys %bad), 'community,empty,live,many,reserved,topic', 'each of them is invalid');
+is(join(',', sort keys %bad), 'community bad,empty,live,many,reserved,topic', 'each of them is invalid');
 foreach my $word (qw(type name owner_account max_member_count apply_join_option app_defined_data
 	create_time group_id))
 {
@@ -208,9 +208,9 @@ like($bad{many}{error_info}, qr/31.*30|30.*31/, 'a text too long: how long, and 
 like($bad{empty}{error_info}, qr/type.*name/s, 'missing type and empty name');
 like($bad{topic}{error_info}, qr/support_topic/, 'support_topic is for a Community');
 like($bad{reserved}{error_info}, qr/group_id.*\@TGS#/, 'the reserved prefix');
-like($bad{community}{error_info}, qr/group_id.*\@TGS#_/s, 'the prefix of a Community');
-like($bad{community}{error_info}, qr/max_member_count.*100,?000/s, 'the size of a Community');
-like($bad{community}{error_info}, qr/apply_join_option/, 'no join option for a Community');
+like($bad{'community bad'}{error_info}, qr/group_id.*\@TGS#_/s, 'the prefix of a Community');
+like($bad{'community bad'}{error_info}, qr/max_member_count.*100,?000/s, 'the size of a Community');
+like($bad{'community bad'}{error_info}, qr/apply_join_option/, 'no join option for a Community');
 is($bad{live}{error_code}, 10007, "an AVChatRoom has the service's own code");
 is(scalar(grep { $_->{attempts} != 0 || defined $_->{sent_at} } values %bad), 0, 'none counts as sent');
 
