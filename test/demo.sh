@@ -1,6 +1,7 @@
 #!/bin/sh
-# A whole migration in a minute: 280 real rooms of an old chat into a stand-in
-# for the IM service.  As root, on Debian 12 or 13:
+# A whole migration in a minute: a real chat, 1,190 people in 28 rooms with
+# 10,080 messages, into a stand-in for the IM service, and a comparison of what
+# arrived with what was there.  As root, on Debian 12 or 13:
 #
 #   sh test/demo.sh          installs packages that are missing, builds, runs
 #   sh test/demo.sh stop     ends what it left running and removes its folder
@@ -63,6 +64,36 @@ expect()
 	[ "$found" = "$2" ] || fail "$1: $2 expected, found $found"
 }
 
+# The statement that counts what is open, and the one that says how far each kind is.
+OPEN_ROWS=
+COUNTS=
+for kind in account group member message unread; do
+	OPEN_ROWS="${OPEN_ROWS:+$OPEN_ROWS + }(SELECT count(*) FROM im_${kind}_outbox WHERE status IN ('pending', 'sending'))"
+	COUNTS="${COUNTS:+$COUNTS UNION ALL }SELECT '$kind', count(*) FILTER (WHERE status = 'imported'), count(*) FROM im_${kind}_outbox"
+done
+COUNTS="SELECT string_agg(format('%s %s of %s', kind, imported, total), ', ' ORDER BY kind) FROM ($COUNTS) AS c (kind, imported, total)"
+
+open_rows()
+{
+	value "SELECT $OPEN_ROWS"
+}
+
+# progress: a line that says how far each kind of row is.
+progress()
+{
+	printf '%s  %s\n' "$(date +%T)" "$(value "$COUNTS")"
+}
+
+# copy_ledger: what happened in the app so far, in the table ledger.
+copy_ledger()
+{
+	sql <<END
+TRUNCATE ledger;
+\\copy ledger FROM '$DIR/service/ledger.jsonl' WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')
+ANALYZE ledger;
+END
+}
+
 need_root
 case ${1-} in
 	'') ;;
@@ -100,7 +131,7 @@ KEY=$(openssl rand -hex 32)
 as_postgres sh -c 'umask 077 && cat >"$0"' "$DIR/im.key" <<END
 $KEY
 END
-start_service service --sdkappid 1400000000 --secret "$KEY" --admin administrator --rate 200
+start_service service --sdkappid 1400000000 --secret "$KEY" --admin administrator --set 'rates="published"'
 echo "$SERVICE_PID" >"$DIR/service.pid"
 echo "the stand-in listens on https://127.0.0.1:$HTTPS_PORT"
 
@@ -117,17 +148,33 @@ END
 as_postgres createdb -h "$DIR/socket" demo || fail "createdb"
 echo "PostgreSQL runs with shared_preload_libraries = 'im_import'"
 
-heading "3. The old chat: its rooms as they are, in a table of yours"
+heading "3. The old chat, as it is, in tables of yours: 28 rooms of #ubuntu with people and history"
 
 sql <<END
 CREATE SCHEMA legacy;
-CREATE TABLE legacy.rooms (key text PRIMARY KEY, name text, section text, about text, homepage text, language text);
-\\copy legacy.rooms FROM '$DIR/src/test/data/communities.csv' WITH (FORMAT csv, HEADER)
-SELECT key, name, left(about, 40) AS about FROM legacy.rooms ORDER BY random() LIMIT 3;
-END
-expect "rooms" 280 "SELECT count(*) FROM legacy.rooms"
+CREATE TABLE legacy.rooms (key text PRIMARY KEY, name text, created timestamptz, owner text);
+CREATE TABLE legacy.members (room text, nick text, joined timestamptz);
+CREATE TABLE legacy.messages (room text, n integer, sent timestamptz, nick text, text text, PRIMARY KEY (room, n));
+\\copy legacy.rooms FROM '$DIR/src/test/data/ubuntu-irc/rooms.csv' WITH (FORMAT csv, HEADER)
+\\copy legacy.members FROM '$DIR/src/test/data/ubuntu-irc/members.csv' WITH (FORMAT csv, HEADER)
+\\copy legacy.messages FROM '$DIR/src/test/data/ubuntu-irc/messages.csv' WITH (FORMAT csv, HEADER)
+CREATE VIEW legacy.users AS SELECT DISTINCT nick FROM legacy.members;
+-- who wrote something has read up to there
+CREATE VIEW legacy.unread AS
+SELECT m.room, m.nick, count(*) AS unread
+FROM (SELECT room, nick, max(n) AS last FROM legacy.messages GROUP BY room, nick) m
+     JOIN legacy.messages later ON later.room = m.room AND later.n > m.last
+GROUP BY m.room, m.nick;
+ANALYZE legacy.members, legacy.messages;
 
-heading "4. Connect the database to its IM app (the stand-in; without endpoint and ca_file it is the real one)"
+SELECT n, sent, nick, left(text, 60) AS text FROM legacy.messages WHERE room = 'ubuntu-20041115' ORDER BY n LIMIT 5;
+END
+expect "people, rooms, memberships and messages of the log" "1190 28 1298 10080" \
+	"SELECT concat_ws(' ', (SELECT count(*) FROM legacy.users), (SELECT count(*) FROM legacy.rooms),
+	                       (SELECT count(*) FROM legacy.members), (SELECT count(*) FROM legacy.messages))"
+UNREAD=$(value "SELECT count(*) FROM legacy.unread")
+
+heading "4. Connect the database to its IM app (the stand-in; with a region instead of endpoint and ca_file it is the real one)"
 
 sql <<END
 CREATE EXTENSION im_import;
@@ -137,74 +184,157 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER im
   OPTIONS (identifier 'administrator', secret_key_file '$DIR/im.key');
 END
 
-heading "5. Look before you leap: what would be sent, and what would go wrong"
+heading "5. Look first: what would be sent, and what would go wrong. Nothing is called"
 
 sql <<'END'
-SELECT im_group_json(t) FROM (SELECT 'Public' AS type, name, im_fit(about, 240) AS introduction
-                              FROM legacy.rooms WHERE key = 'discord/devcord') t;
+SELECT im_row_json('message', t) FROM (SELECT nick AS from_account, sent AS send_time, text, room AS group_source_id
+                                       FROM legacy.messages WHERE room = 'ubuntu-20041115' AND n = 1) t;
 
-SELECT count(*) AS rooms, count(*) FILTER (WHERE problems <> '{}') AS with_problems
-FROM (SELECT im_group_problems(t) AS problems
-      FROM (SELECT 'Public' AS type, name, im_fit(about, 240) AS introduction FROM legacy.rooms) t) p;
+-- the nicks become UserIDs: at most 32 bytes, and some characters are not safe in every client
+SELECT problem, count(*) AS people, min(nick) AS one_of_them
+FROM legacy.users u, LATERAL (SELECT u.nick AS user_id) t, unnest(im_row_problems('account', t, true)) p, im_problem_kind(p) problem
+GROUP BY problem;
+SELECT im_row_problems('account', t) FROM (SELECT 'somebody_whose_nick_is_far_too_long' AS user_id) t;
 END
+expect "nicks that cannot be a UserID" 0 \
+	"SELECT count(*) FROM legacy.users u, LATERAL (SELECT u.nick AS user_id) t WHERE im_row_problems('account', t) <> '{}'"
+expect "nicks with a character that some client may not like, each with a warning" \
+	"$(value "SELECT count(*) FROM legacy.users WHERE nick !~ '^[A-Za-z0-9_-]+\$'")" \
+	"SELECT count(*) FROM legacy.users u, LATERAL (SELECT u.nick AS user_id) t WHERE im_row_problems('account', t, true)::text LIKE '%warning: user_id%'"
+expect "the words for a nick of 35 bytes" t \
+	"SELECT im_row_problems('account', t)::text ~ '35 bytes.*limit is 32' FROM (SELECT 'somebody_whose_nick_is_far_too_long' AS user_id) t"
 
-heading "6. Import: one INSERT. A background worker sends the rows; CALL im_import_wait() only waits"
+heading "6. Load everything. The order of the statements does not matter: the extension finds the order of the move"
 
+as_postgres sh -c 'cat >"$0"' "$DIR/load.sql" <<'END'
+INSERT INTO im_account_outbox (user_id, nick)
+SELECT nick, nick FROM legacy.users ON CONFLICT DO NOTHING;
+
+INSERT INTO im_group_outbox (source_id, type, name, owner_account, create_time)
+SELECT key, 'Public', im_fit(name, 30), owner, created FROM legacy.rooms ON CONFLICT DO NOTHING;
+
+INSERT INTO im_member_outbox (group_source_id, member_account, join_time)
+SELECT room, nick, joined FROM legacy.members ON CONFLICT DO NOTHING;
+
+INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text)
+SELECT room || '/' || n, room, nick, sent, text FROM legacy.messages ORDER BY room, n ON CONFLICT DO NOTHING;
+
+INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num)
+SELECT room, nick, unread FROM legacy.unread ON CONFLICT DO NOTHING;
+END
+began=$(date +%s)
+sql -1 -f "$DIR/load.sql"
+
+heading "7. A background worker sends the rows. Meanwhile: imported rows of each kind, of all"
+
+until [ "$(open_rows)" = 0 ]; do
+	progress
+	[ $(($(date +%s) - began)) -lt 300 ] || fail "rows are still open after 5 minutes"
+	sleep 1
+done
+progress
+printf '\nThe move took %d seconds.\n\n' $(($(date +%s) - began))
 sql <<'END'
-INSERT INTO im_group_outbox (source_id, type, name, introduction)
-SELECT key, 'Public', name, im_fit(about, 240) FROM legacy.rooms;
-
-CALL im_import_wait(timeout => '5 minutes', raise_on_failure => false);
+CALL im_import_wait(timeout => '1 minute');
 END
+ALL="account 1190 of 1190, group 28 of 28, member 1298 of 1298, message 10080 of 10080, unread $UNREAD of $UNREAD"
+expect "imported rows of each kind" "$ALL" "$COUNTS"
 
-heading "7. How did it go? Every row is accounted for, and what failed says why"
+heading "8. The same script once more, as every night until the switch: it adds only what is new, here nothing"
 
+sql -1 -f "$DIR/load.sql"
+expect "open rows after the second load" 0 "SELECT $OPEN_ROWS"
+expect "imported rows of each kind after the second load" "$ALL" "$COUNTS"
+
+heading "9. Compare what the app has, by the stand-in's own ledger, with the log: message by message"
+
+sql -c "CREATE TABLE ledger (line json)"
+copy_ledger
 sql <<'END'
-SELECT state, pending, sending, imported, failed, invalid, in_doubt, total, percent_done FROM im_import_status;
-SELECT error_code, meaning, rows, failed, invalid, sample_id FROM im_import_errors;
-SELECT source_id, status, error_info FROM im_import_failures ORDER BY id;
+CREATE TABLE app_room AS		-- which group is which room: by name, as a person would tell
+SELECT r.key AS room, l.line ->> 'group_id' AS group_id
+FROM ledger l JOIN legacy.rooms r ON r.name = l.line ->> 'name' WHERE l.line ->> 'kind' = 'group';
+
+CREATE TABLE compared AS
+SELECT log.room IS NULL AS not_in_the_log, app.room IS NULL AS not_in_the_app,
+       log.text = app.body -> 0 -> 'MsgContent' ->> 'Text' AND json_array_length(app.body) = 1 AS same_text, log.nick = app.sender AS same_sender,
+       app.time - extract(epoch FROM log.sent)::bigint AS seconds_later, app.time > app.time_before AS in_order
+FROM (SELECT room, nick, sent, text, row_number() OVER (PARTITION BY room ORDER BY n) AS place FROM legacy.messages) log
+     FULL JOIN
+     (SELECT r.room, l.line -> 'body' AS body, l.line ->> 'from' AS sender, (l.line ->> 'time')::bigint AS time,
+             row_number() OVER w AS place, lag((l.line ->> 'time')::bigint, 1, 0::bigint) OVER w AS time_before
+      FROM ledger l LEFT JOIN app_room r ON r.group_id = l.line ->> 'group_id' WHERE l.line ->> 'kind' = 'message'
+      WINDOW w AS (PARTITION BY r.room ORDER BY (l.line ->> 'seq')::bigint)) app
+     USING (room, place);
+
+SELECT count(*) FILTER (WHERE NOT not_in_the_log AND NOT not_in_the_app) AS messages, count(*) FILTER (WHERE not_in_the_app) AS lost,
+       count(*) FILTER (WHERE not_in_the_log) AS too_many, count(*) FILTER (WHERE same_text) AS same_text,
+       count(*) FILTER (WHERE same_sender) AS same_sender, count(*) FILTER (WHERE in_order) AS in_order,
+       count(*) FILTER (WHERE seconds_later = 0) AS same_second, max(seconds_later) AS most_seconds_later
+FROM compared;
 END
-expect "imported rows" 270 "SELECT imported FROM im_import_status"
-expect "invalid rows" 10 "SELECT invalid FROM im_import_status"
-expect "rows in all" 280 "SELECT total FROM im_import_status"
-expect "invalid rows whose error_info names the limit and the length" 10 \
-	"SELECT count(*) FROM im_import_failures WHERE status = 'invalid'
-	 AND error_info LIKE '%name%' AND error_info ~ '\\m30\\M' AND error_info ~ ('\\m' || octet_length(name) || '\\M')"
+expect "messages in the app at their place, with their text and sender, not before their time" 10080 \
+	"SELECT count(*) FROM compared WHERE same_text AND same_sender AND in_order AND seconds_later >= 0"
+expect "messages that one side has and the other has not" 0 \
+	"SELECT count(*) FROM compared WHERE not_in_the_log OR not_in_the_app"
+expect "messages that were moved by a minute or more" 0 "SELECT count(*) FROM compared WHERE seconds_later >= 60"
+expect "people, each created once" "1190 1190" \
+	"SELECT concat_ws(' ', count(*), count(DISTINCT u.nick)) FROM ledger l LEFT JOIN legacy.users u ON u.nick = l.line ->> 'user_id'
+	 WHERE l.line ->> 'kind' = 'account'"
+expect "rooms, each created once, with its owner and time" "28 28" \
+	"SELECT concat_ws(' ', count(*), count(DISTINCT r.key)) FROM ledger l LEFT JOIN legacy.rooms r ON r.name = l.line ->> 'name'
+	 AND r.owner = l.line ->> 'owner' AND extract(epoch FROM r.created) = (l.line ->> 'create_time')::bigint
+	 WHERE l.line ->> 'kind' = 'group'"
+expect "memberships, each made once; an owner is a member without an entry" "1298 1298" \
+	"SELECT concat_ws(' ', count(*), count(DISTINCT (m.room, m.nick)) FILTER (WHERE m.room IS NOT NULL))
+	 FROM (SELECT a.room, l.line ->> 'member' AS nick, (l.line ->> 'join_time')::bigint AS joined
+	       FROM ledger l LEFT JOIN app_room a ON a.group_id = l.line ->> 'group_id' WHERE l.line ->> 'kind' = 'member'
+	       UNION ALL
+	       SELECT r.key, r.owner, extract(epoch FROM m.joined)::bigint FROM legacy.rooms r JOIN legacy.members m ON m.room = r.key AND m.nick = r.owner) app
+	 LEFT JOIN legacy.members m ON m.room = app.room AND m.nick = app.nick AND extract(epoch FROM m.joined)::bigint = app.joined"
+expect "unread counts, each set once, and last" "$UNREAD $UNREAD" \
+	"SELECT concat_ws(' ', count(*), count(DISTINCT (u.room, u.nick)) FILTER (WHERE u.room IS NOT NULL AND l.n > last.n))
+	 FROM (SELECT line, (line ->> 'n')::bigint AS n FROM ledger WHERE line ->> 'kind' = 'unread') l
+	 LEFT JOIN app_room a ON a.group_id = l.line ->> 'group_id'
+	 LEFT JOIN legacy.unread u ON u.room = a.room AND u.nick = l.line ->> 'member' AND u.unread = (l.line ->> 'unread')::bigint
+	 LEFT JOIN (SELECT line ->> 'group_id' AS group_id, max((line ->> 'n')::bigint) AS n FROM ledger
+	            WHERE line ->> 'kind' = 'message' GROUP BY 1) last ON last.group_id = a.group_id"
+echo "1,190 people, 28 rooms, 1,298 memberships, 10,080 messages, $UNREAD unread counts: each is there once, with what the log says."
 
-heading "8. Repair: cut the ten names to 30 bytes, between characters, and set them to pending"
-
-sql <<'END'
-UPDATE im_group_outbox SET name = im_fit(name, 30), status = 'pending' WHERE status = 'invalid';
-
-CALL im_import_wait(timeout => '5 minutes');
-
-SELECT state, pending, sending, imported, failed, invalid, in_doubt, total, percent_done FROM im_import_status;
-SELECT source_id, group_id FROM im_import_mapping ORDER BY id LIMIT 3;
-END
-expect "imported rows" 280 "SELECT imported FROM im_import_status"
-expect "rows in all" 280 "SELECT total FROM im_import_status"
-
-heading "9. Compare with the stand-in's own ledger of the groups that were created"
+heading "10. When rows are wrong: 280 rooms of other communities, ten of them with a name that is too long"
 
 sql <<END
-CREATE TABLE ledger (line json);
-\\copy ledger FROM '$DIR/service/ledger.jsonl' WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')
+CREATE TABLE legacy.communities (key text PRIMARY KEY, name text, section text, about text, homepage text, language text);
+\\copy legacy.communities FROM '$DIR/src/test/data/communities.csv' WITH (FORMAT csv, HEADER)
 END
+expect "communities" 280 "SELECT count(*) FROM legacy.communities"
 sql <<'END'
-SELECT count(*) AS rows_imported,
-       (SELECT count(*) FROM ledger) AS groups_created,
-       count(*) FILTER (WHERE created = 1) AS created_once,
-       count(*) FILTER (WHERE created <> 1) AS not_once,
-       count(*) FILTER (WHERE same) AS same_content
-FROM (SELECT o.id, count(l.line) AS created,
-             bool_and(l.line -> 'body' ->> 'Name' = o.name
-                      AND l.line -> 'body' ->> 'Introduction' IS NOT DISTINCT FROM o.introduction) AS same
-      FROM im_group_outbox o LEFT JOIN ledger l ON l.line ->> 'group_id' = o.group_id
-      WHERE o.status = 'imported' GROUP BY o.id) AS compared;
+INSERT INTO im_group_outbox (source_id, type, name, introduction)
+SELECT key, 'Public', name, im_fit(about, 240) FROM legacy.communities;
+CALL im_import_wait(timeout => '5 minutes', raise_on_failure => false);
+
+SELECT source_id, status, error_info FROM im_import_failures ORDER BY id;
 END
-expect "groups created" 280 "SELECT count(*) FROM ledger"
+COMMUNITIES="FROM im_group_outbox o JOIN legacy.communities c ON c.key = o.source_id"
+expect "imported rows" 270 "SELECT count(*) $COMMUNITIES WHERE status = 'imported'"
+expect "invalid rows" 10 "SELECT count(*) $COMMUNITIES WHERE status = 'invalid'"
+expect "rows in all" 280 "SELECT count(*) $COMMUNITIES"
+expect "invalid rows whose error_info names the limit and the length" 10 \
+	"SELECT count(*) $COMMUNITIES WHERE status = 'invalid'
+	 AND error_info LIKE '%name%' AND error_info ~ '\\m30\\M' AND error_info ~ ('\\m' || octet_length(o.name) || '\\M')"
+
+echo "Repair: cut the ten names to 30 bytes, between characters, and set the rows to pending."
+echo
+sql <<'END'
+UPDATE im_group_outbox SET name = im_fit(name, 30), status = 'pending' WHERE status = 'invalid';
+CALL im_import_wait(timeout => '5 minutes');
+END
+expect "imported rows" 280 "SELECT count(*) $COMMUNITIES WHERE status = 'imported'"
+expect "rows in all" 280 "SELECT count(*) $COMMUNITIES"
+copy_ledger
+expect "groups created" 280 "SELECT count(*) FROM ledger WHERE line ->> 'kind' = 'group' AND line ->> 'group_id' NOT IN (SELECT group_id FROM app_room)"
 expect "rows created exactly once, with their content" 280 \
-	"SELECT count(*) FROM (SELECT o.id FROM im_group_outbox o JOIN ledger l ON l.line ->> 'group_id' = o.group_id
+	"SELECT count(*) FROM (SELECT o.id $COMMUNITIES JOIN ledger l ON l.line ->> 'group_id' = o.group_id AND l.line ->> 'kind' = 'group'
 	 WHERE l.line -> 'body' ->> 'Name' = o.name
 	 AND l.line -> 'body' ->> 'Introduction' IS NOT DISTINCT FROM o.introduction
 	 GROUP BY o.id HAVING count(*) = 1) AS once"
@@ -215,7 +345,7 @@ heading "The demo worked. Both are still running; look around:"
 cat <<END
   sudo $BIN/psql -h $DIR/socket -U postgres demo
 
-  TABLE im_import_status;      TABLE im_import_errors;      TABLE pg_stat_im_import;
+  TABLE im_import_status;      TABLE im_message_outbox;      TABLE pg_stat_im_import;
 
 The stand-in's journal of every call is $DIR/service/journal.jsonl, the server's log $DIR/postgres.log.
 When done:
