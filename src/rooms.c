@@ -253,13 +253,6 @@ im_rooms_advance(ImRooms *rooms, ImRoom *room)
 }
 
 /* See rooms.h. */
-void
-im_rooms_drop(ImRooms *rooms, ImRoom *room)
-{
-	forget(rooms, room);
-}
-
-/* See rooms.h. */
 bool
 im_rooms_busy(const ImRooms *rooms)
 {

@@ -84,9 +84,6 @@ extern void im_rooms_rest(ImRooms *rooms, ImRoom *room, int64_t not_before);
 /* No row of this stage is open: on to the next one, or the room is done and gone. */
 extern void im_rooms_advance(ImRooms *rooms, ImRoom *room);
 
-/* The room is to be left alone; what is claimed of it still settles. */
-extern void im_rooms_drop(ImRooms *rooms, ImRoom *room);
-
 /* True if rows of any room are claimed or a room waits for its turn. */
 extern bool im_rooms_busy(const ImRooms *rooms);
 

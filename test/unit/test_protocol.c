@@ -67,6 +67,13 @@ static const Judged judged[] = {
 	{"done, assigned, no id told", {POST(false), .class = IM_CLASS_DONE},
 	SAYS(0), IM_OUT_UNKNOWN, IM_CODE_UNREADABLE, true, false},
 
+	{"messages done, no id to be told", {MET(IM_OP_IMPORT_MESSAGES, false, true, 200, 0), .class = IM_CLASS_DONE},
+	SAYS(0), IM_OUT_DONE, 0, true, false},
+	{"messages read", {MET(IM_OP_GET_MESSAGES, true, true, 200, 0), .found = IM_FOUND_SAME},
+	SAYS(0), IM_OUT_SAME, 0, true, false},
+	{"messages not read", {MET(IM_OP_GET_MESSAGES, true, true, 0, IM_CODE_LOST)},
+	{0}, IM_OUT_UNREADABLE, IM_CODE_LOST, false, false},
+
 	/* Codes. */
 	{"exists", {POST(true), .class = IM_CLASS_EXISTS}, SAYS(10021), IM_OUT_EXISTS, 10021, true, false},
 	{"refused", {POST(true), .class = IM_CLASS_ROW}, SAYS(10004), IM_OUT_REFUSED, 10004, true, false},
@@ -163,6 +170,34 @@ static const Claimed claimed[] = {
 	IM_ACT_SETTLE, IM_PENDING, IM_WHY_NONE, true, 0, OLD - 1000, false},
 	{"invalid, maybe sent, id assigned", {IM_REPEAT_NEVER, true, OLD, 1, IM_WHY_NONE}, true,
 	IM_ACT_SETTLE, IM_IN_DOUBT, IM_WHY_NONE, true, 0, 0, false},
+
+	/* A repeat is harmless: it is sent again, and nobody can be asked. */
+	{"harmless, new", {IM_REPEAT_HARMLESS, .attempts = 1}, false,
+	IM_ACT_SEND, IM_SENDING, IM_WHY_NONE, false, 1, 0, false},
+	{"harmless, maybe sent", {IM_REPEAT_HARMLESS, true, 0, 2, IM_WHY_NONE}, false,
+	IM_ACT_SEND, IM_SENDING, IM_WHY_NONE, true, 2, 0, false},
+	{"harmless, exhausted", {IM_REPEAT_HARMLESS, true, OLD, 4, IM_WHY_NONE}, false,
+	IM_ACT_SETTLE, IM_IN_DOUBT, IM_WHY_NONE, true, 3, 0, false},
+	{"harmless, invalid", {IM_REPEAT_HARMLESS, .attempts = 1}, true,
+	IM_ACT_SETTLE, IM_INVALID, IM_WHY_NONE, false, 0, 0, false},
+	{"harmless, invalid, maybe sent", {IM_REPEAT_HARMLESS, true, OLD, 1, IM_WHY_NONE}, true,
+	IM_ACT_SETTLE, IM_IN_DOUBT, IM_WHY_NONE, true, 0, 0, false},
+
+	/* A message that was maybe sent is read back first, and not at once. */
+	{"message, new", {IM_REPEAT_READ_BACK, .attempts = 1}, false,
+	IM_ACT_SEND, IM_SENDING, IM_WHY_NONE, false, 1, 0, false},
+	{"message, maybe sent", {IM_REPEAT_READ_BACK, true, IM_READ_BACK_MS, 2, IM_WHY_NONE}, false,
+	IM_ACT_LOOKUP, IM_PENDING, IM_WHY_REPEAT, true, 1, 0, false},
+	{"message, too early to read", {IM_REPEAT_READ_BACK, true, IM_READ_BACK_MS - 1, 2, IM_WHY_NONE}, false,
+	IM_ACT_SETTLE, IM_PENDING, IM_WHY_NONE, true, 1, 1, false},
+	{"message, clock set back", {IM_REPEAT_READ_BACK, true, -1, 2, IM_WHY_NONE}, false,
+	IM_ACT_SETTLE, IM_PENDING, IM_WHY_NONE, true, 1, IM_READ_BACK_MS, true},
+	{"message, exhausted", {IM_REPEAT_READ_BACK, true, OLD, 4, IM_WHY_NONE}, false,
+	IM_ACT_LOOKUP, IM_PENDING, IM_WHY_EXHAUSTED, true, 3, 0, false},
+	{"message, exhausted, too early to call it absent", {IM_REPEAT_READ_BACK, true, IM_READ_BACK_MS, 4, IM_WHY_NONE}, false,
+	IM_ACT_SETTLE, IM_PENDING, IM_WHY_NONE, true, 3, OLD - IM_READ_BACK_MS, false},
+	{"message, invalid, maybe sent", {IM_REPEAT_READ_BACK, true, OLD, 1, IM_WHY_NONE}, true,
+	IM_ACT_LOOKUP, IM_PENDING, IM_WHY_INVALID, true, 0, 0, false},
 };
 
 /* What a claim decides before anything is sent. */
@@ -209,6 +244,9 @@ typedef struct Decided
 #define MAYBE(n, age)	{IM_REPEAT_REFUSED, true, (age), (n), IM_WHY_NONE}
 #define ASSIGNED		{IM_REPEAT_NEVER, false, 0, 1, IM_WHY_NONE}
 #define ASKED(m, n, w)	{IM_REPEAT_REFUSED, (m), OLD, (n), (w)}
+#define PLAIN(m, n)		{IM_REPEAT_HARMLESS, (m), OLD, (n), IM_WHY_NONE}
+#define MESSAGE(m, age, n, w) {IM_REPEAT_READ_BACK, (m), (age), (n), (w)}
+#define ITEM(c)			{.outcome = IM_OUT_REFUSED, .code = (c), .answered = true, .of_item = true}
 #define V(o)			{.outcome = (o), .answered = true}
 #define SILENT(o)		{.outcome = (o)}
 #define ENDS(s, m, n)	IM_ACT_SETTLE, (s), IM_WHY_NONE, (m), false, (n), 0
@@ -294,6 +332,45 @@ static const Decided decided[] = {
 	WAITS(true, false, 1, 1)},
 	{"invalid, unreadable, at last", ASKED(true, 3, IM_WHY_INVALID), V(IM_OUT_UNREADABLE), true,
 	ENDS(IM_IN_DOUBT, true, 2)},
+
+	/* What can be repeated without harm. */
+	{"harmless, unknown", PLAIN(false, 1), SILENT(IM_OUT_UNKNOWN), true, WAITS(true, true, 1, 1)},
+	{"harmless, refused", PLAIN(false, 1), ITEM(IM_CODE_ITEM), true, ENDS(IM_FAILED, false, 1)},
+	{"harmless, refused by its item, maybe sent", PLAIN(true, 2), ITEM(IM_CODE_ITEM), true,
+	ENDS(IM_FAILED, false, 2)},
+	{"harmless, refused as a whole, maybe sent", PLAIN(true, 2), V(IM_OUT_REFUSED), true,
+	ENDS(IM_IN_DOUBT, true, 2)},
+	{"harmless, taken", PLAIN(false, 1), V(IM_OUT_EXISTS), true, ENDS(IM_FAILED, false, 1)},
+	{"harmless, done", PLAIN(true, 2), V(IM_OUT_DONE), true, ENDS(IM_IMPORTED, true, 2)},
+
+	/* Messages: sent, refused, read back. */
+	{"message, unknown", MESSAGE(false, 0, 1, IM_WHY_NONE), SILENT(IM_OUT_UNKNOWN), true,
+	WAITS(true, true, 1, IM_READ_BACK_MS)},
+	{"message, unknown, out of attempts", MESSAGE(false, 0, 3, IM_WHY_NONE), SILENT(IM_OUT_UNKNOWN), true,
+	WAITS(true, true, 3, IM_ZOMBIE_MS)},
+	{"message, refused, maybe sent", MESSAGE(true, OLD, 2, IM_WHY_NONE), ITEM(80002), true,
+	ASKS(IM_WHY_REFUSED, true, 2)},
+	{"message, refused, maybe sent just now", MESSAGE(true, 6000, 2, IM_WHY_NONE), ITEM(10004), true,
+	WAITS(true, false, 2, OLD - 6000)},
+	{"message, too long", MESSAGE(false, 0, 1, IM_WHY_NONE), ITEM(80002), true, ENDS(IM_FAILED, false, 1)},
+	{"message, read back: there", MESSAGE(true, OLD, 2, IM_WHY_REPEAT), V(IM_OUT_SAME), true,
+	ENDS(IM_IMPORTED, true, 2)},
+	{"message, read back: absent", MESSAGE(true, 5000, 2, IM_WHY_REPEAT), V(IM_OUT_ABSENT), true,
+	IM_ACT_SEND, IM_SENDING, IM_WHY_NONE, true, false, 2, 0},
+	{"message, read back: unreadable", MESSAGE(true, 5000, 2, IM_WHY_REPEAT), V(IM_OUT_UNREADABLE), true,
+	WAITS(true, false, 2, 1)},
+	{"message, read back: unreadable at last", MESSAGE(true, 5000, 3, IM_WHY_REPEAT), V(IM_OUT_UNREADABLE), true,
+	ENDS(IM_IN_DOUBT, true, 3)},
+	{"message, read back: no answer", MESSAGE(true, 5000, 3, IM_WHY_REPEAT), SILENT(IM_OUT_UNREADABLE), true,
+	WAITS(true, false, 2, 1)},
+	{"message, refused, there", MESSAGE(true, OLD, 2, IM_WHY_REFUSED), V(IM_OUT_SAME), true,
+	ENDS(IM_IMPORTED, true, 2)},
+	{"message, refused, absent", MESSAGE(true, OLD, 2, IM_WHY_REFUSED), V(IM_OUT_ABSENT), true,
+	ENDS(IM_FAILED, false, 2)},
+	{"message, exhausted, absent", MESSAGE(true, OLD, 4, IM_WHY_EXHAUSTED), V(IM_OUT_ABSENT), true,
+	ENDS(IM_FAILED, false, 3)},
+	{"message, invalid, absent", MESSAGE(true, OLD, 1, IM_WHY_INVALID), V(IM_OUT_ABSENT), true,
+	ENDS(IM_INVALID, false, 0)},
 };
 
 /* Every branch of the life of a row. */
@@ -323,7 +400,7 @@ test_never_failed_without_proof(void)
 	bool		held = true;
 	int			n = 0;
 
-	for (int i = 0; i < 2 * 3 * 5 * 13 * 2 * 2 * 2; i++)
+	for (int i = 0; i < 4 * 3 * 6 * 13 * 2 * 2 * 2; i++)
 	{
 		int			rest = i;
 		ImLife		row = {.maybe_sent = true};
@@ -331,9 +408,9 @@ test_never_failed_without_proof(void)
 		bool		counts;
 		ImNext		next;
 
-		row.repeat = (ImRepeat) (rest % 2), rest /= 2;
+		row.repeat = (ImRepeat) (rest % 4), rest /= 4;
 		row.suspect_ms = (int64_t) (rest % 3 - 1) * IM_ZOMBIE_MS, rest /= 3;
-		row.why = (ImWhy) (rest % 5), rest /= 5;
+		row.why = (ImWhy) (rest % 6), rest /= 6;
 		verdict.outcome = (ImOutcome) (rest % 13), rest /= 13;
 		verdict.answered = rest % 2, rest /= 2;
 		verdict.ambiguous = rest % 2, rest /= 2;
@@ -367,6 +444,15 @@ test_recover_and_adopt(void)
 	im_protocol_recover(IM_REPEAT_NEVER, 2, &next);
 	ok(next.status == IM_IN_DOUBT && next.maybe_sent && next.suspect_now && next.reason != NULL,
 	   "recovery, assigned: in doubt, with a reason");
+	im_protocol_recover(IM_REPEAT_HARMLESS, 2, &next);
+	ok(next.status == IM_PENDING && next.maybe_sent && next.suspect_now,
+	   "recovery, harmless: pending and maybe sent");
+	im_protocol_recover(IM_REPEAT_READ_BACK, 2, &next);
+	ok(next.status == IM_PENDING && next.maybe_sent && next.suspect_now,
+	   "recovery, message: pending and maybe sent");
+	im_protocol_adopt(IM_REPEAT_READ_BACK, 2, &next);
+	ok(next.status == IM_PENDING && next.maybe_sent && next.suspect_now && next.attempts == 0,
+	   "adopted, message: pending, maybe sent, attempts anew");
 	im_protocol_adopt(IM_REPEAT_REFUSED, 2, &next);
 	ok(next.status == IM_PENDING && next.maybe_sent && next.suspect_now && next.attempts == 0,
 	   "adopted: pending, maybe sent, attempts anew");
