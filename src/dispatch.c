@@ -85,6 +85,20 @@ im_dispatch_batch(const ImDispatch *dispatch, ImKind kind)
 	return known > 0 ? Min(known, batch) : batch;
 }
 
+/* A judged row waits to be written back. */
+static void
+keep_outcome(ImDispatch *dispatch, ImRow *row)
+{
+	MemoryContext old = MemoryContextSwitchTo(dispatch->ctx);
+
+	if (dispatch->outcomes == NIL)
+		dispatch->outcomes_since = im_now_us();
+	row->judged_at = GetCurrentTimestamp();
+	im_steady_note(&dispatch->slot->steady, row->judged_at, im_now_us());
+	dispatch->outcomes = lappend(dispatch->outcomes, row);
+	MemoryContextSwitchTo(old);
+}
+
 /* ------------------------------------------------------------------------
  * Calls
  */
@@ -252,6 +266,29 @@ fits(const ImCall *call, const ImRow *row, int batch)
 		(row->key == NULL || strcmp(first->key, row->key) == 0);
 }
 
+/* True if a call of the row's room is among those that are being filled. */
+static bool
+room_is_busy(ImCall *const *bins, int nbins, const ImRow *row)
+{
+	for (int i = 0; i < nbins; i++)
+		if (bins[i]->rows[0]->room == row->room && row->room != NULL)
+			return true;
+	return false;
+}
+
+/* A row goes back to its outbox as if never claimed. */
+static void
+give_row_back(ImDispatch *dispatch, ImRow *row)
+{
+	ImPolicy	policy = {.max_attempts = im_sender_app(dispatch->sender)->max_attempts};
+
+	memset(&row->verdict, 0, sizeof(row->verdict));
+	row->verdict.outcome = IM_OUT_NOT_SENT;
+	row->info[0] = '\0';
+	im_protocol_judge(&row->life, &row->verdict, &policy, false, 0, &row->next);
+	keep_outcome(dispatch, row);
+}
+
 /* How many rows of this kind an operation takes in one call. */
 static int
 batch_of(const ImDispatch *dispatch, const ImRow *row)
@@ -278,6 +315,12 @@ im_dispatch_rows(ImDispatch *dispatch, List *rows)
 		for (int i = nbins - 1; i >= 0 && call == NULL; i--)
 			if (fits(bins[i], row, batch))
 				call = bins[i];
+		/* In order, one call goes at a time: what is too much for it waits. */
+		if (call == NULL && im_commands[row->kind]->ordered && room_is_busy(bins, nbins, row))
+		{
+			give_row_back(dispatch, row);
+			continue;
+		}
 		if (call == NULL)
 		{
 			/* No place: the fullest one is most likely the oldest. */
@@ -297,20 +340,6 @@ im_dispatch_rows(ImDispatch *dispatch, List *rows)
 /* ------------------------------------------------------------------------
  * Verdicts
  */
-
-/* A judged row waits to be written back. */
-static void
-keep_outcome(ImDispatch *dispatch, ImRow *row)
-{
-	MemoryContext old = MemoryContextSwitchTo(dispatch->ctx);
-
-	if (dispatch->outcomes == NIL)
-		dispatch->outcomes_since = im_now_us();
-	row->judged_at = GetCurrentTimestamp();
-	im_steady_note(&dispatch->slot->steady, row->judged_at, im_now_us());
-	dispatch->outcomes = lappend(dispatch->outcomes, row);
-	MemoryContextSwitchTo(old);
-}
 
 /* What im_import_status shows as the last error; the slot must be locked. */
 static void
@@ -475,16 +504,7 @@ halve(ImDispatch *dispatch, const ImCall *call)
 	if (call->command->ordered)
 	{
 		for (int i = first; i < call->nrows; i++)
-		{
-			ImRow	   *row = call->rows[i];
-
-			memset(&row->verdict, 0, sizeof(row->verdict));
-			row->verdict.outcome = IM_OUT_NOT_SENT;
-			row->info[0] = '\0';
-			im_protocol_judge(&row->life, &row->verdict, &(ImPolicy) {.max_attempts = 1}, false, 0,
-							  &row->next);
-			keep_outcome(dispatch, row);
-		}
+			give_row_back(dispatch, call->rows[i]);
 		free_call(halves[1]);
 	}
 	else

@@ -371,6 +371,7 @@ rows_wanted(const ImDrain *drain, ImKind kind, int allowed)
 	if (!drain->hungry[kind] || allowed <= 0)
 		return 0;
 	want = calls_wanted(drain, command, allowed) * im_dispatch_batch(drain->dispatch, kind);
+	want = Min(want, ROWS_MAX - im_dispatch_open(drain->dispatch));
 	if (command->makes_groups)
 		want = Min(want, budget_of_day(drain));
 	/* What an order counts are groups; what they need goes with them. */
@@ -465,7 +466,6 @@ look_around(ImDrain *drain)
 	char	   *name = get_database_name(MyDatabaseId);
 
 	strlcpy(drain->database, name != NULL ? name : "", sizeof(drain->database));
-	forget_dead_orders(drain->slot);
 	drain->configured = im_sender_configure(drain->sender, &problem);
 	note_changes(drain);
 	if (!drain->configured)
@@ -480,6 +480,9 @@ look_around(ImDrain *drain)
 		im_outbox_control(im_outbox_get(), &drain->control);
 	}
 	drain->just_paused = drain->control.paused && !was_paused;
+	forget_dead_orders(drain->slot);
+	if (!im_orders_any(drain->slot))
+		im_rooms_forget_orders(drain->flow->rooms);
 }
 
 /* Recovery of rows whose sender died, ours included after a lost claim. */

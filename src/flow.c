@@ -90,7 +90,10 @@ take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_orde
 		return;
 	}
 	if (room != NULL)
-		return;					/* it looks at all its stages before it is left */
+	{
+		room->revisit = true;
+		return;
+	}
 	if (paused)
 	{
 		ordered = take_order(arg);

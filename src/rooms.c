@@ -161,7 +161,10 @@ im_rooms_add(ImRooms *rooms, const char *key, const char *group_id, int64_t crea
 			return NULL;
 	}
 	else if (room->nrows > 0)
-		return room;			/* it is looked at again before it is left */
+	{
+		room->revisit = true;
+		return room;
+	}
 	strcpy(room->group_id, group_id);
 	room->create_time = create_time;
 	room->stage = IM_MEMBER;
@@ -242,12 +245,15 @@ im_rooms_advance(ImRooms *rooms, ImRoom *room)
 		unlist(rooms, room);	/* comes back when they are settled */
 		return;
 	}
-	if (room->stage == IM_UNREAD)
+	if (room->stage == IM_UNREAD && !room->revisit)
 	{
 		forget(rooms, room);
 		return;
 	}
-	room->stage = room->stage == IM_MEMBER ? IM_MESSAGE : IM_UNREAD;
+	if (room->stage == IM_UNREAD)
+		room->revisit = false;
+	room->stage = room->stage == IM_UNREAD ? IM_MEMBER :
+		room->stage == IM_MEMBER ? IM_MESSAGE : IM_UNREAD;
 	unlist(rooms, room);
 	begin_stage(rooms, room);
 }
@@ -257,6 +263,15 @@ bool
 im_rooms_busy(const ImRooms *rooms)
 {
 	return rooms->count > 0;
+}
+
+/* See rooms.h. */
+void
+im_rooms_forget_orders(ImRooms *rooms)
+{
+	for (int i = 0; i < BUCKETS && rooms->count > 0; i++)
+		for (ImRoom *room = rooms->bucket[i]; room != NULL; room = room->next_hash)
+			room->ordered = false;
 }
 
 /* See rooms.h. */

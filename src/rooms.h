@@ -30,6 +30,7 @@ typedef struct ImRoom
 								 * paused */
 	bool		exhausted;		/* the last claim of this stage took all there was */
 	bool		again;			/* a row came back: look from the beginning */
+	bool		revisit;		/* rows came meanwhile: begin again before it is left */
 	bool		held;			/* others write in it: gone when its rows are settled */
 	int64_t		after;			/* rows of this stage up to this id are claimed */
 	int64_t		not_before;		/* monotonic us */
@@ -51,6 +52,9 @@ extern void im_rooms_free(ImRooms *rooms);
  */
 extern ImRoom *im_rooms_add(ImRooms *rooms, const char *key, const char *group_id,
 							int64_t create_time);
+
+/* Nobody orders anything any more: no room goes because of an order. */
+extern void im_rooms_forget_orders(ImRooms *rooms);
 
 /* A room that is at work, or NULL. */
 extern ImRoom *im_rooms_find(const ImRooms *rooms, const char *key);

@@ -627,6 +627,19 @@ im_order_withdraw(ImSlot *slot, int place, uint32 ticket)
 
 /* See shared.h. */
 bool
+im_orders_any(ImSlot *slot)
+{
+	bool		any = false;
+
+	im_slot_lock(slot);
+	for (int i = 0; i < IM_ORDERS; i++)
+		any = any || slot->orders[i].pid != 0;
+	im_slot_unlock(slot);
+	return any;
+}
+
+/* See shared.h. */
+bool
 im_order_done(ImSlot *slot, int place)
 {
 	bool		done;

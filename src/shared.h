@@ -293,6 +293,9 @@ extern void im_slot_changed(ImSlot *slot);
  */
 extern int64 im_orders_left(const ImSlot *slot);
 
+/* True if any session orders rows, or waits for what it ordered. */
+extern bool im_orders_any(ImSlot *slot);
+
 /* A new order; its place, or -1 if all are taken. */
 extern int	im_order_place(ImSlot *slot, int64 rows, uint32 *ticket);
 
