@@ -1085,6 +1085,8 @@ COMMENT ON COLUMN @extschema@.im_group_outbox.sent_at IS
 'time of the last request for this row; NULL: none was made';
 COMMENT ON COLUMN @extschema@.im_group_outbox.settled_at IS
 'time at which the row got its final status; NULL: it is still open';
+COMMENT ON COLUMN @extschema@.im_import_tally.kind IS
+'internal: account, friend, dialog, group, member, message or unread; empty: a line that only says dirty';
 COMMENT ON COLUMN @extschema@.im_import_tally.origin IS
 'internal: the database that the rows belong to, see im_origin()';
 COMMENT ON COLUMN @extschema@.im_import_tally.pending IS

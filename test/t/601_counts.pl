@@ -49,10 +49,10 @@ my @do = (
 	sub {
 		# Some of these ids are there already.
 		"INSERT INTO im_group_outbox (id, type, name) OVERRIDING SYSTEM VALUE SELECT coalesce((SELECT min(id) FROM im_group_outbox), 1) + i * 3, 'Public', 'c' || i "
-		  . "FROM generate_series(1, 5) i ON CONFLICT (id) DO UPDATE SET source_id = 'again';"
+		  . "FROM generate_series(1, 5) i ON CONFLICT (id) DO UPDATE SET source_id = 'again' || EXCLUDED.id;"
 	},
 	sub { "INSERT INTO im_group_outbox (id, type, name) OVERRIDING SYSTEM VALUE SELECT id, type, name FROM im_group_outbox LIMIT 3 ON CONFLICT DO NOTHING;" },
-	sub { "UPDATE im_group_outbox SET source_id = 'u' WHERE @{[ some() ]};" },
+	sub { "UPDATE im_group_outbox SET source_id = 'u' || id WHERE @{[ some() ]};" },
 	sub { "UPDATE im_group_outbox SET type = 'Public', status = 'pending' WHERE status = 'invalid' AND @{[ some() ]};" },
 	sub { "SELECT im_import_retry() WHERE random() < 0.3;" },
 	sub { "DELETE FROM im_group_outbox WHERE @{[ some() ]} AND id % 5 = 0;" },
@@ -64,7 +64,7 @@ my @do = (
 # MERGE is of version 15.
 push @do, sub {
 	"MERGE INTO im_group_outbox o USING (SELECT generate_series(1, 6) * 5 AS id) n ON o.id = n.id AND o.status IN ('failed', 'invalid') "
-	  . "WHEN MATCHED AND o.id % 2 = 0 THEN DELETE WHEN MATCHED THEN UPDATE SET source_id = 'm' "
+	  . "WHEN MATCHED AND o.id % 2 = 0 THEN DELETE WHEN MATCHED THEN UPDATE SET source_id = 'm' || o.id "
 	  . "WHEN NOT MATCHED THEN INSERT (type, name) VALUES ('Public', 'm' || n.id);"
 } if $node->pg_version >= 15;
 

@@ -76,8 +76,8 @@ sub plans
 }
 
 # True for a plan that would read all of the outbox, or all that waits in it: it
-# must find single rows by the primary key, or go along a partial index of open
-# rows from where it begins.  Few rows are ever "sending".
+# must find single rows by the primary key or by source_id, or go along a partial
+# index of open rows from where it begins.  Few rows are ever "sending".
 sub reads_all
 {
 	my ($plan) = @_;
@@ -88,7 +88,9 @@ sub reads_all
 		my ($index, $below) = ($1, $2);
 
 		next if $index eq 'im_group_outbox_sending';
-		return 1 unless $below =~ ($index eq 'im_group_outbox_pkey' ? qr/Index Cond: \(+id = / : qr/Index Cond: \(+origin = /);
+		my $single = { im_group_outbox_pkey => 'id', im_group_outbox_key => 'source_id' }->{$index};
+		my $column = $single // 'origin';
+		return 1 unless $below =~ /Index Cond: \(+$column = /;
 	}
 	return 0;
 }

@@ -195,7 +195,8 @@ my @good = (
 	[ q{claim}, q{-9223372036854775808} ],
 	[ q{row_key}, q{'00000000-0000-0000-0000-000000000000'} ],
 	[ q{source_id}, q{NULL} ],
-	[ q{source_id}, q{repeat('s', 1000000)} ]);
+	[ q{source_id}, q{repeat('s', 200000)} ],
+	[ q{source_id}, q{(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 80) i)} ]);
 my @bad = (
 	[ q{app_defined_data}, q{'17'} ],
 	[ q{app_defined_data}, q{'"x"'} ],
@@ -260,6 +261,8 @@ SELECT im_import_resume();
 SQL
 like(error_of($node, q{INSERT INTO im_group_outbox (id, type, name) OVERRIDING SYSTEM VALUE VALUES (-9223372036854775808, 'Public', 'none')}, 'u8'),
 	qr/im_group_outbox_id/, 'the one id that would never be found is refused');
+like(error_of($node, q{INSERT INTO im_group_outbox (source_id, type, name) SELECT string_agg(md5(i::text), ''), 'Public', 'none' FROM generate_series(1, 200) i}, 'u8'),
+	qr/index row size \d+ exceeds .*im_group_outbox_key/, 'a key that its index cannot hold is refused');
 wait_settled($node, 'u8');
 my @wrong = rows($node, <<"SQL", 'u8');
 SELECT id, left(source_id, 20) AS source_id, left(group_id, 20) AS group_id, left(name, 20) AS name, status, left(error_info, 200) AS error_info FROM im_group_outbox
@@ -297,9 +300,9 @@ my $peak = worker_peak();
 $node->safe_psql('u8', <<'SQL');
 ALTER TABLE im_group_outbox ALTER name SET STORAGE EXTERNAL, ALTER introduction SET STORAGE EXTERNAL, ALTER app_defined_data SET STORAGE EXTERNAL;
 INSERT INTO im_group_outbox (source_id, type, name, introduction, app_defined_data)
-SELECT 'huge', 'Public', repeat('x', 40000000), repeat('y', 40000000), to_json(repeat('z', 40000000)) FROM generate_series(1, 3);
+SELECT 'huge' || i, 'Public', repeat('x', 40000000), repeat('y', 40000000), to_json(repeat('z', 40000000)) FROM generate_series(1, 3) i;
 SQL
-poll_until { value_of($node, q{SELECT count(*) FROM im_group_outbox WHERE source_id = 'huge' AND status = 'invalid'}, 'u8') == 3 } 'huge rows to be invalid';
+poll_until { value_of($node, q{SELECT count(*) FROM im_group_outbox WHERE source_id LIKE 'huge%' AND status = 'invalid'}, 'u8') == 3 } 'huge rows to be invalid';
 my $grown = worker_peak() - $peak;
 SKIP:
 {

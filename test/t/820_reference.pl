@@ -93,7 +93,9 @@ is_deeply(\%readme, \%default, 'the README has the same options and defaults');
 my %beyond = (
 	rate_limit => [ '0.0009', '1000001' ],
 	groups_per_day => [ '0', '9223372036854775808' ],
-	request_timeout => [ '999ms', '601s' ]);
+	request_timeout => [ '999ms', '601s' ],
+	max_time_shift => [ '-1s', '597h' ]);
+$beyond{"${_}_rate_limit"} = $beyond{rate_limit} foreach qw(account friend dialog group member message unread);
 my %else = (
 	SERVER => { sdkappid => 1, region => 'tokyo' },
 	'USER MAPPING' => { identifier => 'a', secret_key => 'b' });
@@ -116,13 +118,13 @@ foreach my $line (split /\n/, $reference)
 {
 	my ($name, $of, undef, $unit, $least, $most) = $line =~ /^\| `(\w+)` \| (SERVER|USER MAPPING) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|/ or next;
 	next if $least eq '–' && $most eq '–';
-	my @good = $unit =~ /bytes/ ? ('x' x $least, 'x' x $most) : ($least, $most);
-	my @bad = @{ $beyond{$name} // ($unit =~ /bytes/ ? [ '', 'x' x ($most + 1) ] : [ $least - 1, $most + 1 ]) };
+	my @good = $unit =~ /^bytes/ ? ('x' x $least, 'x' x $most) : ($least, $most);
+	my @bad = @{ $beyond{$name} // ($unit =~ /^bytes/ ? [ '', 'x' x ($most + 1) ] : [ $least - 1, $most + 1 ]) };
 
 	is_deeply([ map { is_taken($of, $name, $_) ? 1 : 0 } @good, @bad ], [ 1, 1, 0, 0 ], "the bounds of $name");
 	$bounds++;
 }
-is($bounds, 8, 'every option with bounds is looked at');
+is($bounds, 21, 'every option with bounds is looked at');
 
 # The code of a taken id is one that the import gives; 002_codes.pl sees it given.
 my ($different) = slurp_file("$root/src/call.h") =~ /IM_CODE_DIFFERENT = (-?\d+)/;
