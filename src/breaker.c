@@ -284,6 +284,15 @@ im_breaker_same_refusal(const ImBreaker *breaker)
 	return 0;
 }
 
+/* See breaker.h. */
+bool
+im_breaker_counts(const ImBreaker *breaker, const ImVerdict *verdict)
+{
+	if (breaker->state == IM_BREAKER_UNREACHABLE)
+		return false;
+	return breaker->proven || breaker->misses <= 1 || is_own_words(verdict);
+}
+
 /* What an open breaker means, without the code. */
 static void
 describe_state(const ImBreaker *breaker, char *out, size_t size)

@@ -81,6 +81,13 @@ extern void im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict, bool a
 							const char *info, int64_t begun, int64_t now);
 
 /*
+ * May the miss that was noted last be held against its row?  Not while the
+ * service is unreachable, nor while it has yet to take a first call: then only
+ * one call flies, and one row after the other would pay for an outage.
+ */
+extern bool im_breaker_counts(const ImBreaker *breaker, const ImVerdict *verdict);
+
+/*
  * Why the breaker is not closed, in words; "" if it is.  probes: it is tried
  * again by itself, and when.  The service's text may be cut within a character:
  * clean it before it is shown.

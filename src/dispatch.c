@@ -376,7 +376,7 @@ note_verdict(ImDispatch *dispatch, const ImCall *call)
 	}
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
 		im_slot_slow(slot, call->op, im_code_is_app_wide(call->verdict.code));
-	counts = slot->breaker.state != IM_BREAKER_UNREACHABLE;
+	counts = im_breaker_counts(&slot->breaker, &call->verdict);
 	im_slot_unlock(slot);
 	return counts;
 }

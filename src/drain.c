@@ -1333,10 +1333,13 @@ is_quiet(const ImDrain *drain, int64 now)
 		return false;
 	if (!may_claim(drain))
 		return true;
-	if (slot->report.beneath == IM_STATE_RUNNING)
-		return false;
 	if (!may_send(drain))
 		return true;
+	/* Whatever is due, nothing goes before the next probe. */
+	if (slot->breaker.state != IM_BREAKER_CLOSED)
+		return im_breaker_wait(&slot->breaker, now) >= LINGER;
+	if (slot->report.beneath == IM_STATE_RUNNING)
+		return false;
 	return (due == 0 || due - now >= LINGER) && (rooms == 0 || rooms - now >= LINGER);
 }
 

@@ -469,7 +469,7 @@ note_verdict(SimWorld *world, SimCopy *copy, const ImCall *call)
 	sim_coverage.breaker[breaker->state]++;
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
 		im_limiter_slow(&copy->slot.limiter, world->now);
-	return breaker->state != IM_BREAKER_UNREACHABLE;
+	return im_breaker_counts(breaker, &call->verdict);
 }
 
 /* Asks the protocol what a verdict means and does it. */

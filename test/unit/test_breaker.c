@@ -324,6 +324,26 @@ test_retry_after(void)
 	is_int(im_breaker_wait(&breaker, now), 600 * SEC, "no longer than ten minutes");
 }
 
+/* Whose attempts a miss uses up. */
+static void
+test_counts(void)
+{
+	ImVerdict	miss = {.outcome = IM_OUT_UNKNOWN, .code = IM_CODE_TIMEOUT};
+	ImVerdict	words = {.outcome = IM_OUT_UNKNOWN, .code = 10002, .answered = true, .http_status = 200};
+
+	begin();
+	silence(7);
+	is_int(im_breaker_counts(&breaker, &miss), true, "a service that has taken calls: counts");
+	silence(1);
+	is_int(im_breaker_counts(&breaker, &miss), false, "unreachable: does not");
+	im_breaker_init(&breaker);
+	silence(1);
+	is_int(im_breaker_counts(&breaker, &miss), true, "the very first call: counts");
+	silence(1);
+	is_int(im_breaker_counts(&breaker, &miss), false, "the second, before any was taken: does not");
+	is_int(im_breaker_counts(&breaker, &words), true, "unless the service itself spoke");
+}
+
 /* Somebody asks while it is open. */
 static void
 test_ask(void)
@@ -364,6 +384,7 @@ main(void)
 	test_no_verdict();
 	test_again();
 	test_retry_after();
+	test_counts();
 	test_ask();
 	return tap_done();
 }
