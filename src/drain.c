@@ -381,19 +381,27 @@ rows_wanted(const ImDrain *drain, ImKind kind, int allowed)
 	return Max(want, 0);
 }
 
+/* True if accounts are on their way, or wait for their time. */
+static bool
+accounts_busy(const ImDrain *drain)
+{
+	ListCell   *lc;
+
+	if (drain->next_due[IM_ACCOUNT] != 0 || drain->dispatch->nrows_of[IM_ACCOUNT] > 0)
+		return true;
+	foreach(lc, drain->dispatch->outcomes)
+	{
+		if (((ImRow *) lfirst(lc))->kind == IM_ACCOUNT)
+			return true;
+	}
+	return false;
+}
+
 /* True if rows are open that groups and friends wait for, as far as is known. */
 static bool
 accounts_open(const ImDrain *drain)
 {
-	ListCell   *lc;
-
-	if (drain->hungry[IM_ACCOUNT] || drain->next_due[IM_ACCOUNT] != 0 ||
-		drain->dispatch->nrows_of[IM_ACCOUNT] > 0)
-		return true;
-	foreach(lc, drain->dispatch->outcomes)
-		if (((ImRow *) lfirst(lc))->kind == IM_ACCOUNT)
-			return true;
-	return false;
+	return drain->hungry[IM_ACCOUNT] || accounts_busy(drain);
 }
 
 /* True if there may be rows to claim for some kind. */
@@ -1015,7 +1023,8 @@ plan_kind(ImDrain *drain, Transaction *tx, ImKind kind, int *allowed)
 	if (command->roomed)
 		im_flow_pick(drain->flow, claim, calls_wanted(drain, command, *allowed), batch,
 					 drain->control.paused);
-	else
+	/* What surely has to wait must not use up the one call that tries the service. */
+	else if (!(command->after_accounts && accounts_busy(drain)))
 		claim->want = rows_wanted(drain, kind, *allowed);
 	tx->wants[kind] = claim->want > 0 || claim->nrooms > 0 || claim->asked != NIL;
 	*allowed -= Min(*allowed, claim->nrooms + (claim->want + batch - 1) / batch);
@@ -1251,9 +1260,10 @@ next_in_rooms(const ImDrain *drain, int64 now)
 	const ImFlow *flow = drain->flow;
 	int64		wait = im_rooms_wait(flow->rooms, drain->control.paused, now);
 	int64		at = wait >= 0 ? now + wait : 0;
+	int64		sweep = im_flow_sweep_due(flow);
 
-	if ((flow->sweep_owed || flow->sweeping) && (at == 0 || flow->sweep_at < at))
-		at = Max(flow->sweep_at, now + 1);
+	if (sweep != 0 && (at == 0 || sweep < at))
+		at = Max(sweep, now + 1);
 	return at;
 }
 
@@ -1325,7 +1335,6 @@ static bool
 is_quiet(const ImDrain *drain, int64 now)
 {
 	const ImSlot *slot = drain->slot;
-
 	int64		due = earliest_due(drain);
 	int64		rooms = next_in_rooms(drain, now);
 

@@ -42,11 +42,21 @@ im_flow_owe_sweep(ImFlow *flow)
 }
 
 /* See flow.h. */
+int64
+im_flow_sweep_due(const ImFlow *flow)
+{
+	if ((!flow->sweep_owed && !flow->sweeping) || im_rooms_count(flow->rooms) >= ROOMS_ENOUGH)
+		return 0;
+	return Max(flow->sweep_at, 1);
+}
+
+/* See flow.h. */
 bool
 im_flow_wants_sweep(const ImFlow *flow, int64 now)
 {
-	return (flow->sweep_owed || flow->sweeping) && now >= flow->sweep_at &&
-		im_rooms_count(flow->rooms) < ROOMS_ENOUGH;
+	int64		due = im_flow_sweep_due(flow);
+
+	return due != 0 && now >= due;
 }
 
 /* Begins at the first key of a kind. */

@@ -61,7 +61,7 @@ sub batch_sql
 
 	return <<SQL;
 INSERT INTO im_group_outbox (source_id, group_id, type, name, introduction, app_defined_data)
-SELECT '$batch', CASE WHEN i % 3 = 0 THEN 'u-' || n END, CASE WHEN i % 7 = 0 THEN 'Community' ELSE 'Public' END,
+SELECT n, CASE WHEN i % 3 = 0 THEN 'u-' || n END, CASE WHEN i % 7 = 0 THEN 'Community' ELSE 'Public' END,
 	CASE WHEN i % 13 = 0 THEN repeat(n, 10) ELSE $last END, 'of batch $batch',
 	json_build_object(CASE WHEN '$refused' <> '' AND i = $rows THEN 'not k' ELSE 'k' END, i)
 FROM (SELECT i, 'b$batch-' || i AS n FROM generate_series(1, $rows) i) r
@@ -148,7 +148,7 @@ foreach my $row (@rows)
 {
 	my $assigned = ($row->{group_id} // '') =~ /^\@TGS#(?!_im-)/;
 
-	$batch{ $row->{source_id} }++;
+	$batch{$1}++ if $row->{source_id} =~ /^b(\d+)-/;
 	push @problems, row_faults($row, $books, $assigned);
 	push @problems, "row $row->{id} ($row->{name}) is $row->{status}"
 	  if $row->{status} ne ($row->{name} =~ /refused/ ? 'failed' : length($row->{name}) > 30 ? 'invalid' : 'imported');
@@ -161,6 +161,7 @@ my $open = grep { $_->{status} =~ /pending|sending|in_doubt/ } @rows;
 
 splice @problems, 20 if @problems > 20;
 is_deeply(\@problems, [], 'every status is true');
+cmp_ok(scalar(@acknowledged), '>', 0, 'batches were confirmed');
 is_deeply(\@lost, [], scalar(@acknowledged) . ' confirmed batches are there');
 is_deeply(\@partial, [], 'and each is whole');
 is_deeply(\@doubled, [], 'no group was made twice');

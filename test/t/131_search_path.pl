@@ -109,7 +109,7 @@ $service->fault(
 	{ do => 'close_before', times => 1, match => { name => 'doubt' } });
 my %tries = (
 	INSERT => "INSERT INTO im_group_outbox (type, name) VALUES ('Public', 'clerk')",
-	UPDATE => "UPDATE im_group_outbox SET source_id = 'clerk'",
+	UPDATE => "UPDATE im_group_outbox SET source_id = pg_catalog.concat('clerk', id)",
 	DELETE => "DELETE FROM im_group_outbox WHERE name OPERATOR(pg_catalog.=) 'clerk2'",
 	'im_import_pause()' => "SELECT im_import_pause('because')",
 	'im_import_resume()' => 'SELECT im_import_resume()',
