@@ -57,7 +57,7 @@ fill_disk();
 $service->clear;
 $service->release;
 $node->psql('postgres', 'INSERT INTO im_group_outbox (type, name, owner_account, source_id) '
-	  . "SELECT 'Public', 'lost', 'nobody', repeat('x', 500) FROM generate_series(1, 20000)");
+	  . "SELECT 'Public', 'lost', 'nobody', repeat('x', 490) || i FROM generate_series(1, 20000) i");
 panic_and_return('answers on their way');
 is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status = 'imported'"), 5300, 'answers on their way: all are imported');
 $node->stop;

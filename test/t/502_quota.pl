@@ -43,7 +43,7 @@ sub visit_is_quiet
 {
 	my $starts = value_of($node, 'SELECT worker_starts FROM pg_stat_im_import');
 
-	insert_groups($node, 1, 'bell');
+	insert_groups($node, 1, "bell $starts ");
 	poll_until { value_of($node, 'SELECT worker_starts FROM pg_stat_im_import') > $starts } 'a worker';
 	worker_gone($node);
 }

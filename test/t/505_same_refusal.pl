@@ -57,7 +57,7 @@ sub visit
 {
 	my $starts = value_of($node, 'SELECT worker_starts FROM pg_stat_im_import');
 
-	insert_groups($node, 1, 'bell');
+	insert_groups($node, 1, "bell $starts ");
 	sql('SELECT im_import_set_rate(1000)');
 	poll_until { value_of($node, 'SELECT worker_starts FROM pg_stat_im_import') > $starts } 'a worker';
 	worker_gone($node);
