@@ -157,6 +157,16 @@ say_running(const ImFacts *facts, ImReport *report)
 		say(report, IM_STATE_RUNNING, "%s", or_nothing(facts->wait));
 }
 
+/*
+ * What a worker said a moment ago of a breaker that is closed by now is over:
+ * whoever waits must not be sent away for it.
+ */
+static bool
+holds_still(const ImReport *said)
+{
+	return said->beneath != IM_STATE_STOPPED && said->beneath != IM_STATE_UNREACHABLE;
+}
+
 /* The state as if nobody had paused. */
 static void
 say_beneath(const ImFacts *facts, int64_t now, ImReport *report)
@@ -177,7 +187,7 @@ say_beneath(const ImFacts *facts, int64_t now, ImReport *report)
 		im_breaker_reason(facts->breaker, !facts->paused || facts->ordered > 0, now, why, sizeof(why));
 		say(report, im_state_of_breaker(facts->breaker->state), "%s", why);
 	}
-	else if (facts->said != NULL)
+	else if (facts->said != NULL && holds_still(facts->said))
 		say(report, facts->said->beneath, "%s", facts->paused ? "" : facts->said->reason);
 	else if (facts->no_worker != NULL)
 		say(report, IM_STATE_NO_WORKER, "%s", facts->no_worker);

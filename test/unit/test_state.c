@@ -182,6 +182,25 @@ test_lives(void)
 	ok(true, "%d lives", LIVES);
 }
 
+/* The breaker is closed, and the worker has not said so yet. */
+static void
+test_said(void)
+{
+	ImBreaker	breaker;
+	ImReport	said = {.state = IM_STATE_STOPPED, .beneath = IM_STATE_STOPPED, .reason = "old"};
+	ImFacts		facts = {.preloaded = true, .configured = true, .breaker = &breaker, .busy = true, .said = &said};
+	ImReport	report;
+
+	im_breaker_init(&breaker);
+	im_state_of(&facts, 0, &report);
+	is_int(report.beneath, IM_STATE_RUNNING, "what a worker said of a stop that is over");
+	is_str(report.reason, "", "nor its reason");
+	said.state = said.beneath = IM_STATE_QUOTA;
+	im_state_of(&facts, 0, &report);
+	is_int(report.state, IM_STATE_QUOTA, "a day's budget only the worker knows");
+	is_str(report.reason, "old", "with its reason");
+}
+
 /* Each state has a name, and what is stuck has a cure. */
 static void
 test_table(void)
@@ -200,6 +219,7 @@ int
 main(void)
 {
 	test_table();
+	test_said();
 	test_lives();
 	return tap_done();
 }
