@@ -17,14 +17,23 @@ trap 'rm -rf "$tmp"' EXIT
 failed=0
 count=0
 
-# Fresh copies of everything that a simulator is made of.
+# The simulator of the mutants that follow: "sim" or "sim_messages".
+program=sim
+
+# Fresh copies of everything that the simulator is made of.
 copy_sources()
 {
 	rm -rf "$tmp/work"
 	mkdir "$tmp/work"
-	cp "$here"/sim*.[ch] "$tmp/work"
-	for f in call.h protocol.h protocol.c limiter.h limiter.c breaker.h breaker.c \
-		errcodes.h errcodes.c; do
+	if [ "$program" = sim_messages ]; then
+		cp "$here/sim_messages.c" "$tmp/work"
+		shared="rooms.h rooms.c results.h results.c answer.h answer.c json.h json.c text.h text.c utf8.h command.h"
+	else
+		cp "$here"/sim*.[ch] "$tmp/work"
+		rm "$tmp/work/sim_messages.c"
+		shared="limiter.h limiter.c breaker.h breaker.c errcodes.h errcodes.c"
+	fi
+	for f in call.h protocol.h protocol.c $shared; do
 		cp "$here/../../src/$f" "$tmp/work"
 	done
 }
@@ -73,13 +82,19 @@ mutant()
 	echo "$name: caught by $(sed -n 's/^seed /seed /p' "$tmp/out" | head -n 1)"
 }
 
-copy_sources
-build || exit 1
-if ! "$tmp/work/sim" --seeds "$seeds" --stop >"$tmp/out" 2>&1; then
-	echo "the unchanged sources are not clean:"
-	grep '^seed \|^never \|^sim:' "$tmp/out"
-	exit 1
-fi
+# The unchanged sources must be clean.
+check_clean()
+{
+	copy_sources
+	build || exit 1
+	if ! "$tmp/work/sim" --seeds "$seeds" --stop >"$tmp/out" 2>&1; then
+		echo "the unchanged sources of $program are not clean:"
+		grep '^seed \|^never \|^sim' "$tmp/out"
+		exit 1
+	fi
+}
+
+check_clean
 
 # Identity and fence
 mutant new_id_per_claim sim_db.c \
@@ -160,6 +175,32 @@ mutant limiter_starts_full limiter.c \
 	's/(im_limiter_init.*?limiter->next = \(double\) now) \+ interval\(limiter\) \+ late;/$1;/s'
 mutant limiter_does_not_count limiter.c \
 	's/if \(\(double\) limiter->recent >= ceil\(limiter->limit\)\)/if (false)/'
+
+# Messages
+program=sim_messages
+check_clean
+mutant message_not_read_back protocol.c \
+	's/row->maybe_sent && row->repeat == IM_REPEAT_READ_BACK\)/false)/'
+mutant message_absent_too_early protocol.c \
+	's/return row->suspect_ms >= IM_ZOMBIE_MS;/return true;/'
+mutant message_sent_time_not_kept sim_messages.c \
+	's/if \(row->maybe_sent_at >= 0 && row->sent_time != 0\)/if (false)/'
+mutant message_random_not_kept sim_messages.c \
+	's/return \(uint32_t\) id \* 2654435761u;/return (uint32_t) (id + 1000 * attempts) * 2654435761u;/'
+mutant message_recovered_as_never_sent sim_messages.c \
+	's/row->maybe_sent_at = next.maybe_sent \? w->now : -1;/row->maybe_sent_at = -1;/'
+mutant message_random_not_compared results.c \
+	's/entry->has_random && entry->random == row->random && //'
+mutant message_results_by_place_of_another results.c \
+	's/return i < n \? &entries\[i\] : NULL;/return n > 0 ? \&entries[0] : NULL;/'
+mutant message_refusal_not_checked sim_messages.c \
+	's/\t\t\t\trow->verdict.outcome = IM_OUT_UNKNOWN;/\t\t\t\trow->verdict.outcome = IM_OUT_REFUSED;/'
+mutant message_unknown_is_over protocol.c \
+	's/(next->maybe_sent = )true(;\n\s+next->suspect_now = true;\n\s+if \(!counts)/$1false$2/'
+mutant message_room_does_not_come_back rooms.c \
+	's/room->exhausted = false;\n\troom->again = false;\n\tenlist\(rooms, room\);\n\}\n\n\/\* See rooms.h. \*\/\nvoid\nim_rooms_rest/room->exhausted = false;\n\troom->again = false;\n}\n\n\/* See rooms.h. *\/\nvoid\nim_rooms_rest/'
+mutant message_newest_not_lowered sim_messages.c \
+	's/(lower\(Group \*group\)\n\{\n)/$1\tif (true) return;\n/'
 
 echo "sim_mutants: $count mutants, $([ $failed = 0 ] && echo all caught || echo NOT all caught)"
 exit $failed

@@ -1,0 +1,1128 @@
+/*
+ * sim_messages.c
+ *	  A simulated life of group messages: the shipping protocol, rooms and
+ *	  results against a service that loses, delays, repeats and half applies.
+ *
+ *		sim_messages --seeds N [--first N] [--stop] [--trace]
+ *
+ * The model of the database and of the dispatcher follows queue.c and
+ * dispatch.c.  The service knows two rules, time and Random (for 5 minutes),
+ * and a world draws in which order it checks them, whether equal seconds are
+ * "later", and what it says of a message that it drops.
+ *
+ * What must hold: no row is in its group twice; none is lost; the order is kept
+ * (but behind a hole that the service left); imported rows are there; failed and
+ * invalid rows are not; what was maybe sent is sent again only unchanged; and a
+ * room is held only if others write in it.
+ *
+ * What the world does not do: a request arrives at most LATE_MAX after it was
+ * sent, which is less than IM_ZOMBIE_MS; nobody deletes messages.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "protocol.h"
+#include "results.h"
+#include "rooms.h"
+
+#define GROUPS		3
+#define ROWS		16			/* of a group */
+#define BATCH		7
+#define PAGE		20			/* messages in one answer */
+#define STORED		64			/* messages of a group at the service */
+#define CALLS		16
+#define REQUESTS	32
+#define LATE_MAX	50000		/* ms */
+#define RANDOM_MS	300000		/* so long a Random is remembered */
+#define SHIFT_MAX	3600
+#define ANSWER_MAX	4096
+#define LIVE		(-1)		/* a message of somebody else */
+
+static const ImCommand command = {
+	.kind = IM_MESSAGE,
+	.answer = {.list = "ImportMsgResult",.result = "Result",.seq = "MsgSeq",.time = "MsgTime"},
+};
+
+/* A row of the outbox. */
+typedef struct Row
+{
+	int64_t		send_time;
+	bool		refused;		/* the service finds it too long */
+	ImStatus	status;
+	int64_t		claim;
+	int			attempts;
+	int64_t		due_at;
+	int64_t		maybe_sent_at;	/* -1: NULL */
+	int64_t		sent_time;		/* 0: NULL */
+	int64_t		seq;
+	/* what only the world knows */
+	int64_t		wire_time;		/* with which it went out, while that is in doubt */
+	uint32_t	wire_random;
+} Row;
+
+typedef struct Stored
+{
+	int			row;
+	uint32_t	random;
+	int64_t		time;
+	int64_t		received_at;
+} Stored;
+
+typedef struct Group
+{
+	char		key[4];
+	Row			rows[ROWS];
+	int			nrows;
+	int64_t		newest_time;	/* of im_import_room_state */
+	int64_t		settled_time;
+	bool		held;
+	Stored		stored[STORED];	/* MsgSeq is the place, from 1 */
+	int			nstored;
+	bool		hole;			/* a message went in before one that did not */
+} Group;
+
+/* A call in the worker's memory. */
+typedef struct Call
+{
+	bool		used;
+	ImCall		call;
+	ImRow	   *rows[BATCH];
+	int			group;
+} Call;
+
+/* A request on its way. */
+typedef struct Request
+{
+	bool		used;
+	ImOp		op;
+	int			group;
+	int			n;
+	int			row[BATCH];
+	int64_t		time[BATCH];
+	uint32_t	random[BATCH];
+	int64_t		read_below;
+	int64_t		arrives_at;		/* -1: it has, or never does */
+	int64_t		repeated_at;	/* a proxy sends it once more; -1: no */
+	int			applies;		/* bits of the messages that are looked at */
+	int			call;			/* that waits for it; -1: none */
+	int64_t		answers_at;		/* when the client knows, whatever it is */
+	bool		answer_lost;
+	bool		not_sent;
+	int			code;			/* of the answer */
+	char		body[ANSWER_MAX];
+} Request;
+
+typedef struct World
+{
+	uint64_t	seed;
+	uint64_t	random;
+	bool		trace;
+	int64_t		now;			/* ms */
+	int64_t		calm_at;
+	int			bad;			/* faults in 1/1000 */
+	int			crash;
+	int			live;
+	bool		duplicate_first;
+	bool		duplicate_done; /* a dropped message is called done */
+	bool		equal_is_later;
+	bool		keep_equal;
+	int			max_attempts;
+	const char *violation;
+	int64_t		claims;
+
+	Group		groups[GROUPS];
+	int			ngroups;
+	Request		requests[REQUESTS];
+
+	/* the worker */
+	bool		running;
+	int64_t		starts_at;
+	ImRooms    *rooms;
+	ImSteady	steady;
+	Call		calls[CALLS];
+	ImRow	   *outcomes[GROUPS * BATCH];
+	int			noutcomes;
+} World;
+
+/* What a run must have met. */
+static int64_t met[10];
+static const char *const met_names[10] = {
+	"imported", "failed", "in doubt", "found when read back", "absent when read back", "late request applied",
+	"partly applied", "dropped by its Random", "held", "crashed with messages on their way"
+};
+
+enum
+{
+	MET_IMPORTED, MET_FAILED, MET_DOUBT, MET_FOUND, MET_ABSENT, MET_LATE, MET_PARTLY, MET_DROPPED, MET_HELD, MET_CRASHED
+};
+
+static uint64_t
+draw(World *w)
+{
+	uint64_t	x = w->random += UINT64_C(0x9e3779b97f4a7c15);
+
+	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return x ^ (x >> 31);
+}
+
+static int
+below(World *w, int n)
+{
+	return (int) (draw(w) % (uint64_t) n);
+}
+
+static bool
+chance(World *w, int per_mille)
+{
+	return below(w, 1000) < per_mille;
+}
+
+/* A fault, while there are any. */
+static bool
+fault(World *w, int share)
+{
+	return w->now < w->calm_at && chance(w, w->bad * share / 100);
+}
+
+static void __attribute__((format(printf, 2, 3)))
+trace(const World *w, const char *format,...)
+{
+	va_list		args;
+
+	if (!w->trace)
+		return;
+	printf("%9.3f  ", (double) w->now / 1000);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	printf("\n");
+}
+
+static void
+violate(World *w, const char *what)
+{
+	trace(w, "VIOLATION: %s", what);
+	if (w->violation == NULL)
+		w->violation = what;
+}
+
+/* A row's number in the world: its id. */
+static int
+id_of(int group, int row)
+{
+	return group * ROWS + row + 1;
+}
+
+/* Random is a function of the row and of nothing else. */
+static uint32_t
+random_of(int id, int attempts)
+{
+	(void) attempts;
+	return (uint32_t) id * 2654435761u;
+}
+
+/* ------------------------------------------------------------------------
+ * The service
+ */
+
+/* Where a group's message of a row is; 0: nowhere. */
+static int
+seq_of(const Group *group, int row)
+{
+	for (int i = 0; i < group->nstored; i++)
+		if (group->stored[i].row == row)
+			return i + 1;
+	return 0;
+}
+
+/* Puts a message into a group. */
+static void
+store(World *w, Group *group, int row, uint32_t random, int64_t time)
+{
+	if (row != LIVE && seq_of(group, row) > 0)
+		violate(w, "a message is in its group twice");
+	if (row != LIVE && (group->rows[row].status == IM_FAILED || group->rows[row].status == IM_INVALID))
+		violate(w, "a message came to be after its row had failed");
+	for (int i = 0; row != LIVE && !group->hole && i < group->nstored; i++)
+		if (group->stored[i].row > row)
+			violate(w, "messages are not in their order");
+	if (group->nstored == STORED)
+	{
+		violate(w, "a group overflows");
+		return;
+	}
+	group->stored[group->nstored++] = (Stored) {row, random, time, w->now};
+	trace(w, "group %s: message %d of row %d, time %" PRId64, group->key, group->nstored, row, time);
+}
+
+/* What the service does with one message; returns its Result and sets seq and time. */
+static int
+import_one(World *w, Group *group, const Request *request, int i, int *seq, int64_t *time)
+{
+	int64_t		newest = group->nstored > 0 ? group->stored[group->nstored - 1].time : 0;
+	bool		late = w->equal_is_later ? request->time[i] < newest : request->time[i] <= newest;
+	int			same = 0;
+
+	*seq = 0;
+	*time = request->time[i];
+	if (group->rows[request->row[i]].refused)
+		return 80002;
+	for (int j = 0; j < group->nstored; j++)
+		if (group->stored[j].random == request->random[i] && w->now - group->stored[j].received_at < RANDOM_MS)
+			same = j + 1;
+	if (late && !(same > 0 && w->duplicate_first))
+		return 10004;
+	if (same > 0)
+	{
+		met[MET_DROPPED]++;
+		*time = group->stored[same - 1].time;
+		*seq = same;
+		return w->duplicate_done ? 0 : 10004;
+	}
+	store(w, group, request->row[i], request->random[i], request->time[i]);
+	*seq = group->nstored;
+	return 0;
+}
+
+/* import_group_msg */
+static void
+import(World *w, Request *request)
+{
+	Group	   *group = &w->groups[request->group];
+	int			used = sprintf(request->body, "{\"ErrorCode\":0,\"ImportMsgResult\":[");
+	bool		passed_over = false;
+
+	for (int i = 0; i < request->n; i++)
+	{
+		int			seq;
+		int64_t		time;
+		int			result;
+
+		if ((request->applies & 1 << i) == 0)
+		{
+			passed_over = true;
+			continue;
+		}
+		result = import_one(w, group, request, i, &seq, &time);
+		if (result == 0 && passed_over)
+			group->hole = true;
+		used += sprintf(request->body + used, "%s{\"MsgSeq\":%d,\"MsgTime\":%" PRId64 ",\"Result\":%d}",
+						i > 0 ? "," : "", seq, time, result);
+	}
+	strcpy(request->body + used, "]}");
+}
+
+/* group_msg_get_simple */
+static void
+read_messages(World *w, Request *request)
+{
+	Group	   *group = &w->groups[request->group];
+	int			used = sprintf(request->body, "{\"ErrorCode\":0,\"RspMsgList\":[");
+	int			last = group->nstored;
+
+	if (request->read_below > 0 && request->read_below < last)
+		last = (int) request->read_below;
+	for (int seq = last, n = 0; seq > 0 && n < PAGE; seq--, n++)
+	{
+		const Stored *one = &group->stored[seq - 1];
+
+		used += sprintf(request->body + used,
+						"%s{\"From_Account\":\"u%d\",\"MsgSeq\":%d,\"MsgTimeStamp\":%" PRId64 ",\"MsgRandom\":%u}",
+						n > 0 ? "," : "", one->row == LIVE ? 9 : 0, seq, one->time, one->random);
+	}
+	strcpy(request->body + used, "]}");
+}
+
+/* A request comes to the service. */
+static void
+arrive(World *w, Request *request, bool again)
+{
+	char		first[ANSWER_MAX];
+
+	strcpy(first, request->body);
+	if (request->op == IM_OP_GET_MESSAGES)
+		read_messages(w, request);
+	else if (request->code == 0 || request->code == 10002)
+		import(w, request);
+	/* Which of two answers comes back is the proxy's choice. */
+	if (again && chance(w, 500))
+		strcpy(request->body, first);
+}
+
+/* ------------------------------------------------------------------------
+ * The wire
+ */
+
+/* What will become of a request. */
+static void
+draw_fate(World *w, Request *request)
+{
+	request->arrives_at = w->now + below(w, 100);
+	request->answers_at = request->arrives_at + below(w, 2000);
+	request->repeated_at = -1;
+	request->applies = (1 << request->n) - 1;
+	if (fault(w, 20))
+		request->answer_lost = true;
+	if (fault(w, 20))
+	{
+		request->arrives_at = w->now + 1000 + below(w, LATE_MAX - 1000);
+		request->answer_lost = true;
+	}
+	if (fault(w, 15))
+	{
+		request->arrives_at = -1;
+		request->answer_lost = true;
+		request->not_sent = chance(w, 500);
+	}
+	if (fault(w, 10) && request->arrives_at >= 0)
+		request->repeated_at = request->arrives_at + below(w, LATE_MAX - (int) (request->arrives_at - w->now));
+	if (fault(w, 10))
+		request->code = 60007;
+	else if (fault(w, 20))
+	{
+		request->code = 10002;
+		if (chance(w, 700))
+		{
+			met[MET_PARTLY]++;
+			request->applies &= chance(w, 500) ? (1 << below(w, BATCH + 1)) - 1 : below(w, 1 << BATCH);
+		}
+	}
+	if (request->answer_lost)
+		request->answers_at = w->now + (request->not_sent ? 10 : 3000 + below(w, 7000));
+}
+
+/* Checks what goes out again, and notes what goes out. */
+static void
+check_wire(World *w, Request *request)
+{
+	Group	   *group = &w->groups[request->group];
+
+	for (int i = 0; i < request->n; i++)
+	{
+		Row		   *row = &group->rows[request->row[i]];
+
+		if (row->wire_time != 0 && (row->wire_time != request->time[i] || row->wire_random != request->random[i]))
+			violate(w, "what was maybe sent is sent with another time or Random");
+		row->wire_time = request->time[i];
+		row->wire_random = request->random[i];
+	}
+}
+
+static void
+send_call(World *w, int number)
+{
+	Call	   *call = &w->calls[number];
+	Request    *request = w->requests;
+
+	while (request->used && request < w->requests + REQUESTS - 1)
+		request++;
+	memset(request, 0, offsetof(Request, body));
+	request->body[0] = '\0';
+	request->used = true;
+	request->op = call->call.op;
+	request->group = call->group;
+	request->call = number;
+	request->read_below = call->call.read_below;
+	if (request->op == IM_OP_IMPORT_MESSAGES)
+		for (int i = 0; i < call->call.nrows; i++)
+		{
+			request->row[i] = (int) (call->rows[i]->id - 1) % ROWS;
+			request->time[i] = call->rows[i]->sent_time;
+			request->random[i] = call->rows[i]->random;
+			request->n++;
+		}
+	draw_fate(w, request);
+	trace(w, "group %s: %s of %d rows goes out", w->groups[request->group].key,
+		  request->op == IM_OP_GET_MESSAGES ? "a question" : "an import", call->call.nrows);
+	check_wire(w, request);
+}
+
+/* ------------------------------------------------------------------------
+ * The dispatcher
+ */
+
+static int
+make_call(World *w, ImOp op, int group)
+{
+	int			n = 0;
+
+	while (w->calls[n].used && n < CALLS - 1)
+		n++;
+	memset(&w->calls[n], 0, sizeof(Call));
+	w->calls[n].used = true;
+	w->calls[n].group = group;
+	w->calls[n].call.op = op;
+	w->calls[n].call.command = &command;
+	w->calls[n].call.rows = w->calls[n].rows;
+	return n;
+}
+
+static void
+add_row(Call *call, ImRow *row)
+{
+	call->rows[call->call.nrows++] = row;
+}
+
+/* The answer as the sender reads it. */
+static void
+read_answer(Call *call, const Request *request)
+{
+	static ImListEntry entries[64];
+	ImCall	   *c = &call->call;
+	ImExchange	exchange = {.op = c->op, .sent = !request->not_sent, .reply = &c->reply, .group_id = "", .documented = true};
+
+	memset(&c->reply, 0, sizeof(c->reply));
+	c->found = IM_FOUND_UNREADABLE;
+	for (int i = 0; i < c->nrows; i++)
+		memset(&c->rows[i]->verdict, 0, sizeof(ImVerdict));
+	if (request->answer_lost)
+		exchange.failure = request->not_sent ? IM_CODE_NOT_SENT : IM_CODE_TIMEOUT;
+	else
+	{
+		exchange.http_status = 200;
+		c->reply.readable = true;
+		c->reply.code = request->code;
+		exchange.class = request->code == 0 ? IM_CLASS_DONE : request->code == 60007 ? IM_CLASS_SLOW : IM_CLASS_RETRY;
+		if (request->code == 0 && c->op == IM_OP_GET_MESSAGES &&
+			im_results_find(c, request->body, strlen(request->body), entries, 64))
+			c->found = IM_FOUND_SAME;
+	}
+	exchange.found = c->found;
+	im_judge(&exchange, &c->verdict);
+	if (c->op == IM_OP_GET_MESSAGES)
+		return;
+	for (int i = 0; i < c->nrows; i++)
+		c->rows[i]->verdict = c->verdict;
+	if (c->verdict.outcome == IM_OUT_DONE)
+		im_results_read(c, request->body, strlen(request->body), entries, 64);
+}
+
+/* A message was refused and is not there; true: it is decided. */
+static bool
+take_refused(World *w, ImRow *row, int group, int64_t newest)
+{
+	bool		live = newest > w->groups[group].newest_time && newest >= row->sent_time;
+
+	if (!live && row->life.maybe_sent)
+		return false;
+	memset(&row->verdict, 0, sizeof(row->verdict));
+	row->verdict.outcome = IM_OUT_REFUSED;
+	row->verdict.code = row->refusal_code;
+	row->verdict.answered = row->verdict.of_item = true;
+	row->life.maybe_sent = false;
+	row->room->held = row->room->held || live;
+	return true;
+}
+
+/* A group's messages were read; false if more must be read. */
+static bool
+take_messages(World *w, Call *call)
+{
+	ImCall	   *c = &call->call;
+	bool		explains = c->rows[0]->life.why == IM_WHY_NONE;
+	int64_t		newest = c->group_newest > c->newest_time ? c->group_newest : c->newest_time;
+	int			missing = 0;
+	int64_t		first = INT64_MAX;
+
+	for (int i = 0; i < c->nrows; i++)
+		if (!c->rows[i]->found)
+		{
+			missing++;
+			first = c->rows[i]->sent_time < first ? c->rows[i]->sent_time : first;
+		}
+	if (c->verdict.outcome == IM_OUT_SAME && missing > 0 && !explains && c->nread > 0 && c->least_seq > 1 &&
+		c->oldest_time >= first)
+	{
+		int			more = make_call(w, IM_OP_GET_MESSAGES, call->group);
+
+		for (int i = 0; i < c->nrows; i++)
+			add_row(&w->calls[more], c->rows[i]);
+		w->calls[more].call.read_below = c->least_seq - 1;
+		w->calls[more].call.group_newest = newest;
+		send_call(w, more);
+		return false;
+	}
+	for (int i = 0; i < c->nrows; i++)
+	{
+		ImRow	   *row = c->rows[i];
+
+		met[MET_FOUND] += row->found;
+		if (row->found)
+			continue;
+		if (c->verdict.outcome != IM_OUT_SAME)
+		{
+			/* A refusal that cannot be checked proves nothing. */
+			row->verdict = c->verdict;
+			if (explains)
+				row->verdict.outcome = IM_OUT_UNKNOWN;
+			continue;
+		}
+		if ((explains || row->life.why == IM_WHY_REFUSED) && take_refused(w, row, call->group, newest))
+			continue;
+		row->verdict = c->verdict;
+		row->verdict.outcome = IM_OUT_ABSENT;
+		met[MET_ABSENT]++;
+	}
+	return true;
+}
+
+/* Asks the protocol; the row goes into one of two calls or to the outcomes. */
+static void
+judge_row(World *w, ImRow *row, int group, int *look_up, int *send)
+{
+	ImPolicy	policy = {.max_attempts = w->max_attempts};
+
+	im_protocol_judge(&row->life, &row->verdict, &policy, true, (double) below(w, 1000) / 1000, &row->next);
+	if (row->next.act == IM_ACT_SETTLE)
+	{
+		row->judged_at = w->now;
+		w->outcomes[w->noutcomes++] = row;
+		return;
+	}
+	if (row->next.act == IM_ACT_LOOKUP)
+	{
+		row->life.why = row->next.why;
+		row->refusal_code = row->verdict.code;
+		if (*look_up < 0)
+			*look_up = make_call(w, IM_OP_GET_MESSAGES, group);
+		add_row(&w->calls[*look_up], row);
+		return;
+	}
+	row->life.why = IM_WHY_NONE;
+	if (*send < 0)
+		*send = make_call(w, IM_OP_IMPORT_MESSAGES, group);
+	add_row(&w->calls[*send], row);
+}
+
+/* A call is answered, or not. */
+static void
+take_call(World *w, Request *request)
+{
+	Call	   *call = &w->calls[request->call];
+	int			look_up = -1;
+	int			send = -1;
+	int			explain = -1;
+
+	read_answer(call, request);
+	if (call->call.op == IM_OP_GET_MESSAGES && !take_messages(w, call))
+	{
+		call->used = false;
+		return;
+	}
+	for (int i = 0; i < call->call.nrows; i++)
+	{
+		ImRow	   *row = call->rows[i];
+
+		if (call->call.op == IM_OP_IMPORT_MESSAGES && row->verdict.outcome == IM_OUT_REFUSED &&
+			row->verdict.of_item && !row->life.maybe_sent)
+		{
+			row->refusal_code = row->verdict.code;
+			if (explain < 0)
+				explain = make_call(w, IM_OP_GET_MESSAGES, call->group);
+			add_row(&w->calls[explain], row);
+		}
+		else
+			judge_row(w, row, call->group, &look_up, &send);
+	}
+	call->used = false;
+	if (look_up >= 0)
+		send_call(w, look_up);
+	if (send >= 0)
+		send_call(w, send);
+	if (explain >= 0)
+		send_call(w, explain);
+}
+
+/* ------------------------------------------------------------------------
+ * The outbox
+ */
+
+/* No message that is or may be in the group is later. */
+static void
+lower(Group *group)
+{
+	group->newest_time = group->settled_time;
+	for (int i = 0; i < group->nrows; i++)
+		if (group->rows[i].maybe_sent_at >= 0 && group->rows[i].sent_time > group->newest_time)
+			group->newest_time = group->rows[i].sent_time;
+}
+
+/* What a row says must be so. */
+static void
+check_row(World *w, Group *group, int place)
+{
+	const Row  *row = &group->rows[place];
+	int			seq = seq_of(group, place);
+
+	if (row->status == IM_IMPORTED && (seq == 0 || group->stored[seq - 1].time != row->sent_time))
+		violate(w, "imported, and not in the group");
+	if (row->status == IM_IMPORTED && row->seq != 0 && row->seq != seq)
+		violate(w, "imported with another message's number");
+	if ((row->status == IM_FAILED || row->status == IM_INVALID) && seq > 0)
+		violate(w, "failed, and in the group");
+	if (row->status == IM_INVALID)
+		violate(w, "a good message became invalid");
+	if (row->status == IM_FAILED && !row->refused && w->live == 0 && !group->hole && row->attempts < w->max_attempts)
+		violate(w, "a good message failed before its attempts were used");
+}
+
+/* Writes one outcome. */
+static void
+settle(World *w, ImRow *out, int group_number)
+{
+	Group	   *group = &w->groups[group_number];
+	int			place = (int) (out->id - 1) % ROWS;
+	Row		   *row = &group->rows[place];
+
+	if (row->claim != out->claim)
+	{
+		violate(w, "another claim's outcome");
+		return;
+	}
+	row->status = out->next.status;
+	row->attempts = out->next.attempts;
+	row->claim = 0;
+	row->due_at = w->now + out->next.delay_ms;
+	row->maybe_sent_at = !out->next.maybe_sent ? -1 : out->next.suspect_now ? out->judged_at : out->suspect_at;
+	row->seq = out->seq;
+	if (!out->next.maybe_sent)
+		row->wire_time = 0;
+	if (row->status == IM_IMPORTED && row->sent_time > group->settled_time)
+		group->settled_time = row->sent_time;
+	if (row->status != IM_IMPORTED && !out->next.maybe_sent)
+		lower(group);
+	trace(w, "row %d: %s, %d attempts, maybe sent %d", (int) out->id, im_status_name(row->status), row->attempts, row->maybe_sent_at >= 0);
+	met[MET_IMPORTED] += row->status == IM_IMPORTED;
+	met[MET_FAILED] += row->status == IM_FAILED;
+	met[MET_DOUBT] += row->status == IM_IN_DOUBT;
+	check_row(w, group, place);
+}
+
+static int
+group_of(const ImRow *row)
+{
+	return (int) (row->id - 1) / ROWS;
+}
+
+/* Writes the outcomes; rooms change after the commit. */
+static void
+flush(World *w)
+{
+	for (int i = 0; i < w->noutcomes; i++)
+	{
+		ImRow	   *row = w->outcomes[i];
+		bool		again = row->next.status == IM_PENDING;
+
+		settle(w, row, group_of(row));
+		if (row->room->held && !w->groups[group_of(row)].held)
+		{
+			bool		live = false;
+
+			for (int j = 0; j < w->groups[group_of(row)].nstored; j++)
+				live = live || w->groups[group_of(row)].stored[j].row == LIVE;
+			if (!live)
+				violate(w, "a room is held in which nobody else writes");
+			met[MET_HELD]++;
+			w->groups[group_of(row)].held = true;
+		}
+		im_rooms_settled(w->rooms, row->room, 1, again, again ? w->now + row->next.delay_ms : 0);
+		free(row);
+	}
+	w->noutcomes = 0;
+}
+
+/* The time with which a message is sent. */
+static int64_t
+time_message(const World *w, const Row *row, int64_t newest)
+{
+	int64_t		least = newest + (w->keep_equal ? 0 : 1);
+
+	if (row->maybe_sent_at >= 0 && row->sent_time != 0)
+		return row->sent_time;
+	return newest == 0 || row->send_time > least ? row->send_time : least;
+}
+
+/* Makes what travels of a row. */
+static ImRow *
+make_row(World *w, Group *group, int place, ImRoom *room, int64_t *newest)
+{
+	ImPolicy	policy = {.max_attempts = w->max_attempts};
+	Row		   *row = &group->rows[place];
+	ImRow	   *out = calloc(1, sizeof(ImRow));
+	bool		invalid;
+
+	if (out == NULL)
+		abort();
+	out->kind = IM_MESSAGE;
+	out->id = id_of((int) (group - w->groups), place);
+	out->name = "u0";
+	out->room = room;
+	out->life.repeat = IM_REPEAT_READ_BACK;
+	out->life.attempts = row->attempts + 1;
+	out->life.maybe_sent = row->maybe_sent_at >= 0;
+	out->suspect_at = row->maybe_sent_at;
+	if (out->life.maybe_sent)
+		out->life.suspect_ms = im_steady_age_ms(&w->steady, row->maybe_sent_at * 1000, w->now * 1000, w->now * 1000);
+	out->random = random_of((int) out->id, row->attempts);
+	out->sent_time = time_message(w, row, *newest);
+	invalid = !out->life.maybe_sent && out->sent_time - row->send_time > SHIFT_MAX;
+	if (!invalid && out->sent_time > *newest)
+		*newest = out->sent_time;
+	im_protocol_claim(&out->life, invalid, &policy, &out->next);
+	return out;
+}
+
+/* Marks a row as ours, and adds it to the call that it needs. */
+static void
+take(World *w, Group *group, ImRow *out, int *look_up, int *send)
+{
+	Row		   *row = &group->rows[(out->id - 1) % ROWS];
+	int		   *call = out->next.act == IM_ACT_SEND ? send : look_up;
+
+	out->life.why = out->next.why;
+	out->claim = row->claim = ++w->claims;
+	row->status = IM_SENDING;
+	row->attempts++;
+	row->sent_time = out->sent_time;
+	if (out->next.act == IM_ACT_SEND)
+		row->maybe_sent_at = w->now;
+	if (*call < 0)
+		*call = make_call(w, out->next.act == IM_ACT_SEND ? IM_OP_IMPORT_MESSAGES : IM_OP_GET_MESSAGES,
+						  (int) (group - w->groups));
+	add_row(&w->calls[*call], out);
+}
+
+/* Claims rows of a room; returns how many, and how many were settled at once. */
+static int
+claim(World *w, Group *group, ImRoom *room, int *nsettled, int64_t *last)
+{
+	int64_t		newest = group->newest_time;
+	int			look_up = -1;
+	int			send = -1;
+	int			n = 0;
+	int			seen = 0;
+	bool		only_lookups = false;
+
+	*nsettled = 0;
+	for (int i = 0; i < group->nrows && seen < BATCH; i++)
+	{
+		Row		   *row = &group->rows[i];
+		ImRow	   *out;
+
+		if (row->status != IM_PENDING && row->status != IM_SENDING)
+			continue;
+		if (seen++ == 0)
+			only_lookups = row->maybe_sent_at >= 0;
+		if (row->status != IM_PENDING || row->due_at > w->now || (row->maybe_sent_at >= 0) != only_lookups)
+			break;
+		out = make_row(w, group, i, room, &newest);
+		*last = out->id;
+		if (out->next.act == IM_ACT_SETTLE)
+		{
+			bool		wait = out->next.status == IM_PENDING;
+
+			out->judged_at = w->now;
+			settle(w, out, (int) (group - w->groups));
+			(*nsettled)++;
+			free(out);
+			if (wait)
+				break;
+			continue;
+		}
+		take(w, group, out, &look_up, &send);
+		n++;
+	}
+	if (newest > group->newest_time && n > 0)
+		group->newest_time = newest;
+	if (n > 0 && fault(w, w->crash))
+		return -1;				/* it dies behind the commit, before a byte */
+	if (look_up >= 0)
+		send_call(w, look_up);
+	if (send >= 0)
+		send_call(w, send);
+	return n;
+}
+
+/* ------------------------------------------------------------------------
+ * The worker
+ */
+
+/* It dies; what it sent travels on. */
+static void
+crash(World *w)
+{
+	bool		flying = false;
+
+	for (int i = 0; i < REQUESTS; i++)
+		if (w->requests[i].used && w->requests[i].call >= 0)
+		{
+			Call	   *call = &w->calls[w->requests[i].call];
+
+			flying = flying || call->call.op == IM_OP_IMPORT_MESSAGES;
+			w->requests[i].call = -1;
+		}
+	for (int i = 0; i < CALLS; i++)
+	{
+		for (int j = 0; w->calls[i].used && j < w->calls[i].call.nrows; j++)
+			free(w->calls[i].rows[j]);
+		w->calls[i].used = false;
+	}
+	for (int i = 0; i < w->noutcomes; i++)
+		free(w->outcomes[i]);
+	w->noutcomes = 0;
+	met[MET_CRASHED] += flying;
+	im_rooms_free(w->rooms);
+	w->rooms = NULL;
+	w->running = false;
+	w->starts_at = w->now + (chance(w, 300) ? 400000 : below(w, 5000));
+	if (chance(w, 500))
+		memset(&w->steady, 0, sizeof(w->steady));
+	trace(w, "the worker dies");
+}
+
+/* It starts: rows of the dead one are taken over. */
+static void
+start(World *w)
+{
+	w->rooms = im_rooms_create();
+	w->running = true;
+	im_steady_note(&w->steady, w->now * 1000, w->now * 1000);
+	for (int g = 0; g < w->ngroups; g++)
+		for (int i = 0; i < w->groups[g].nrows; i++)
+		{
+			Row		   *row = &w->groups[g].rows[i];
+			ImNext		next;
+
+			if (row->status != IM_SENDING)
+				continue;
+			im_protocol_recover(IM_REPEAT_READ_BACK, row->attempts, &next);
+			row->status = next.status;
+			row->maybe_sent_at = next.maybe_sent ? w->now : -1;
+			row->claim = 0;
+			row->due_at = w->now;
+		}
+	trace(w, "a worker starts");
+}
+
+/* Due rows of a room are open: then when?  -1: none is open. */
+static int64_t
+open_due(const Group *group)
+{
+	for (int i = 0; i < group->nrows; i++)
+		if (group->rows[i].status == IM_PENDING || group->rows[i].status == IM_SENDING)
+			return group->rows[i].due_at;
+	return -1;
+}
+
+/* Serves one room whose turn it is; false if the worker has died. */
+static bool
+serve(World *w, ImRoom *room)
+{
+	Group	   *group = &w->groups[room->key[1] - '0'];
+	int64_t		last = INT64_MIN;
+	int			nsettled;
+	int			n;
+
+	if (room->stage != IM_MESSAGE)
+	{
+		im_rooms_advance(w->rooms, room);
+		return true;
+	}
+	n = claim(w, group, room, &nsettled, &last);
+	if (n < 0)
+		return false;
+	if (n > 0 || nsettled > 0)
+		im_rooms_claimed(w->rooms, room, n, last, false, n > 0);
+	else if (open_due(group) >= 0 && room->nrows == 0)
+		im_rooms_rest(w->rooms, room, open_due(group) > w->now ? open_due(group) : w->now + 1000);
+	else
+		im_rooms_advance(w->rooms, room);
+	return true;
+}
+
+/* One turn: write, find rooms, serve them. */
+static void
+turn(World *w)
+{
+	ImRoom	   *picked[GROUPS];
+
+	if (fault(w, w->crash))
+	{
+		crash(w);
+		return;
+	}
+	flush(w);
+	for (int g = 0; g < w->ngroups; g++)
+		if (!w->groups[g].held && open_due(&w->groups[g]) >= 0 && im_rooms_find(w->rooms, w->groups[g].key) == NULL)
+			(void) im_rooms_add(w->rooms, w->groups[g].key, w->groups[g].key, 0);
+	for (ImKind stage = IM_MEMBER; stage <= IM_UNREAD; stage++)
+	{
+		int			n = im_rooms_pick(w->rooms, stage, false, w->now, picked, GROUPS);
+
+		for (int i = 0; i < n; i++)
+			if (!serve(w, picked[i]))
+			{
+				crash(w);
+				return;
+			}
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * The world
+ */
+
+/* What is due on the wire. */
+static void
+move_requests(World *w)
+{
+	for (int i = 0; i < REQUESTS; i++)
+	{
+		Request    *request = &w->requests[i];
+
+		if (!request->used)
+			continue;
+		if (request->arrives_at >= 0 && request->arrives_at <= w->now)
+		{
+			met[MET_LATE] += request->call < 0 && request->op == IM_OP_IMPORT_MESSAGES;
+			arrive(w, request, false);
+			request->arrives_at = -1;
+		}
+		if (request->arrives_at < 0 && request->repeated_at >= 0 && request->repeated_at <= w->now)
+		{
+			arrive(w, request, true);
+			request->repeated_at = -1;
+		}
+		if (request->call >= 0 && request->answers_at <= w->now)
+		{
+			take_call(w, request);
+			request->call = -1;
+		}
+		if (request->call < 0 && request->arrives_at < 0 && request->repeated_at < 0)
+			request->used = false;
+	}
+}
+
+static void
+init_world(World *w, uint64_t seed, bool tracing)
+{
+	int64_t		gap;
+
+	memset(w, 0, sizeof(*w));
+	w->seed = w->random = seed;
+	w->trace = tracing;
+	w->now = 1;
+	w->calm_at = 1000 + below(w, 600000);
+	w->bad = below(w, 3) == 0 ? 0 : 50 + below(w, 700);
+	w->crash = below(w, 2) * below(w, 15);
+	w->live = below(w, 5) == 0 ? 2 : 0;
+	w->duplicate_first = chance(w, 500);
+	w->duplicate_done = chance(w, 500);
+	w->equal_is_later = chance(w, 500);
+	w->keep_equal = w->equal_is_later && chance(w, 500);
+	w->max_attempts = 1 + below(w, 8);
+	w->ngroups = 1 + below(w, GROUPS);
+	for (int g = 0; g < w->ngroups; g++)
+	{
+		Group	   *group = &w->groups[g];
+		int64_t		time = 1000;
+
+		sprintf(group->key, "+%d", g);
+		group->nrows = 1 + below(w, ROWS);
+		gap = chance(w, 300) ? 86400 : 1 + below(w, 3);
+		for (int i = 0; i < group->nrows; i++)
+		{
+			time += below(w, (int) gap + 1);
+			group->rows[i] = (Row) {.send_time = time, .refused = chance(w, 30), .maybe_sent_at = -1};
+		}
+	}
+}
+
+/* True if nothing is on its way and nothing open. */
+static bool
+quiet(const World *w)
+{
+	for (int i = 0; i < REQUESTS; i++)
+		if (w->requests[i].used)
+			return false;
+	for (int g = 0; g < w->ngroups; g++)
+		if (!w->groups[g].held && open_due(&w->groups[g]) >= 0)
+			return false;
+	return w->noutcomes == 0;
+}
+
+/* One life; returns what was violated, or NULL. */
+static const char *
+live(uint64_t seed, bool tracing)
+{
+	static World world;
+	World	   *w = &world;
+
+	init_world(w, seed, tracing);
+	while (w->violation == NULL && !quiet(w))
+	{
+		w->now += 1 + below(w, chance(w, 100) ? 10000 : 500);
+		if (w->now > w->calm_at + 7200000)
+			violate(w, "a row is lost: it never comes to an end");
+		if (w->now < w->calm_at && chance(w, w->live))
+			store(w, &w->groups[below(w, w->ngroups)], LIVE, (uint32_t) draw(w), 2000000000 + w->now / 1000);
+		move_requests(w);
+		if (!w->running && w->now >= w->starts_at)
+			start(w);
+		if (w->running)
+			turn(w);
+	}
+	for (int g = 0; g < w->ngroups; g++)
+		for (int i = 0; i < w->groups[g].nrows; i++)
+			check_row(w, &w->groups[g], i);
+	if (w->running)
+		crash(w);
+	return w->violation;
+}
+
+int
+main(int argc, char **argv)
+{
+	uint64_t	seeds = 1000;
+	uint64_t	first = 1;
+	bool		stop = false;
+	bool		tracing = false;
+	int			bad = 0;
+
+	for (int i = 1; i < argc; i++)
+	{
+		if (strcmp(argv[i], "--stop") == 0)
+			stop = true;
+		else if (strcmp(argv[i], "--trace") == 0)
+			tracing = true;
+		else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
+			seeds = strtoull(argv[++i], NULL, 10);
+		else if (strcmp(argv[i], "--first") == 0 && i + 1 < argc)
+			first = strtoull(argv[++i], NULL, 10);
+	}
+	for (uint64_t seed = first; seed < first + seeds && !(stop && bad > 0) && bad < 20; seed++)
+	{
+		const char *violation = live(seed, tracing);
+
+		if (violation == NULL)
+			continue;
+		bad++;
+		printf("seed %" PRIu64 ": %s\n", seed, violation);
+	}
+	for (size_t i = 0; i < sizeof(met) / sizeof(met[0]); i++)
+	{
+		printf("%12" PRId64 " %s\n", met[i], met_names[i]);
+		if (met[i] == 0 && seeds >= 10000 && bad == 0)
+		{
+			printf("never met: %s\n", met_names[i]);
+			bad++;
+		}
+	}
+	printf("sim_messages: %" PRIu64 " lives, %d violations\n", seeds, bad);
+	return bad > 0;
+}
