@@ -151,10 +151,13 @@ ImRoom *
 im_rooms_add(ImRooms *rooms, const char *key, const char *group_id, int64_t create_time)
 {
 	ImRoom	   *room = im_rooms_find(rooms, key);
+	size_t		len = strlen(group_id);
 
+	if (len > IM_GROUP_ID_MAX)
+		return NULL;
 	if (room == NULL)
 	{
-		if (rooms->count >= IM_ROOMS_MAX || strlen(group_id) > IM_GROUP_ID_MAX)
+		if (rooms->count >= IM_ROOMS_MAX)
 			return NULL;
 		room = make_room(rooms, key);
 		if (room == NULL)
@@ -165,7 +168,7 @@ im_rooms_add(ImRooms *rooms, const char *key, const char *group_id, int64_t crea
 		room->revisit = true;
 		return room;
 	}
-	strcpy(room->group_id, group_id);
+	memcpy(room->group_id, group_id, len + 1);
 	room->create_time = create_time;
 	room->stage = IM_MEMBER;
 	begin_stage(rooms, room);

@@ -240,7 +240,7 @@ sub insert_edges
 	{
 		my ($columns, $values) = @$edge;
 		my %given = map { ($_ => 1) } split /, /, $columns;
-		my @more = grep { !$given{ $_->[0] } } [ type => q{'Public'} ], [ name => "'$kind-$i'" ], [ group_id => "'$kind-$i'" ], [ source_id => "'$kind-$i'" ];
+		my @more = grep { !$given{ $_->[0] } } [ type => q{'Public'} ], [ name => "'$kind-$i'" ], [ group_id => "'$kind-$i'" ], [ source_id => "'$kind-edge-$i'" ];
 
 		$sql .= "INSERT INTO im_group_outbox ($columns, " . join(', ', map { $_->[0] } @more) . ") VALUES ($values, " . join(', ', map { $_->[1] } @more) . ");\n";
 		$i++;
