@@ -115,6 +115,7 @@ test_again(void)
 	im_rooms_claimed(rooms, im_rooms_find(rooms, "b"), 1, 1, true, false);
 	ok(im_rooms_add(rooms, "b", "@new", 5)->stage == IM_MEMBER, "added again while rows are on their way");
 	is_int(im_rooms_find(rooms, "b")->nrows, 1, "it knows of them still");
+	ok(im_rooms_find(rooms, "b")->revisit, "and that it is to look at all stages again");
 	im_rooms_settled(rooms, im_rooms_find(rooms, "b"), 1, false, 0);
 	im_rooms_advance(rooms, im_rooms_find(rooms, "b"));
 	(void) im_rooms_add(rooms, "b", "@new", 5);
@@ -191,7 +192,7 @@ test_full(void)
  */
 
 #define KEYS	12
-#define WALKS	300
+#define WALKS	60
 #define STEPS	400
 
 /* What there is to know of a room: no lists, no hash. */
@@ -206,6 +207,7 @@ typedef struct Model
 	int64_t		after;
 	bool		ordered;
 	bool		held;
+	bool		revisit;		/* added while rows of it were on their way */
 } Model;
 
 static uint64_t walk_state;
@@ -235,6 +237,7 @@ walk_add(ImRooms *rooms, Model *model, const char *key)
 	if (model->room != NULL && model->nrows > 0)
 	{
 		(void) im_rooms_add(rooms, key, "", 0);
+		model->revisit = true;
 		return;
 	}
 	if (model->room == NULL)
@@ -278,12 +281,18 @@ walk_serve(ImRooms *rooms, Model *model, int64_t now)
 			model->listed = false;
 			if (model->nrows > 0)
 				break;
-			if (model->stage == IM_UNREAD)
+			if (model->stage == IM_UNREAD && !model->revisit)
 			{
 				model->room = NULL;
 				break;
 			}
-			model->stage++;
+			if (model->stage == IM_UNREAD)
+			{
+				model->revisit = false;
+				model->stage = IM_MEMBER;
+			}
+			else
+				model->stage++;
 			model->after = INT64_MIN;
 			model_enlist(model);
 	}
@@ -356,7 +365,7 @@ walk_agrees(ImRooms *rooms, const Model *models, int64_t now)
 		last = model->came;
 	}
 	return n == due && im_rooms_count(rooms) == count && im_rooms_busy(rooms) == (count > 0) &&
-		im_rooms_ordered(rooms) == ordered && im_rooms_wait_at(rooms, stage, ordered_only, now) == wait;
+		(below(32) != 0 || im_rooms_ordered(rooms) == ordered) && im_rooms_wait_at(rooms, stage, ordered_only, now) == wait;
 }
 
 /* One walk; false, and says so, if they part. */
