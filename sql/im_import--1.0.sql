@@ -669,6 +669,54 @@ CREATE VIEW @extschema@.im_import_status AS
 COMMENT ON VIEW @extschema@.im_import_status IS
 'one row: what the import is doing, why it waits, how far it is';
 
+CREATE FUNCTION @extschema@.im_import_progress_rows(
+	OUT kind text, OUT total bigint, OUT pending bigint, OUT waiting bigint,
+	OUT sending bigint, OUT imported bigint, OUT failed bigint, OUT invalid bigint,
+	OUT in_doubt bigint, OUT undone bigint, OUT percent_done numeric,
+	OUT rows_per_second numeric, OUT calls_per_second numeric,
+	OUT rate_limit numeric, OUT rows_per_call integer, OUT eta interval)
+RETURNS SETOF record
+LANGUAGE c VOLATILE ROWS 7 AS 'MODULE_PATHNAME', 'im_sql_progress';
+REVOKE ALL ON FUNCTION @extschema@.im_import_progress_rows() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_progress_rows() IS 'internal: the rows of im_import_progress';
+
+CREATE VIEW @extschema@.im_import_progress AS
+	SELECT * FROM @extschema@.im_import_progress_rows();
+COMMENT ON VIEW @extschema@.im_import_progress IS
+'how far the move is: one row a kind of rows, in the order of the move; exact, and as quick with millions of rows as with few';
+COMMENT ON COLUMN @extschema@.im_import_progress.kind IS
+'account, friend, dialog, group, member, message or unread';
+COMMENT ON COLUMN @extschema@.im_import_progress.total IS
+'rows of this kind, of every status';
+COMMENT ON COLUMN @extschema@.im_import_progress.pending IS
+'rows that are still to be sent, those that wait included';
+COMMENT ON COLUMN @extschema@.im_import_progress.waiting IS
+'pending rows whose group is not imported (yet), as the worker''s last look over all groups found them; 0 for kinds that belong to no group';
+COMMENT ON COLUMN @extschema@.im_import_progress.sending IS
+'rows that are being sent';
+COMMENT ON COLUMN @extschema@.im_import_progress.imported IS
+'rows that are in the app';
+COMMENT ON COLUMN @extschema@.im_import_progress.failed IS
+'rows that the service refused';
+COMMENT ON COLUMN @extschema@.im_import_progress.invalid IS
+'rows that were not sent, because something is wrong with the record';
+COMMENT ON COLUMN @extschema@.im_import_progress.in_doubt IS
+'rows that may have been applied, see im_import_failures';
+COMMENT ON COLUMN @extschema@.im_import_progress.undone IS
+'rows that were taken back; always 0';
+COMMENT ON COLUMN @extschema@.im_import_progress.percent_done IS
+'rows that are neither pending nor sending, in per cent of all, rounded down; NULL: there are none';
+COMMENT ON COLUMN @extschema@.im_import_progress.rows_per_second IS
+'rows that got an outcome, a second: the mean of about the last half minute in which the import ran; 0 while it does not run';
+COMMENT ON COLUMN @extschema@.im_import_progress.calls_per_second IS
+'calls of the kind''s command in the last ten seconds, divided by ten';
+COMMENT ON COLUMN @extschema@.im_import_progress.rate_limit IS
+'calls of that command a second, as the server''s options say; NULL: not configured';
+COMMENT ON COLUMN @extschema@.im_import_progress.rows_per_call IS
+'rows in one call, as the server''s options say, or fewer where the service took no more; NULL: not configured';
+COMMENT ON COLUMN @extschema@.im_import_progress.eta IS
+'time until the open rows of this kind have their outcome, by rows_per_second; NULL while that is not known. Rows that wait for a group count as long as groups are open';
+
 CREATE VIEW @extschema@.im_import_errors AS
 	SELECT k.error_code, c.class, c.meaning, k.problem,
 		   pg_catalog.concat_ws(' ',
@@ -771,13 +819,13 @@ REVOKE ALL ON FUNCTION @extschema@.im_import_stats_reset() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_stats_reset() IS
 'sets the counters of pg_stat_im_import to zero';
 
-REVOKE ALL ON @extschema@.im_import_status, @extschema@.im_import_errors,
+REVOKE ALL ON @extschema@.im_import_status, @extschema@.im_import_progress, @extschema@.im_import_errors,
 	@extschema@.im_import_problems, @extschema@.im_import_failures, @extschema@.im_import_mapping,
 	@extschema@.pg_stat_im_import FROM PUBLIC;
-GRANT SELECT ON @extschema@.im_import_status, @extschema@.im_import_errors,
+GRANT SELECT ON @extschema@.im_import_status, @extschema@.im_import_progress, @extschema@.im_import_errors,
 	@extschema@.im_import_problems, @extschema@.im_import_failures, @extschema@.im_import_mapping,
 	@extschema@.pg_stat_im_import TO pg_monitor;
-GRANT EXECUTE ON FUNCTION @extschema@.im_import_status_row(),
+GRANT EXECUTE ON FUNCTION @extschema@.im_import_status_row(), @extschema@.im_import_progress_rows(),
 	@extschema@.im_import_stats(), @extschema@.im_error_codes(),
 	@extschema@.im_problem_kind(pg_catalog.text), @extschema@.im_problem_list(pg_catalog.text) TO pg_monitor;
 

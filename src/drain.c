@@ -814,10 +814,19 @@ take_room_order(void *arg)
  * shorter ago.
  */
 static void
-note_progress(ImSlot *slot, int n)
+note_progress(ImSlot *slot, const List *rows)
 {
 	int64		now = im_now_us();
+	int			settled[IM_KINDS] = {0};
+	ListCell   *lc;
 	double		passed;
+
+	foreach(lc, rows)
+	{
+		const ImRow *row = lfirst(lc);
+
+		settled[row->kind] += row->next.status != IM_PENDING;
+	}
 
 	im_slot_lock(slot);
 	passed = (double) (now - slot->settle_rate_at) / SEC;
@@ -825,7 +834,9 @@ note_progress(ImSlot *slot, int n)
 	{
 		double		keep = Max(1.0 - passed / 30.0, 0.0);
 
-		slot->settle_rate = slot->settle_rate * keep + (n / passed) * (1.0 - keep);
+		slot->settle_rate = slot->settle_rate * keep + (list_length(rows) / passed) * (1.0 - keep);
+		for (int kind = 0; kind < IM_KINDS; kind++)
+			slot->kind_rate[kind] = slot->kind_rate[kind] * keep + (settled[kind] / passed) * (1.0 - keep);
 		slot->settle_weight = slot->settle_weight * keep + (1.0 - keep);
 		slot->settle_rate_at = now;
 	}
@@ -841,6 +852,7 @@ time_progress(ImSlot *slot)
 	if (running && slot->settle_rate_at != 0)
 		return;
 	slot->settle_rate = slot->settle_weight = 0;
+	memset(slot->kind_rate, 0, sizeof(slot->kind_rate));
 	slot->settle_rate_at = running ? im_now_us() : 0;
 }
 
@@ -903,6 +915,8 @@ finish_written(ImDrain *drain, Transaction *tx)
 	im_slot_unlock(drain->slot);
 	list_free_deep(drain->dispatch->held);
 	drain->dispatch->held = NIL;
+	if (tx->written != NIL)
+		note_progress(drain->slot, tx->written);
 	foreach(lc, tx->written)
 	{
 		ImRow	   *row = lfirst(lc);
@@ -913,8 +927,6 @@ finish_written(ImDrain *drain, Transaction *tx)
 	}
 	if (drain->dispatch->outcomes == NIL)
 		drain->careful = false;
-	if (tx->written != NIL)
-		note_progress(drain->slot, list_length(tx->written));
 }
 
 /* The transaction committed: everything it did is true now. */

@@ -739,20 +739,20 @@ im_slot_set_app(ImSlot *slot, int64 sdkappid, const double *rates)
 
 /* Counts a call in the ring of seconds that calls_per_second is made of. */
 static void
-count_second(ImSlot *slot, int64 now)
+count_second(ImPulse *pulse, int64 now)
 {
 	int64		second = now / 1000000;
 	int			i = (int) (second % IM_SECONDS);
 
-	if (slot->calls_second[i] != second)
+	if (pulse->second[i] != second)
 	{
-		slot->calls_second[i] = second;
-		slot->calls_count[i] = 0;
+		pulse->second[i] = second;
+		pulse->count[i] = 0;
 	}
-	slot->calls_count[i]++;
-	if (slot->first_call == 0 || now - slot->last_call > RATE_SPAN)
-		slot->first_call = now;
-	slot->last_call = now;
+	pulse->count[i]++;
+	if (pulse->first == 0 || now - pulse->last > RATE_SPAN)
+		pulse->first = now;
+	pulse->last = now;
 }
 
 /* See shared.h. */
@@ -767,7 +767,10 @@ im_slot_take(ImSlot *slot, ImOp op, bool worker)
 	now = im_now_us();
 	wait = im_limiter_take(&slot->limiters[im_op_limiter(op)], worker, now);
 	if (wait == 0)
-		count_second(slot, now);
+	{
+		count_second(&slot->calls, now);
+		count_second(&slot->calls_of[op], now);
+	}
 	im_slot_unlock(slot);
 	if (wait == 0)
 		elog(DEBUG1, "im_import: call granted at " INT64_FORMAT " us", now);
@@ -809,22 +812,22 @@ im_slot_late(ImSlot *slot, ImOp op, int64 granted)
 
 /* See shared.h. */
 double
-im_slot_calls_per_second(const ImSlot *slot)
+im_pulse_per_second(const ImPulse *pulse)
 {
 	int64		now = im_now_us();
 	int64		second = now / 1000000;
-	bool		young = now - slot->first_call < RATE_SPAN;
+	bool		young = now - pulse->first < RATE_SPAN;
 	int64		calls = 0;
 
-	if (slot->first_call == 0)
+	if (pulse->first == 0)
 		return 0;
 	/* Whole seconds; right after the start what there is of them. */
 	for (int i = 0; i < IM_SECONDS; i++)
-		if (slot->calls_second[i] >= second - 10 && slot->calls_second[i] < second + young)
-			calls += slot->calls_count[i];
+		if (pulse->second[i] >= second - 10 && pulse->second[i] < second + young)
+			calls += pulse->count[i];
 	if (!young)
 		return (double) calls / 10.0;
-	return (double) calls / Max((double) (now - slot->first_call) / 1e6, 1.0);
+	return (double) calls / Max((double) (now - pulse->first) / 1e6, 1.0);
 }
 
 /* Which quarter octave a latency falls into. */

@@ -108,6 +108,16 @@ typedef struct ImMinute
 	float4		p99;
 } ImMinute;
 
+/* Calls in the last seconds, to tell how many a second there are. */
+typedef struct ImPulse
+{
+	int64		first;			/* monotonic us, after ten seconds without
+								 * calls; 0: none */
+	int64		last;
+	int64		second[IM_SECONDS]; /* which second ... */
+	int32		count[IM_SECONDS];	/* ... and how many calls */
+} ImPulse;
+
 typedef struct ImSlot
 {
 	LWLockPadded lock;
@@ -155,13 +165,11 @@ typedef struct ImSlot
 	int			in_flight;
 	int64		watermark;		/* see im_outbox_count() */
 	double		settle_rate;	/* rows a second, decaying; times settle_weight */
-	double		settle_weight;	/* how much of settle_rate is known, 0 to 1 */
+	double		kind_rate[IM_KINDS];	/* the same of each kind */
+	double		settle_weight;	/* how much of these is known, 0 to 1 */
 	int64		settle_rate_at; /* monotonic us, 0: not running */
-	int64		first_call;		/* monotonic us, after ten seconds without
-								 * calls; 0: none */
-	int64		last_call;
-	int64		calls_second[IM_SECONDS];	/* which second ... */
-	int32		calls_count[IM_SECONDS];	/* ... and how many calls */
+	ImPulse		calls;
+	ImPulse		calls_of[IM_OPS];
 
 	/* Orders of sessions. */
 	ImOrder		orders[IM_ORDERS];
@@ -277,9 +285,9 @@ extern double im_latency_percentile(const int64 *histogram, double share);
 
 /*
  * Calls a second over the last 10 seconds, or since the first call if that is
- * less; a copy of the slot will do, else it must be locked.
+ * less; that of a copy of the slot will do, else the slot must be locked.
  */
-extern double im_slot_calls_per_second(const ImSlot *slot);
+extern double im_pulse_per_second(const ImPulse *pulse);
 
 /* Monotonic clock, microseconds, the same in all processes. */
 extern int64 im_now_us(void);

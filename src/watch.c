@@ -22,12 +22,14 @@
 #include "utils/tuplestore.h"
 
 #include "app.h"
+#include "command.h"
 #include "encoding.h"
 #include "shared.h"
 #include "text.h"
 #include "watch.h"
 
 PG_FUNCTION_INFO_V1(im_sql_status);
+PG_FUNCTION_INFO_V1(im_sql_progress);
 PG_FUNCTION_INFO_V1(im_sql_stats);
 PG_FUNCTION_INFO_V1(im_sql_stats_reset);
 PG_FUNCTION_INFO_V1(im_sql_history);
@@ -62,6 +64,42 @@ im_view_stuck(const ImView *view)
 	return !view->changing && im_state_stuck(view->report.state);
 }
 
+/* The kinds' waiting rows and speed, as shared memory has them. */
+static void
+copy_paces(ImView *view, const ImSlot *slot)
+{
+	bool		running = slot->settle_weight > 0 && im_now_us() - slot->settle_rate_at < STALE_RATE;
+
+	for (int kind = 0; kind < IM_KINDS; kind++)
+	{
+		const ImCommand *command = im_commands[kind];
+		ImPace	   *pace = &view->paces[kind];
+
+		/* As the worker's last look over all rooms found them. */
+		if (slot->swept)
+			pace->waiting = Min(slot->waiting[kind], view->counts.tallies.of[kind].by_status[IM_PENDING]);
+		if (running && slot->worker_pid != 0)
+			pace->rows_per_second = slot->kind_rate[kind] / slot->settle_weight;
+		pace->calls_per_second = im_pulse_per_second(&slot->calls_of[command->op]);
+		if (command->single_op != IM_OP_NONE && command->single_op != command->op)
+			pace->calls_per_second += im_pulse_per_second(&slot->calls_of[command->single_op]);
+		if (slot->batch[kind] > 0)
+			pace->rows_per_call = Min(slot->batch[kind], pace->rows_per_call);
+	}
+}
+
+/* What the options say of the kinds. */
+static void
+copy_limits(ImView *view, const ImApp *app)
+{
+	view->rate_limit = app->rate_limit;
+	for (int kind = 0; kind < IM_KINDS; kind++)
+	{
+		view->paces[kind].rate_limit = im_app_rate(app, im_commands[kind]->op);
+		view->paces[kind].rows_per_call = im_app_batch(app, kind);
+	}
+}
+
 /* Copies what shared memory says of this database. */
 static void
 copy_slot(ImView *view, Findings *found)
@@ -74,7 +112,7 @@ copy_slot(ImView *view, Findings *found)
 	im_slot_lock(slot);
 	memcpy(&found->slot, slot, sizeof(ImSlot));
 	im_slot_unlock(slot);
-	view->calls_per_second = im_slot_calls_per_second(&found->slot);
+	view->calls_per_second = im_pulse_per_second(&found->slot.calls);
 	view->worker_pid = found->slot.worker_pid;
 	view->in_flight = found->slot.in_flight;
 	strlcpy(view->last_error, found->slot.last_error, sizeof(view->last_error));
@@ -83,6 +121,7 @@ copy_slot(ImView *view, Findings *found)
 	if (found->slot.worker_pid != 0 && found->slot.settle_weight >= KNOWN_RATE &&
 		im_now_us() - found->slot.settle_rate_at < STALE_RATE)
 		view->settle_rate = found->slot.settle_rate / found->slot.settle_weight;
+	copy_paces(view, &found->slot);
 }
 
 /* Open rows of this database, nobody at work: why does no worker come? NULL: one does. */
@@ -153,8 +192,7 @@ count_waiting(ImView *view, const Findings *found)
 		found->slot.report.beneath == IM_STATE_RUNNING || !found->slot.swept)
 		return;
 	for (int kind = 0; kind < IM_KINDS; kind++)
-		view->waiting += Min(found->slot.waiting[kind],
-							 view->counts.tallies.of[kind].by_status[IM_PENDING]);
+		view->waiting += view->paces[kind].waiting;
 }
 
 /* See watch.h. */
@@ -235,7 +273,7 @@ im_watch(ImView *view)
 
 	found.app = im_app_load(CurrentMemoryContext, &found.problem);
 	if (found.app != NULL)
-		view->rate_limit = found.app->rate_limit;
+		copy_limits(view, found.app);
 	copy_slot(view, &found);
 	count_waiting(view, &found);
 	derive_state(view, &found);
@@ -322,6 +360,81 @@ im_sql_status(PG_FUNCTION_ARGS)
 	nulls[S_PID] = view.worker_pid == 0;
 	values[S_PID] = Int32GetDatum(view.worker_pid);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* Columns of im_import_progress_rows(), in its order. */
+enum
+{
+	P_KIND, P_TOTAL, P_PENDING, P_WAITING, P_SENDING, P_IMPORTED, P_FAILED, P_INVALID, P_IN_DOUBT,
+	P_UNDONE, P_PERCENT, P_ROWS_PS, P_CALLS_PS, P_RATE, P_ROWS_PC, P_ETA, P_COLUMNS
+};
+
+/* Seconds until a kind's rows have their outcome; -1: not known, or there are none. */
+static double
+seconds_left(const ImView *view, ImKind kind, int64 done)
+{
+	const ImPace *pace = &view->paces[kind];
+	const ImTally *groups = &view->counts.tallies.of[IM_GROUP];
+	const int64 *n = view->counts.tallies.of[kind].by_status;
+	int64		left = n[IM_PENDING] + n[IM_SENDING];
+
+	/* What waits for a group goes on if that is still to come. */
+	if (groups->by_status[IM_PENDING] + groups->by_status[IM_SENDING] == 0)
+		left -= pace->waiting;
+	if (left <= 0 || pace->rows_per_second <= 0 || view->settle_rate <= 0 ||
+		view->report.state != IM_STATE_RUNNING || (done < 100 && done * 100 < done + left))
+		return -1;
+	return left / pace->rows_per_second;
+}
+
+/* The row of one kind. */
+static void
+fill_kind(const ImView *view, ImKind kind, Datum *values, bool *nulls)
+{
+	const ImPace *pace = &view->paces[kind];
+	const int64 *n = view->counts.tallies.of[kind].by_status;
+	int64		left = n[IM_PENDING] + n[IM_SENDING];
+	int64		done = n[IM_IMPORTED] + n[IM_FAILED] + n[IM_INVALID] + n[IM_IN_DOUBT];
+	double		seconds = seconds_left(view, kind, done);
+
+	values[P_KIND] = CStringGetTextDatum(im_commands[kind]->name);
+	values[P_TOTAL] = Int64GetDatum(left + done);
+	values[P_PENDING] = Int64GetDatum(n[IM_PENDING]);
+	values[P_WAITING] = Int64GetDatum(pace->waiting);
+	for (int i = IM_SENDING; i <= IM_IN_DOUBT; i++)
+		values[P_SENDING + i - IM_SENDING] = Int64GetDatum(n[i]);
+	values[P_UNDONE] = Int64GetDatum(0);
+	nulls[P_PERCENT] = left + done == 0;
+	if (left + done > 0)
+		values[P_PERCENT] = two_digits(left == 0 ? 100.0 : floor(10000.0 * done / (left + done)) / 100.0);
+	values[P_ROWS_PS] = two_digits(pace->rows_per_second);
+	values[P_CALLS_PS] = two_digits(pace->calls_per_second);
+	nulls[P_RATE] = nulls[P_ROWS_PC] = pace->rows_per_call == 0;
+	values[P_RATE] = two_digits(pace->rate_limit);
+	values[P_ROWS_PC] = Int32GetDatum(pace->rows_per_call);
+	nulls[P_ETA] = seconds < 0 || seconds > 1e9;
+	if (!nulls[P_ETA])
+		values[P_ETA] = seconds_interval(seconds);
+}
+
+/* im_import_progress_rows(): see the view im_import_progress. */
+Datum
+im_sql_progress(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ImView		view;
+
+	InitMaterializedSRF(fcinfo, 0);
+	im_watch(&view);
+	for (int kind = 0; kind < IM_KINDS; kind++)
+	{
+		Datum		values[P_COLUMNS] = {0};
+		bool		nulls[P_COLUMNS] = {0};
+
+		fill_kind(&view, kind, values, nulls);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
 }
 
 /* ------------------------------------------------------------------------

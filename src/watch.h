@@ -10,6 +10,16 @@
 #include "outbox.h"
 #include "shared.h"
 
+/* What is going on with rows of one kind, beside their number. */
+typedef struct ImPace
+{
+	int64		waiting;		/* pending rows whose group is not imported */
+	double		rows_per_second;
+	double		calls_per_second;
+	double		rate_limit;		/* calls per second; 0 if not configured */
+	int			rows_per_call;	/* 0 if not configured */
+} ImPace;
+
 typedef struct ImView
 {
 	ImReport	report;
@@ -22,6 +32,7 @@ typedef struct ImView
 	double		calls_per_second;
 	double		rate_limit;		/* 0 if not configured */
 	double		settle_rate;	/* rows a second, 0 if not known */
+	ImPace		paces[IM_KINDS];
 	int			worker_pid;		/* 0 if none */
 	int			in_flight;
 	char		last_error[IM_REASON_MAX];
