@@ -50,7 +50,7 @@ is(value_of($node, "SELECT string_agg(DISTINCT object || ' ' || privilege_type, 
 is(value_of($node, "SELECT string_agg(object || ' ' || privilege_type, ', ') FROM ($granted) g WHERE grantee <> 0 AND object !~ '^view im_import_|^view pg_stat_im_import' AND class = 'pg_class'::regclass"),
 	'', 'and to others only views');
 is(value_of($node, "SELECT string_agg(object, ', ' ORDER BY object) FROM ($granted) g WHERE grantee <> 0 AND class <> 'pg_class'::regclass"),
-	"function im_error_codes(), function im_import_history_rows(), function im_import_stats(), function im_import_status_row(), "
+	"function im_error_codes(), function im_import_history_rows(), function im_import_progress_rows(), function im_import_stats(), function im_import_status_row(), "
 	  . "function im_problem_kind(text), function im_problem_list(text)",
 	'... and the functions that these call');
 is(value_of($node, "SELECT count(*) FROM ($granted) g WHERE grantee NOT IN (0, 'pg_monitor'::regrole)"), 0, '... to nobody else');
@@ -108,12 +108,12 @@ SQL
 }
 
 is(callable('chat_backend'), 'im_origin im_row_key', 'who enqueues may call two functions');
-is(callable('chat_watcher'), 'im_error_codes im_import_history_rows im_import_stats im_import_status_row im_problem_kind im_problem_list', 'who watches may call what the views need');
+is(callable('chat_watcher'), 'im_error_codes im_import_history_rows im_import_progress_rows im_import_stats im_import_status_row im_problem_kind im_problem_list', 'who watches may call what the views need');
 is(callable('chat_dashboard'), callable('chat_watcher'), 'and so may who watches without pg_monitor');
 is(
 	callable('chat_operator'),
 	'im_error_codes im_fit im_group_json im_group_problems im_import_doctor im_import_drain im_import_forget im_import_history_rows '
-	  . 'im_import_pause im_import_plan im_import_resolve im_import_resume im_import_retry im_import_same_app im_import_set_rate '
+	  . 'im_import_pause im_import_plan im_import_progress_rows im_import_resolve im_import_resume im_import_retry im_import_same_app im_import_set_rate '
 	  . 'im_import_stats im_import_stats_reset im_import_status_row im_import_verify im_import_wait im_origin im_problem_kind im_problem_list',
 	'who operates may call what the page says');
 
@@ -158,7 +158,7 @@ foreach my $role (qw(chat_backend chat_watcher chat_dashboard chat_operator))
 	is(as_role($node, $role, 'SELECT umoptions IS NULL FROM pg_user_mappings'), 't', "$role does not see the mapping's options");
 	denied($role, 'SELECT * FROM pg_user_mapping', 'read the mappings');
 }
-foreach my $view (qw(im_import_status im_import_errors im_import_problems im_import_failures im_import_mapping pg_stat_im_import))
+foreach my $view (qw(im_import_status im_import_progress im_import_errors im_import_problems im_import_failures im_import_mapping pg_stat_im_import))
 {
 	like(as_role($node, $_, "SELECT count(*) FROM $view"), qr/^\d+$/, "$_ may read $view") foreach qw(chat_watcher chat_dashboard chat_operator);
 }
