@@ -717,45 +717,178 @@ COMMENT ON COLUMN @extschema@.im_import_progress.rows_per_call IS
 COMMENT ON COLUMN @extschema@.im_import_progress.eta IS
 'time until the open rows of this kind have their outcome, by rows_per_second; NULL while that is not known. Rows that wait for a group count as long as groups are open';
 
+-- Not one query over all rooms: whoever asks for one room reads only its rows.
+CREATE VIEW @extschema@.im_import_rooms AS
+	SELECT g.source_id, g.group_id, g.name, g.status,
+		   CASE WHEN g.status IN ('failed', 'invalid', 'in_doubt') THEN 'the group needs a person, see im_import_failures'
+				WHEN g.status OPERATOR(pg_catalog.=) 'pending' THEN 'the group waits to be sent'
+				WHEN g.status OPERATOR(pg_catalog.=) 'sending' THEN 'the group is being sent'
+				WHEN s.held IS NOT NULL THEN 'held: ' OPERATOR(pg_catalog.||) s.held
+				WHEN m.n OPERATOR(pg_catalog.>) 0 THEN 'members'
+				WHEN t.n OPERATOR(pg_catalog.>) 0 THEN 'messages'
+				WHEN u.n OPERATOR(pg_catalog.>) 0 THEN 'unread counts'
+				ELSE 'done' END AS stage,
+		   COALESCE(s.members, 0::bigint) AS members_imported, m.n AS members_open,
+		   COALESCE(s.messages, 0::bigint) AS messages_imported, t.n AS messages_open,
+		   COALESCE(s.unread, 0::bigint) AS unread_imported, u.n AS unread_open,
+		   pg_catalog.to_timestamp(s.newest_time::double precision) AS newest_message, g.id
+	FROM @extschema@.im_group_outbox g
+		 LEFT JOIN @extschema@.im_import_room_state s ON s.room OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id) COLLATE "C"
+		 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n
+							 FROM @extschema@.im_member_outbox i
+							 WHERE i.status IN ('pending', 'sending')
+								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@.im_import_tally y))
+								   AND (CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' OPERATOR(pg_catalog.||) i.group_source_id
+								WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' OPERATOR(pg_catalog.||) i.group_id
+								ELSE '' END) COLLATE "C" OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id)) m
+		 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n
+							 FROM @extschema@.im_message_outbox i
+							 WHERE i.status IN ('pending', 'sending')
+								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@.im_import_tally y))
+								   AND (CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' OPERATOR(pg_catalog.||) i.group_source_id
+								WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' OPERATOR(pg_catalog.||) i.group_id
+								ELSE '' END) COLLATE "C" OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id)) t
+		 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n
+							 FROM @extschema@.im_unread_outbox i
+							 WHERE i.status IN ('pending', 'sending')
+								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@.im_import_tally y))
+								   AND (CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' OPERATOR(pg_catalog.||) i.group_source_id
+								WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' OPERATOR(pg_catalog.||) i.group_id
+								ELSE '' END) COLLATE "C" OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id)) u;
+COMMENT ON VIEW @extschema@.im_import_rooms IS
+'how far each group is with its members, messages and unread counts; rows that name the group by its source_id are counted. Quick with WHERE source_id = ..., and with ORDER BY id LIMIT ...; a look at all groups takes as long as there are groups';
+COMMENT ON COLUMN @extschema@.im_import_rooms.source_id IS
+'your own key of the group';
+COMMENT ON COLUMN @extschema@.im_import_rooms.group_id IS
+'GroupId in the app; NULL: none yet';
+COMMENT ON COLUMN @extschema@.im_import_rooms.name IS
+'name of the group';
+COMMENT ON COLUMN @extschema@.im_import_rooms.status IS
+'status of the row of the group';
+COMMENT ON COLUMN @extschema@.im_import_rooms.stage IS
+'what is done next: the group itself, members, messages, unread counts; done: no row of it is open; held: and why, until im_import_resume()';
+COMMENT ON COLUMN @extschema@.im_import_rooms.members_imported IS
+'members that are imported';
+COMMENT ON COLUMN @extschema@.im_import_rooms.members_open IS
+'member rows that are pending or sending';
+COMMENT ON COLUMN @extschema@.im_import_rooms.messages_imported IS
+'messages that are imported';
+COMMENT ON COLUMN @extschema@.im_import_rooms.messages_open IS
+'message rows that are pending or sending';
+COMMENT ON COLUMN @extschema@.im_import_rooms.unread_imported IS
+'unread counts that are set';
+COMMENT ON COLUMN @extschema@.im_import_rooms.unread_open IS
+'rows of unread counts that are pending or sending';
+COMMENT ON COLUMN @extschema@.im_import_rooms.newest_message IS
+'time of the newest message that was imported; NULL: none';
+COMMENT ON COLUMN @extschema@.im_import_rooms.id IS
+'id of the row of the group';
+
+-- Rows of all kinds that need a person.
+CREATE VIEW @extschema@.im_import_attention AS
+	SELECT 'account'::text AS kind, o.id, NULL::text AS source_id, NULL::text AS group_source_id, NULL::text AS group_id, NULL::text AS type, o.user_id AS name,
+		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
+	FROM @extschema@.im_account_outbox o
+	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
+	UNION ALL
+	SELECT 'friend'::text AS kind, o.id, NULL::text AS source_id, NULL::text AS group_source_id, NULL::text AS group_id, NULL::text AS type, o.user_id OPERATOR(pg_catalog.||) ' > ' OPERATOR(pg_catalog.||) o.friend_id AS name,
+		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
+	FROM @extschema@.im_friend_outbox o
+	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
+	UNION ALL
+	SELECT 'dialog'::text AS kind, o.id, o.source_id AS source_id, NULL::text AS group_source_id, NULL::text AS group_id, NULL::text AS type, o.from_account OPERATOR(pg_catalog.||) ' > ' OPERATOR(pg_catalog.||) o.to_account AS name,
+		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
+	FROM @extschema@.im_dialog_outbox o
+	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
+	UNION ALL
+	SELECT 'group'::text AS kind, o.id, o.source_id AS source_id, NULL::text AS group_source_id, o.group_id AS group_id, o.type AS type, o.name AS name,
+		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
+	FROM @extschema@.im_group_outbox o
+	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
+	UNION ALL
+	SELECT 'member'::text AS kind, o.id, o.source_id AS source_id, o.group_source_id AS group_source_id, o.group_id AS group_id, NULL::text AS type, o.member_account AS name,
+		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
+	FROM @extschema@.im_member_outbox o
+	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
+	UNION ALL
+	SELECT 'message'::text AS kind, o.id, o.source_id AS source_id, o.group_source_id AS group_source_id, o.group_id AS group_id, NULL::text AS type, o.from_account AS name,
+		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
+	FROM @extschema@.im_message_outbox o
+	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
+	UNION ALL
+	SELECT 'unread'::text AS kind, o.id, o.source_id AS source_id, o.group_source_id AS group_source_id, o.group_id AS group_id, NULL::text AS type, o.member_account AS name,
+		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
+	FROM @extschema@.im_unread_outbox o
+	WHERE o.status IN ('failed', 'invalid', 'in_doubt');
+REVOKE ALL ON @extschema@.im_import_attention FROM PUBLIC;
+COMMENT ON VIEW @extschema@.im_import_attention IS
+'internal: rows of all kinds that need a person';
+COMMENT ON COLUMN @extschema@.im_import_attention.kind IS
+'internal: as in im_import_failures';
+COMMENT ON COLUMN @extschema@.im_import_attention.id IS
+'internal: as in im_import_failures';
+COMMENT ON COLUMN @extschema@.im_import_attention.source_id IS
+'internal: as in im_import_failures';
+COMMENT ON COLUMN @extschema@.im_import_attention.group_source_id IS
+'internal: as in im_import_failures';
+COMMENT ON COLUMN @extschema@.im_import_attention.group_id IS
+'internal: as in im_import_failures';
+COMMENT ON COLUMN @extschema@.im_import_attention.type IS
+'internal: as in im_import_failures';
+COMMENT ON COLUMN @extschema@.im_import_attention.name IS
+'internal: as in im_import_failures';
+COMMENT ON COLUMN @extschema@.im_import_attention.status IS
+'internal: as in im_import_failures';
+COMMENT ON COLUMN @extschema@.im_import_attention.attempts IS
+'internal: as in im_import_failures';
+COMMENT ON COLUMN @extschema@.im_import_attention.error_code IS
+'internal: as in im_import_failures';
+COMMENT ON COLUMN @extschema@.im_import_attention.error_info IS
+'internal: as in im_import_failures';
+COMMENT ON COLUMN @extschema@.im_import_attention.settled_at IS
+'internal: as in im_import_failures';
+
 CREATE VIEW @extschema@.im_import_errors AS
-	SELECT k.error_code, c.class, c.meaning, k.problem,
+	SELECT k.kind, k.error_code, c.class, c.meaning, k.problem,
 		   pg_catalog.concat_ws(' ',
 			   CASE WHEN k.failed OPERATOR(pg_catalog.>) 0 THEN c.advice END,
 			   CASE WHEN k.invalid OPERATOR(pg_catalog.>) 0 THEN
 				   'Of the invalid ones nothing was sent: correct the columns that error_info names with an UPDATE that also sets status = ''pending''.' END,
 			   CASE WHEN k.in_doubt OPERATOR(pg_catalog.>) 0 THEN
-				   'Look for the groups of those in doubt in the app, and settle each row with im_import_resolve(): im_import_failures has the statements.' END) AS advice,
+				   CASE k.kind
+					   WHEN 'group' THEN 'Look for the groups of those in doubt in the app, and settle each row with im_import_resolve(): im_import_failures has the statements.'
+					   WHEN 'message' THEN 'Look for the messages of those in doubt in their groups: im_import_failures says what to do with each.'
+					   ELSE 'Those in doubt can be sent again without harm: SELECT im_import_retry(status => ''in_doubt'').' END END) AS advice,
 		   k.rows, k.failed, k.invalid, k.in_doubt, k.sample_id, s.error_info AS sample_text
-	FROM (SELECT r.error_code, r.problem,
+	FROM (SELECT r.kind, r.error_code, r.problem,
 				 pg_catalog.count(*) AS rows,
 				 pg_catalog.count(*) FILTER (WHERE r.status OPERATOR(pg_catalog.=) 'failed') AS failed,
 				 pg_catalog.count(*) FILTER (WHERE r.status OPERATOR(pg_catalog.=) 'invalid') AS invalid,
 				 pg_catalog.count(*) FILTER (WHERE r.status OPERATOR(pg_catalog.=) 'in_doubt') AS in_doubt,
 				 pg_catalog.min(r.id) AS sample_id
-		  FROM (SELECT o.id, o.status, o.error_code,
+		  FROM (SELECT o.kind, o.id, o.status, o.error_code,
 					   CASE o.status WHEN 'invalid' THEN
 						   @extschema@.im_problem_kind((@extschema@.im_problem_list(o.error_info))[1]) END AS problem
-				FROM @extschema@.im_group_outbox o
-				WHERE o.status IN ('failed', 'invalid', 'in_doubt')) r
-		  GROUP BY r.error_code, r.problem) k
-		 JOIN @extschema@.im_group_outbox s ON s.id OPERATOR(pg_catalog.=) k.sample_id
+				FROM @extschema@.im_import_attention o) r
+		  GROUP BY r.kind, r.error_code, r.problem) k
+		 JOIN @extschema@.im_import_attention s ON s.kind OPERATOR(pg_catalog.=) k.kind AND s.id OPERATOR(pg_catalog.=) k.sample_id
 		 LEFT JOIN @extschema@.im_error_codes() c ON c.code OPERATOR(pg_catalog.=) k.error_code;
 COMMENT ON VIEW @extschema@.im_import_errors IS
-'rows that need a person, by error code and, where nothing was sent, by kind of problem, with meaning and advice. Each row counts in one line: an invalid one by its first problem; im_import_problems counts them all';
+'rows of all kinds that need a person, by kind, error code and, where nothing was sent, by kind of problem, with meaning and advice. Each row counts in one line: an invalid one by its first problem; im_import_problems counts them all';
 COMMENT ON COLUMN @extschema@.im_import_errors.problem IS
 'kind of the first problem of invalid rows; NULL for rows that were sent';
 
 CREATE VIEW @extschema@.im_import_problems AS
-	SELECT k.problem, k.rows, k.sample_id, s.source_id AS sample_source_id,
+	SELECT k.kind, k.problem, k.rows, k.sample_id, s.source_id AS sample_source_id,
 		   (SELECT p FROM pg_catalog.unnest(@extschema@.im_problem_list(s.error_info)) p
 			WHERE @extschema@.im_problem_kind(p) OPERATOR(pg_catalog.=) k.problem LIMIT 1) AS sample_text
-	FROM (SELECT @extschema@.im_problem_kind(p) AS problem, pg_catalog.count(DISTINCT o.id) AS rows, pg_catalog.min(o.id) AS sample_id
-		  FROM @extschema@.im_group_outbox o, pg_catalog.unnest(@extschema@.im_problem_list(o.error_info)) p
+	FROM (SELECT o.kind, @extschema@.im_problem_kind(p) AS problem, pg_catalog.count(DISTINCT o.id) AS rows, pg_catalog.min(o.id) AS sample_id
+		  FROM @extschema@.im_import_attention o, pg_catalog.unnest(@extschema@.im_problem_list(o.error_info)) p
 		  WHERE o.status OPERATOR(pg_catalog.=) 'invalid'
-		  GROUP BY 1) k
-		 JOIN @extschema@.im_group_outbox s ON s.id OPERATOR(pg_catalog.=) k.sample_id;
+		  GROUP BY 1, 2) k
+		 JOIN @extschema@.im_import_attention s ON s.kind OPERATOR(pg_catalog.=) k.kind AND s.id OPERATOR(pg_catalog.=) k.sample_id;
 COMMENT ON VIEW @extschema@.im_import_problems IS
-'what is wrong with invalid rows, counted by kind of problem; a row that has several problems counts in several lines';
+'what is wrong with invalid rows of all kinds, counted by kind of row and of problem; a row that has several problems counts in several lines';
 COMMENT ON COLUMN @extschema@.im_import_problems.problem IS
 'the problem without what differs from row to row, see im_problem_kind()';
 COMMENT ON COLUMN @extschema@.im_import_problems.rows IS
@@ -768,31 +901,47 @@ COMMENT ON COLUMN @extschema@.im_import_problems.sample_text IS
 'the problem as the first of them has it, with its value';
 
 CREATE VIEW @extschema@.im_import_failures AS
-	SELECT o.id, o.source_id, o.group_id, o.type, o.name, o.status, o.attempts,
+	SELECT o.kind, o.id, o.source_id, o.group_source_id, o.group_id, o.type, o.name, o.status, o.attempts,
 		   o.error_code, o.error_info, c.meaning,
-		   CASE o.status
-			   WHEN 'in_doubt' THEN
+		   CASE CASE WHEN o.status OPERATOR(pg_catalog.=) 'in_doubt' THEN 'in_doubt ' OPERATOR(pg_catalog.||) o.kind ELSE o.status END
+			   WHEN 'in_doubt message' THEN
+				   'Look in the group for a message of this sender and of the row''s sent_time. If it is there, leave the row as it is: it is not sent again. If it is not, insert the message as a new row; after newer messages of the group it can only go with a later time.'
+			   WHEN 'in_doubt group' THEN
 				   'Look for the group in the app: SELECT im_import_resolve(' OPERATOR(pg_catalog.||) o.id OPERATOR(pg_catalog.||)
 				   ', ''its GroupId'') if it is there, SELECT im_import_resolve(' OPERATOR(pg_catalog.||) o.id OPERATOR(pg_catalog.||)
 				   ') to send the row again if it is not.'
 			   WHEN 'invalid' THEN
-				   'Mend the columns that error_info names with an UPDATE that also sets status = ''pending''.'
-			   ELSE c.advice OPERATOR(pg_catalog.||) CASE WHEN o.error_code OPERATOR(pg_catalog.=) -11 THEN
+				   'Correct the columns that error_info names with an UPDATE that also sets status = ''pending''.'
+			   WHEN 'failed' THEN c.advice OPERATOR(pg_catalog.||) CASE WHEN o.error_code OPERATOR(pg_catalog.=) -11 THEN
 				   ' For this row: group_id = ' OPERATOR(pg_catalog.||) pg_catalog.quote_nullable(o.group_id) OPERATOR(pg_catalog.||) '.' ELSE '' END
+			   ELSE 'To send it again does no harm: UPDATE im_' OPERATOR(pg_catalog.||) o.kind OPERATOR(pg_catalog.||)
+				   '_outbox SET status = ''pending'' WHERE id = ' OPERATOR(pg_catalog.||) o.id OPERATOR(pg_catalog.||)
+				   '; all such rows: SELECT im_import_retry(status => ''in_doubt'').'
 		   END AS advice,
 		   o.settled_at
-	FROM @extschema@.im_group_outbox o
-		 LEFT JOIN @extschema@.im_error_codes() c ON c.code OPERATOR(pg_catalog.=) o.error_code
-	WHERE o.status IN ('failed', 'invalid', 'in_doubt');
+	FROM @extschema@.im_import_attention o
+		 LEFT JOIN @extschema@.im_error_codes() c ON c.code OPERATOR(pg_catalog.=) o.error_code;
 COMMENT ON VIEW @extschema@.im_import_failures IS
-'every row that needs a person, with what to do';
+'every row of every kind that needs a person, with what to do';
 
 CREATE VIEW @extschema@.im_import_mapping AS
-	SELECT o.source_id, o.group_id, o.id, o.settled_at
+	SELECT o.source_id, o.group_id, o.id, o.settled_at, o.status
 	FROM @extschema@.im_group_outbox o
-	WHERE o.status OPERATOR(pg_catalog.=) 'imported';
+	WHERE o.status OPERATOR(pg_catalog.=) 'imported'
+		  OR (o.status IN ('pending', 'sending') AND o.group_id IS NOT NULL);
 COMMENT ON VIEW @extschema@.im_import_mapping IS
-'your key of each imported group and its GroupId in the app';
+'your key of each imported group and its GroupId in the app, and of groups that are still to be imported under an id of their own: WHERE status = ''imported'' leaves these out';
+
+COMMENT ON COLUMN @extschema@.im_import_errors.kind IS
+'account, friend, dialog, group, member, message or unread';
+COMMENT ON COLUMN @extschema@.im_import_problems.kind IS
+'account, friend, dialog, group, member, message or unread';
+COMMENT ON COLUMN @extschema@.im_import_failures.kind IS
+'account, friend, dialog, group, member, message or unread';
+COMMENT ON COLUMN @extschema@.im_import_failures.group_source_id IS
+'the row''s group, by your own key; NULL: it names none';
+COMMENT ON COLUMN @extschema@.im_import_mapping.status IS
+'imported: the group is in the app; pending or sending: it is still to be imported';
 
 CREATE FUNCTION @extschema@.im_import_stats(
 	OUT stats_reset timestamptz, OUT calls bigint, OUT lookups bigint,
@@ -819,10 +968,10 @@ REVOKE ALL ON FUNCTION @extschema@.im_import_stats_reset() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_stats_reset() IS
 'sets the counters of pg_stat_im_import to zero';
 
-REVOKE ALL ON @extschema@.im_import_status, @extschema@.im_import_progress, @extschema@.im_import_errors,
+REVOKE ALL ON @extschema@.im_import_status, @extschema@.im_import_progress, @extschema@.im_import_rooms, @extschema@.im_import_errors,
 	@extschema@.im_import_problems, @extschema@.im_import_failures, @extschema@.im_import_mapping,
 	@extschema@.pg_stat_im_import FROM PUBLIC;
-GRANT SELECT ON @extschema@.im_import_status, @extschema@.im_import_progress, @extschema@.im_import_errors,
+GRANT SELECT ON @extschema@.im_import_status, @extschema@.im_import_progress, @extschema@.im_import_rooms, @extschema@.im_import_errors,
 	@extschema@.im_import_problems, @extschema@.im_import_failures, @extschema@.im_import_mapping,
 	@extschema@.pg_stat_im_import TO pg_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.im_import_status_row(), @extschema@.im_import_progress_rows(),
@@ -1102,7 +1251,7 @@ CREATE PROCEDURE @extschema@.im_import_forget(before timestamptz, INOUT forgotte
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_forget';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) IS
-'deletes rows imported before a time from the outbox, with what im_import_verify() found of them, and says how many; touches no row of another status. Commits every 10,000 rows; inside a transaction block it is part of that. Their mapping from source_id to group_id goes with them: copy im_import_mapping first';
+'deletes groups'' rows that were imported before a time from their outbox, but none whose members, messages or unread counts are open, with what im_import_verify() found of them, and says how many; touches no row of another status. Commits every 10,000 rows; inside a transaction block it is part of that. Their mapping from source_id to group_id goes with them: copy im_import_mapping first';
 
 ------------------------------------------------------------------------------
 -- Columns
@@ -1220,35 +1369,35 @@ COMMENT ON COLUMN @extschema@.im_import_errors.failed IS
 COMMENT ON COLUMN @extschema@.im_import_errors.invalid IS
 'those of them that were not sent, because something is wrong with the record';
 COMMENT ON COLUMN @extschema@.im_import_errors.in_doubt IS
-'those of them whose group may exist';
+'those of them that may have been applied';
 COMMENT ON COLUMN @extschema@.im_import_errors.sample_id IS
 'id of the first of them';
 COMMENT ON COLUMN @extschema@.im_import_errors.sample_text IS
 'error_info of the first of them';
 COMMENT ON COLUMN @extschema@.im_import_failures.id IS
-'as in im_group_outbox';
+'id of the row in its outbox';
 COMMENT ON COLUMN @extschema@.im_import_failures.source_id IS
-'as in im_group_outbox';
+'your own key of the row; NULL: it has none';
 COMMENT ON COLUMN @extschema@.im_import_failures.group_id IS
-'as in im_group_outbox';
+'GroupId of a group, or by which the row names its group';
 COMMENT ON COLUMN @extschema@.im_import_failures.type IS
-'as in im_group_outbox';
+'type of a group; NULL for other kinds';
 COMMENT ON COLUMN @extschema@.im_import_failures.name IS
-'as in im_group_outbox';
+'name of a group; of an account its user_id; else the users that the row is about';
 COMMENT ON COLUMN @extschema@.im_import_failures.status IS
 'failed, invalid or in_doubt';
 COMMENT ON COLUMN @extschema@.im_import_failures.attempts IS
-'as in im_group_outbox';
+'as in the outbox';
 COMMENT ON COLUMN @extschema@.im_import_failures.error_code IS
-'as in im_group_outbox';
+'as in the outbox';
 COMMENT ON COLUMN @extschema@.im_import_failures.error_info IS
-'as in im_group_outbox';
+'as in the outbox';
 COMMENT ON COLUMN @extschema@.im_import_failures.meaning IS
 'what the code means, see im_error_codes()';
 COMMENT ON COLUMN @extschema@.im_import_failures.advice IS
 'what to do with this row';
 COMMENT ON COLUMN @extschema@.im_import_failures.settled_at IS
-'as in im_group_outbox';
+'as in the outbox';
 COMMENT ON COLUMN @extschema@.im_import_mapping.source_id IS
 'your own key of the group';
 COMMENT ON COLUMN @extschema@.im_import_mapping.group_id IS
@@ -1256,7 +1405,7 @@ COMMENT ON COLUMN @extschema@.im_import_mapping.group_id IS
 COMMENT ON COLUMN @extschema@.im_import_mapping.id IS
 'id of the outbox row';
 COMMENT ON COLUMN @extschema@.im_import_mapping.settled_at IS
-'when it was imported';
+'when it was imported; NULL: it is not yet';
 COMMENT ON COLUMN @extschema@.pg_stat_im_import.stats_reset IS
 'counted since then; NULL: since the server''s start';
 COMMENT ON COLUMN @extschema@.pg_stat_im_import.calls IS
@@ -1323,7 +1472,7 @@ COMMENT ON COLUMN @extschema@.im_import_verify_summary.last_checked IS
 -- what was altered.  Must stay the last section: nothing above may change the
 -- outbox after it, and an upgrade script that does fills it anew.
 
-CREATE FUNCTION @extschema@.im_outbox_shape(OUT kind pg_catalog.text, OUT name pg_catalog.text, OUT definition pg_catalog.text)
+CREATE FUNCTION @extschema@.im_outbox_shape(OUT outbox pg_catalog.text, OUT kind pg_catalog.text, OUT name pg_catalog.text, OUT definition pg_catalog.text)
 RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -1331,55 +1480,61 @@ BEGIN ATOMIC
 	WITH t AS (
 		SELECT c.*, quote_ident(n.nspname) || '.' AS here
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.oid = '@extschema@.im_group_outbox'::regclass
+		WHERE c.oid IN ('@extschema@.im_account_outbox'::regclass, '@extschema@.im_friend_outbox'::regclass,
+						'@extschema@.im_dialog_outbox'::regclass, '@extschema@.im_group_outbox'::regclass,
+						'@extschema@.im_member_outbox'::regclass, '@extschema@.im_message_outbox'::regclass,
+						'@extschema@.im_unread_outbox'::regclass)
 	)
 	-- without the extension's schema, which may be renamed
-	SELECT d.kind, replace(d.name, (SELECT here FROM t), ''), replace(d.definition, (SELECT here FROM t), '')
+	SELECT d.outbox, d.kind, replace(d.name, (SELECT here FROM t LIMIT 1), ''), replace(d.definition, (SELECT here FROM t LIMIT 1), '')
 	FROM (
-	SELECT 'column', a.attname::text,
+	SELECT t.relname::text, 'column', a.attname::text,
 		   concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'NOT NULL' END,
 					 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid),
 					 CASE WHEN a.attidentity <> '' THEN 'IDENTITY' END, CASE WHEN a.attgenerated <> '' THEN 'GENERATED' END)
 	FROM t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
 		 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 	UNION ALL
-	SELECT 'constraint', c.conname::text, pg_get_constraintdef(c.oid)
+	SELECT t.relname::text, 'constraint', c.conname::text, pg_get_constraintdef(c.oid)
 	FROM t JOIN pg_constraint c ON c.conrelid = t.oid AND c.contype <> 'n'
 	UNION ALL
-	SELECT 'index', i.indexrelid::regclass::text,
+	SELECT t.relname::text, 'index', i.indexrelid::regclass::text,
 		   concat_ws(' ', pg_get_indexdef(i.indexrelid), CASE WHEN NOT i.indisvalid THEN 'INVALID' END)
 	FROM t JOIN pg_index i ON i.indrelid = t.oid
 	UNION ALL
-	SELECT 'trigger', g.tgname::text,
+	SELECT t.relname::text, 'trigger', g.tgname::text,
 		   concat_ws(' ', pg_get_triggerdef(g.oid), CASE g.tgenabled WHEN 'D' THEN 'DISABLED' WHEN 'R' THEN 'ENABLED REPLICA' WHEN 'A' THEN 'ENABLED ALWAYS' END)
 	FROM t JOIN pg_trigger g ON g.tgrelid = t.oid AND NOT g.tgisinternal
 	UNION ALL
-	SELECT 'rule', r.rulename::text, pg_get_ruledef(r.oid) FROM t JOIN pg_rewrite r ON r.ev_class = t.oid
+	SELECT t.relname::text, 'rule', r.rulename::text, pg_get_ruledef(r.oid) FROM t JOIN pg_rewrite r ON r.ev_class = t.oid
 	UNION ALL
-	SELECT 'policy', p.polname::text, 'FOR ' || p.polcmd::text FROM t JOIN pg_policy p ON p.polrelid = t.oid
+	SELECT t.relname::text, 'policy', p.polname::text, 'FOR ' || p.polcmd::text FROM t JOIN pg_policy p ON p.polrelid = t.oid
 	UNION ALL
-	SELECT 'row security', t.relname::text, CASE WHEN t.relforcerowsecurity THEN 'FORCED' ELSE 'ENABLED' END
+	SELECT t.relname::text, 'row security', t.relname::text, CASE WHEN t.relforcerowsecurity THEN 'FORCED' ELSE 'ENABLED' END
 	FROM t WHERE t.relrowsecurity OR t.relforcerowsecurity
 	UNION ALL
-	SELECT 'inheritance', h.inhrelid::regclass::text, 'INHERITS ' || h.inhparent::regclass::text
+	SELECT t.relname::text, 'inheritance', h.inhrelid::regclass::text, 'INHERITS ' || h.inhparent::regclass::text
 	FROM t JOIN pg_inherits h ON t.oid IN (h.inhrelid, h.inhparent)
 	UNION ALL
-	SELECT 'persistence', t.relname::text, 'UNLOGGED: a crash of the server empties it' FROM t WHERE t.relpersistence = 'u'
+	SELECT t.relname::text, 'persistence', t.relname::text, 'UNLOGGED: a crash of the server empties it' FROM t WHERE t.relpersistence = 'u'
 	UNION ALL
-	SELECT 'option', o.option_name, o.option_value FROM t, pg_options_to_table(t.reloptions) o
-	) AS d (kind, name, definition);
+	SELECT t.relname::text, 'option', o.option_name, o.option_value FROM t, pg_options_to_table(t.reloptions) o
+	) AS d (outbox, kind, name, definition);
 END;
 REVOKE ALL ON FUNCTION @extschema@.im_outbox_shape() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_outbox_shape() IS 'internal: what the outbox is made of now';
+COMMENT ON FUNCTION @extschema@.im_outbox_shape() IS 'internal: what the outboxes are made of now';
 
 CREATE TABLE @extschema@.im_outbox_made (
+	outbox text,
 	kind text,
 	name text,
 	definition text NOT NULL,
-	PRIMARY KEY (kind, name)
+	PRIMARY KEY (outbox, kind, name)
 );
 REVOKE ALL ON TABLE @extschema@.im_outbox_made FROM PUBLIC;
-COMMENT ON TABLE @extschema@.im_outbox_made IS 'internal: what the outbox was made of when the extension made it';
+COMMENT ON TABLE @extschema@.im_outbox_made IS 'internal: what the outboxes were made of when the extension made them';
+COMMENT ON COLUMN @extschema@.im_outbox_made.outbox IS
+'internal: which outbox';
 COMMENT ON COLUMN @extschema@.im_outbox_made.kind IS
 'internal: column, constraint, index, trigger and so on';
 COMMENT ON COLUMN @extschema@.im_outbox_made.name IS
@@ -1387,23 +1542,23 @@ COMMENT ON COLUMN @extschema@.im_outbox_made.name IS
 COMMENT ON COLUMN @extschema@.im_outbox_made.definition IS
 'internal: its definition, without the extension''s schema';
 
-CREATE FUNCTION @extschema@.im_outbox_changes(OUT kind pg_catalog.text, OUT name pg_catalog.text, OUT change pg_catalog.text, OUT harmless boolean)
+CREATE FUNCTION @extschema@.im_outbox_changes(OUT outbox pg_catalog.text, OUT kind pg_catalog.text, OUT name pg_catalog.text, OUT change pg_catalog.text, OUT harmless boolean)
 RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT coalesce(n.kind, m.kind), coalesce(n.name, m.name),
+	SELECT coalesce(n.outbox, m.outbox), coalesce(n.kind, m.kind), coalesce(n.name, m.name),
 		   CASE WHEN m.kind IS NULL THEN 'added: ' || n.definition
 				WHEN n.kind IS NULL THEN 'dropped, it was: ' || m.definition
 				ELSE 'altered, it is: ' || n.definition END,
 		   m.kind IS NULL AND (n.kind = 'option' OR (n.kind = 'index' AND n.definition LIKE 'CREATE INDEX %'))
 	FROM @extschema@.im_outbox_shape() n
-		 FULL JOIN @extschema@.im_outbox_made m ON m.kind = n.kind AND m.name = n.name
+		 FULL JOIN @extschema@.im_outbox_made m ON m.outbox = n.outbox AND m.kind = n.kind AND m.name = n.name
 	WHERE m.definition IS DISTINCT FROM n.definition;
 END;
 REVOKE ALL ON FUNCTION @extschema@.im_outbox_changes() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_outbox_changes() IS
-'what was altered in the outbox since the extension made it; pg_dump keeps none of it';
+'what was altered in the outboxes since the extension made them; pg_dump keeps none of it';
 
 INSERT INTO @extschema@.im_outbox_made SELECT * FROM @extschema@.im_outbox_shape();
 

@@ -517,7 +517,7 @@ list_changes(Doctor *doctor, const char *schema)
 {
 	int			rc;
 
-	rc = SPI_execute(psprintf("SELECT kind, name, change, harmless FROM %s.im_outbox_changes() ORDER BY 1, 2, 3",
+	rc = SPI_execute(psprintf("SELECT kind, name, change, harmless, outbox FROM %s.im_outbox_changes() ORDER BY outbox, kind, name",
 							  schema), true, 0);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
@@ -529,14 +529,14 @@ list_changes(Doctor *doctor, const char *schema)
 		bool		harmless = DatumGetBool(SPI_getbinval(tuple, desc, 4, &isnull));
 
 		say(doctor, harmless ? UNSURE : BAD,
-			psprintf("%s \"%s\" was %s", SPI_getvalue(tuple, desc, 1), SPI_getvalue(tuple, desc, 2),
+			psprintf("%s: %s \"%s\" was %s", SPI_getvalue(tuple, desc, 5), SPI_getvalue(tuple, desc, 1), SPI_getvalue(tuple, desc, 2),
 					 SPI_getvalue(tuple, desc, 3)),
 			harmless ?
 			"It costs time for every row, and pg_dump does not keep it: drop it, or make it again after a restore." :
 			"Undo it: the worker relies on the table as the extension made it, and pg_dump does not keep changes to it.");
 	}
 	if (SPI_processed == 0)
-		say(doctor, GOOD, "im_group_outbox is as the extension made it", NULL);
+		say(doctor, GOOD, "the outboxes are as the extension made them", NULL);
 }
 
 /* Was anything about the table altered? */

@@ -43,6 +43,12 @@ typedef struct Statement
 	" WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' || i.group_id" \
 	" ELSE '' END)"
 
+/* A group, g, has no open row of a kind, of whatever database. */
+#define NONE_OPEN(kind) \
+	" AND NOT EXISTS (SELECT FROM {schema}.im_" kind "_outbox i WHERE i.status IN ('pending', 'sending')" \
+	" AND i.origin = ANY (ARRAY(SELECT DISTINCT y.origin FROM " TALLY " y))" \
+	" AND " ROOM " COLLATE \"C\" = '+' || g.source_id)"
+
 #define TALLY	"{schema}.im_import_tally"
 #define SUM(column) "COALESCE(pg_catalog.sum(" column "), 0)::bigint"
 #define COUNT(status) "pg_catalog.count(*) FILTER (WHERE status = '" status "')"
@@ -316,8 +322,9 @@ static const Statement statements[NSTATEMENTS] = {
 	0, {0}},
 	[ST_FORGET] = {
 		"WITH gone AS (DELETE FROM " OUTBOX " WHERE status = 'imported' AND id = ANY (ARRAY("
-		"SELECT id FROM " OUTBOX " WHERE id > $2 AND status = 'imported' AND settled_at < $1"
-		" ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING id, row_key),"
+		"SELECT g.id FROM {schema}.im_group_outbox g WHERE g.id > $2 AND g.status = 'imported' AND g.settled_at < $1"
+		NONE_OPEN("member") NONE_OPEN("message") NONE_OPEN("unread")
+		" ORDER BY g.id LIMIT $3 FOR UPDATE OF g SKIP LOCKED)) RETURNING id, row_key),"
 		" checks AS (DELETE FROM {schema}.im_import_verified WHERE row_key IN (SELECT row_key FROM gone))"
 		" SELECT pg_catalog.count(*), pg_catalog.max(id) FROM gone",
 	3, {TIMESTAMPTZOID, INT8OID, INT8OID}},

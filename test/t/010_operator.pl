@@ -204,7 +204,7 @@ is(value_of($node, 'SELECT calls FROM pg_stat_im_import'), 0, 'im_import_stats_r
 isnt(value_of($node, 'SELECT stats_reset FROM pg_stat_im_import'), '', 'and its time');
 
 sql('CREATE ROLE watcher LOGIN IN ROLE pg_monitor; CREATE ROLE nobody LOGIN');
-foreach my $view (qw(im_import_status im_import_progress im_import_errors im_import_problems im_import_failures im_import_mapping pg_stat_im_import))
+foreach my $view (qw(im_import_status im_import_progress im_import_rooms im_import_errors im_import_problems im_import_failures im_import_mapping pg_stat_im_import))
 {
 	is(error_of($node, "SET ROLE watcher; SELECT * FROM $view"), '', "pg_monitor may read $view");
 	like(error_of($node, "SET ROLE nobody; SELECT * FROM $view"), qr/permission denied/, "PUBLIC may not");

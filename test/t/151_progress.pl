@@ -51,8 +51,43 @@ is(progress($columns), $end, 'every status of every kind, and who waits for a gr
 is(progress('eta'), join('; ', ('-') x 7), 'nothing moves any more, and so there is no end to be told');
 poll_until { progress('rows_per_second') eq join '; ', ('0') x 7 } 'no rate while nothing moves';
 
+# Each room for itself.
+sub room
+{
+	my ($room) = @_;
+	return value_of($node, "SELECT concat_ws(' ', status, stage, members_imported, members_open, messages_imported, messages_open, unread_imported, unread_open, "
+		  . "to_char(newest_message AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')) FROM im_import_rooms WHERE source_id = '$room'");
+}
+is(room('r1'), 'imported done 9 0 20 0 1 0 2020-01-02 00:00:20', 'a room that is done');
+is(room('r3'), 'imported done 9 0 0 0 0 0', 'one without messages');
+is(room('r4'), 'invalid the group needs a person, see im_import_failures 0 10 0 0 0 0', 'one whose group needs a person');
+is(value_of($node, 'SELECT string_agg(source_id, $$ $$) FROM (SELECT source_id FROM im_import_rooms ORDER BY id LIMIT 3) f'), 'r1 r2 r3', 'rooms in order');
+foreach my $query ("WHERE source_id = 'r1'", 'ORDER BY id LIMIT 3')
+{
+	my $plan = value_of($node, "SET enable_seqscan = off; SET enable_bitmapscan = off; EXPLAIN (COSTS OFF) SELECT * FROM im_import_rooms $query");
+	like($plan, qr/Index (?:Only )?Scan using im_${_}_outbox_open .*\n\s+Index Cond: .*group_source_id IS NOT NULL/, "$query: open rows ($_) are found by their room")
+	  foreach qw(member message unread);
+}
+
+# What needs a person, of every kind.
+is(value_of($node, "SELECT string_agg(concat_ws(' ', kind, error_code, rows, failed, invalid, in_doubt), '; ' ORDER BY kind) FROM im_import_errors"),
+	'account 70399 1 1 0 0; group 10004 1 0 1 0; member -12 3 3 0 0; message 10004 1 0 1 0', 'im_import_errors: each kind for itself');
+is(value_of($node, "SELECT string_agg(concat_ws(' ', kind, rows, sample_source_id), '; ' ORDER BY kind) FROM im_import_problems"),
+	'group 1 r4; message 1 empty', 'im_import_problems: each kind for itself');
+is(value_of($node, "SELECT string_agg(concat_ws(' ', kind, source_id, group_source_id, name), '; ' ORDER BY kind, id) FROM im_import_failures WHERE kind <> 'group'"),
+	'account u9; member r1 u9; member r2 u9; member r3 u9; message empty r3 u1', 'im_import_failures names rows of every kind');
+is(value_of($node, "SELECT count(*) FROM im_import_failures WHERE advice IS NULL OR advice ~ 'im_import_resolve'"), 0, 'each with an advice of its kind');
+
+# A group's row stays as long as rows need it.
+$node->safe_psql('postgres', "SELECT im_import_pause(); INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ('r2', 'u11')");
+$node->safe_psql('postgres', "CALL im_import_forget(now() + '1 day')");
+is(value_of($node, "SELECT string_agg(source_id, ' ' ORDER BY id) FROM im_group_outbox"), 'r2 r4', 'im_import_forget() leaves groups whose rows are open');
+$node->safe_psql('postgres', "DELETE FROM im_member_outbox WHERE member_account = 'u11'; SELECT im_import_resume()");
+$node->safe_psql('postgres', "CALL im_import_forget(now() + '1 day')");
+is(value_of($node, "SELECT string_agg(source_id, ' ' ORDER BY id) FROM im_group_outbox"), 'r4', '... and no longer');
+
 # A room that is repaired lets its rows go.
 $node->safe_psql('postgres', "UPDATE im_group_outbox SET name = 'room 4', status = 'pending' WHERE source_id = 'r4'");
-poll_until { progress($columns) =~ /group 4 0 0 0 4 0 0 0 0 100; member 40 0 0 0 36 4 0/ } 'what waited for it is not waiting any more';
+poll_until { progress($columns) =~ /group 1 0 0 0 1 0 0 0 0 100; member 40 0 0 0 36 4 0/ } 'what waited for it is not waiting any more';
 
 done_testing();

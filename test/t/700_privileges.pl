@@ -158,7 +158,7 @@ foreach my $role (qw(chat_backend chat_watcher chat_dashboard chat_operator))
 	is(as_role($node, $role, 'SELECT umoptions IS NULL FROM pg_user_mappings'), 't', "$role does not see the mapping's options");
 	denied($role, 'SELECT * FROM pg_user_mapping', 'read the mappings');
 }
-foreach my $view (qw(im_import_status im_import_progress im_import_errors im_import_problems im_import_failures im_import_mapping pg_stat_im_import))
+foreach my $view (qw(im_import_status im_import_progress im_import_rooms im_import_errors im_import_problems im_import_failures im_import_mapping pg_stat_im_import))
 {
 	like(as_role($node, $_, "SELECT count(*) FROM $view"), qr/^\d+$/, "$_ may read $view") foreach qw(chat_watcher chat_dashboard chat_operator);
 }
