@@ -1064,7 +1064,108 @@ AS $query$ SELECT $$
 		WHERE b.group_id IS NOT NULL AND b.status <> 'invalid'
 		GROUP BY lower(b.group_id)
 		HAVING count(DISTINCT b.group_id) > 1 AND bool_or(b.status IN ('pending', 'sending'))
+	), options AS MATERIALIZED (
+		SELECT o.option_name AS name, o.option_value AS value
+		FROM pg_foreign_data_wrapper w
+			 JOIN pg_foreign_server s ON s.srvfdw = w.oid, pg_options_to_table(s.srvoptions) o
+		WHERE w.fdwname = 'im_import'
+	), accounts AS MATERIALIZED (
+		SELECT a.user_id FROM @im@.im_account_outbox a
+	), members AS MATERIALIZED (
+		SELECT m.group_source_id, coalesce('+' || m.group_source_id, '=' || m.group_id) AS room, m.member_account AS account, m.join_time IS NULL AS timeless
+		FROM @im@.im_member_outbox m
+		WHERE m.status IN ('pending', 'sending') AND m.origin = @im@.im_origin()
+	), messages AS MATERIALIZED (
+		SELECT m.group_source_id, coalesce('+' || m.group_source_id, '=' || m.group_id) AS room, m.from_account AS account, m.send_time
+		FROM @im@.im_message_outbox m
+		WHERE m.status IN ('pending', 'sending') AND m.origin = @im@.im_origin()
+	), unread AS MATERIALIZED (
+		SELECT u.group_source_id, u.member_account AS account
+		FROM @im@.im_unread_outbox u
+		WHERE u.status IN ('pending', 'sending') AND u.origin = @im@.im_origin()
+	), kinds (place, kind, item, most, batch) AS MATERIALIZED (
+		VALUES (31, 'account', 'accounts', 100::numeric, 100), (32, 'friend', 'friendships', NULL, 1000), (33, 'dialog', 'one-to-one messages', NULL, 1),
+			   (34, 'member', 'members', NULL, 20), (35, 'message', 'messages', NULL, 7), (36, 'unread', 'unread counts', NULL, 1)
+	), configured AS MATERIALIZED (
+		SELECT k.place, k.kind, k.item,
+			   coalesce((SELECT o.value::numeric FROM options o WHERE o.name = k.kind || '_rate_limit'), least(app.rate, k.most)) AS rate,
+			   coalesce((SELECT o.value::numeric FROM options o WHERE o.name = k.kind || 's_per_call'), k.batch) AS batch
+		FROM kinds k, app
+	), bunches AS MATERIALIZED (
+		-- rows of one call have the same key
+		SELECT 'account' AS kind, count(*) AS rows FROM @im@.im_account_outbox a
+		WHERE a.status IN ('pending', 'sending') AND a.origin = @im@.im_origin()
+		UNION ALL
+		SELECT 'friend', count(*) FROM @im@.im_friend_outbox f
+		WHERE f.status IN ('pending', 'sending') AND f.origin = @im@.im_origin() GROUP BY f.user_id
+		UNION ALL
+		SELECT 'dialog', count(*) FROM @im@.im_dialog_outbox d
+		WHERE d.status IN ('pending', 'sending') AND d.origin = @im@.im_origin()
+		UNION ALL
+		SELECT 'member', count(*) FROM members m GROUP BY m.room
+		UNION ALL
+		SELECT 'message', count(*) FROM messages m GROUP BY m.room
+		UNION ALL
+		SELECT 'unread', count(*) FROM unread u
+	), work AS MATERIALIZED (
+		SELECT c.place, c.kind, c.item, c.rate, sum(b.rows) AS rows, sum(ceil(b.rows / c.batch)) AS calls,
+			   ceil(sum(ceil(b.rows / c.batch)) / c.rate) * interval '1 second' AS lasts
+		FROM configured c JOIN bunches b ON b.kind = c.kind
+		GROUP BY c.place, c.kind, c.item, c.rate HAVING sum(b.rows) > 0
+	), dependents AS MATERIALIZED (
+		SELECT 41 AS place, 'members' AS item, m.group_source_id FROM members m WHERE m.group_source_id IS NOT NULL
+		UNION ALL
+		SELECT 42, 'messages', m.group_source_id FROM messages m WHERE m.group_source_id IS NOT NULL
+		UNION ALL
+		SELECT 43, 'unread counts', u.group_source_id FROM unread u WHERE u.group_source_id IS NOT NULL
 	), lines (place, item, value, warning) AS (
+		SELECT w.place, w.item, to_char(w.rows, 'FM999,999,999,999,990'),
+			   format('%s calls at %s a second: %s', to_char(w.calls, 'FM999,999,999,999,990'), w.rate, w.lasts)
+		FROM work w
+		UNION ALL
+		SELECT 40, 'time of the whole move', (coalesce((SELECT w.lasts FROM work w WHERE w.kind = 'account'), interval '0')
+				+ greatest(p.sending + p.waiting, (SELECT max(w.lasts) FROM work w WHERE w.kind <> 'account')))::text,
+			   'at best: accounts first, then as long as the slowest command; the other commands go on beside it'
+		FROM pace p WHERE EXISTS (SELECT FROM work)
+		UNION ALL
+		SELECT d.place, d.item || ' of rooms that are not in the outbox', to_char(count(*), 'FM999,999,999,999,990'),
+			   format('they wait until a row of im_group_outbox has the source_id; the first is ''%s''', min(d.group_source_id COLLATE "C"))
+		FROM dependents d
+		WHERE NOT EXISTS (SELECT FROM @im@.im_group_outbox b WHERE b.source_id = d.group_source_id)
+		GROUP BY d.place, d.item
+		UNION ALL
+		SELECT 44, 'messages older than 7, 30, 90 days', concat_ws(' / ',
+				to_char(count(*), 'FM999,999,999,999,990'),
+				to_char(count(*) FILTER (WHERE m.send_time < now() - interval '30 days'), 'FM999,999,999,999,990'),
+				to_char(count(*) FILTER (WHERE m.send_time < now() - interval '90 days'), 'FM999,999,999,999,990')),
+			   'the app keeps messages as long as its plan says, 7 days or, if you booked that, 30, 90 or more: what is older is imported, and people may not see it'
+		FROM messages m WHERE m.send_time < now() - interval '7 days' HAVING count(*) > 0
+		UNION ALL
+		SELECT 45, 'groups without create_time that have messages', to_char(count(*), 'FM999,999,999,999,990'),
+			   format('they are made now, and messages from before are refused: give create_time; the first is ''%s''', min(b.source_id COLLATE "C"))
+		FROM @im@.im_group_outbox b
+		WHERE b.status IN ('pending', 'sending') AND b.create_time IS NULL
+			  AND b.source_id IN (SELECT m.group_source_id FROM messages m)
+		HAVING count(*) > 0
+		UNION ALL
+		SELECT 46, 'members without join_time', to_char(count(*), 'FM999,999,999,999,990'),
+			   'of Public and Private groups: they join now, and do not see what was said before'
+		FROM members m JOIN @im@.im_group_outbox b ON b.source_id = m.group_source_id
+		WHERE m.timeless AND lower(b.type) IN ('public', 'private', 'work')
+		HAVING count(*) > 0
+		UNION ALL
+		SELECT 47, 'users without account row', to_char(count(*), 'FM999,999,999,999,990'),
+			   format('members and senders that are not in im_account_outbox: their rows are refused unless the app has them; the first is ''%s''', min(p.account COLLATE "C"))
+		FROM (SELECT m.account FROM members m UNION SELECT m.account FROM messages m) p
+		WHERE p.account IS NOT NULL AND EXISTS (SELECT FROM accounts)
+			  AND NOT EXISTS (SELECT FROM accounts a WHERE a.user_id = p.account)
+		HAVING count(*) > 0
+		UNION ALL
+		SELECT 48, 'unread counts in ChatRooms', to_char(count(*), 'FM999,999,999,999,990'), 'the service counts nothing as unread there: they have no effect'
+		FROM unread u JOIN @im@.im_group_outbox b ON b.source_id = u.group_source_id
+		WHERE lower(b.type) IN ('chatroom', 'meeting')
+		HAVING count(*) > 0
+		UNION ALL
 		SELECT 1, 'pending rows', to_char(n.rows, 'FM999,999,999,999,990'),
 			   CASE WHEN e.foreign_open > 0 THEN format('%s more came from another database and wait for im_import_adopt()', e.foreign_open) END
 		FROM n, elsewhere e
@@ -1161,7 +1262,7 @@ RETURNS SETOF record
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'im_sql_plan';
 REVOKE ALL ON FUNCTION @extschema@.im_import_plan() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_plan() IS
-'what importing the pending rows means: calls, time, how many groups are new, and what the service''s published limits make of it. Rows are told apart by group_id, source_id and, without these, content from what this outbox has imported. Calls nothing; reads the whole outbox';
+'what importing the pending rows means: calls, time, how many groups are new, a line for each other kind of rows with the time of the whole move, and what the service''s published limits make of it. Rows are told apart by group_id, source_id and, without these, content from what this outbox has imported. Calls nothing; reads all outboxes';
 
 CREATE FUNCTION @extschema@.im_import_doctor(OUT item pg_catalog.text, OUT ok boolean, OUT detail pg_catalog.text, OUT cure pg_catalog.text)
 RETURNS SETOF record

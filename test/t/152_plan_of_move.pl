@@ -1,0 +1,54 @@
+# im_import_plan() of a whole move: a line for each kind of rows, and what would
+# be refused, wait or not be seen.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use ImTest;
+
+my ($node, $service) = set_up(options => { rate_limit => 2, members_per_call => 10, unread_rate_limit => 1 });
+$node->safe_psql('postgres', 'SELECT im_import_pause()');
+
+sub plan
+{
+	return { map { $_->{item} => $_ } rows($node, 'SELECT * FROM im_import_plan()') };
+}
+
+$node->safe_psql('postgres', "INSERT INTO im_group_outbox (source_id, type, name, owner_account, create_time) VALUES ('r1', 'Public', 'a', 'u1', '2020-01-01')");
+is_deeply([ grep { /move|members|messages|unread|accounts|users/ } keys %{ plan() } ], [], 'with groups alone there is no word of the rest');
+
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO im_account_outbox (user_id) SELECT 'u' || u FROM generate_series(1, 250) u;
+INSERT INTO im_group_outbox (source_id, type, name, owner_account) VALUES ('r2', 'ChatRoom', 'b', 'u1');
+INSERT INTO im_member_outbox (group_source_id, member_account) SELECT 'r' || r, 'u' || u FROM generate_series(1, 3) r, generate_series(1, 21) u;
+INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text)
+SELECT m, 'r' || (1 + m % 3), 'x' || m % 2, now() - make_interval(days => m, hours => 1), 'm' FROM generate_series(1, 100) m;
+INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('r1', 'u2', 3), ('r2', 'u2', 1);
+SQL
+my $plan = plan();
+my %expected = (
+	'accounts' => [ '250', qr/^3 calls at 2 a second: 00:00:02$/ ],
+	'members' => [ '63', qr/^9 calls at 2 a second: 00:00:05$/ ],
+	'messages' => [ '100', qr/^15 calls at 2 a second: 00:00:08$/ ],
+	'unread counts' => [ '2', qr/^2 calls at 1 a second: 00:00:02$/ ],
+	'time of the whole move' => [ '00:00:10', qr/slowest command/ ],
+	'members of rooms that are not in the outbox' => [ '21', qr/'r3'$/ ],
+	'messages of rooms that are not in the outbox' => [ '33', qr/'r3'$/ ],
+	'messages older than 7, 30, 90 days' => [ '94 / 71 / 11', qr/plan/ ],
+	'groups without create_time that have messages' => [ '1', qr/'r2'$/ ],
+	'members without join_time' => [ '21', qr/Public/ ],
+	'users without account row' => [ '2', qr/'x0'$/ ],
+	'unread counts in ChatRooms' => [ '1', qr/no effect/ ]);
+foreach my $item (sort keys %expected)
+{
+	is($plan->{$item}{value}, $expected{$item}[0], $item);
+	like($plan->{$item}{warning}, $expected{$item}[1], "$item: why");
+}
+
+done_testing();
