@@ -15,13 +15,13 @@ use ImTest;
 my ($node, $service) = set_up(options => { rate_limit => 2, members_per_call => 10, unread_rate_limit => 1 });
 $node->safe_psql('postgres', 'SELECT im_import_pause()');
 
-sub plan
+sub plan_lines
 {
 	return { map { $_->{item} => $_ } rows($node, 'SELECT * FROM im_import_plan()') };
 }
 
 $node->safe_psql('postgres', "INSERT INTO im_group_outbox (source_id, type, name, owner_account, create_time) VALUES ('r1', 'Public', 'a', 'u1', '2020-01-01')");
-is_deeply([ grep { /move|members|messages|unread|accounts|users/ } keys %{ plan() } ], [], 'with groups alone there is no word of the rest');
+is_deeply([ grep { /move|members|messages|unread|accounts|users/ } keys %{ plan_lines() } ], [], 'with groups alone there is no word of the rest');
 
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO im_account_outbox (user_id) SELECT 'u' || u FROM generate_series(1, 250) u;
@@ -31,7 +31,7 @@ INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_ti
 SELECT m, 'r' || (1 + m % 3), 'x' || m % 2, now() - make_interval(days => m, hours => 1), 'm' FROM generate_series(1, 100) m;
 INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('r1', 'u2', 3), ('r2', 'u2', 1);
 SQL
-my $plan = plan();
+my $plan = plan_lines();
 my %expected = (
 	'accounts' => [ '250', qr/^3 calls at 2 a second: 00:00:02$/ ],
 	'members' => [ '63', qr/^9 calls at 2 a second: 00:00:05$/ ],
