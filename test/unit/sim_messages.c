@@ -665,7 +665,8 @@ check_row(World *w, Group *group, int place)
 		violate(w, "imported with another message's number");
 	if ((row->status == IM_FAILED || row->status == IM_INVALID) && seq > 0)
 		violate(w, "failed, and in the group");
-	if (row->status == IM_INVALID)
+	/* Behind a hole, or a message of others, its time may be gone. */
+	if (row->status == IM_INVALID && !row->refused && !group->hole && w->live == 0)
 		violate(w, "a good message became invalid");
 	if (row->status == IM_FAILED && !row->refused && w->live == 0 && !group->hole && row->attempts < w->max_attempts)
 		violate(w, "a good message failed before its attempts were used");
