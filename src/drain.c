@@ -90,7 +90,7 @@ struct ImDrain
 	int64		counted_at;
 
 	bool		hungry[IM_KINDS];	/* there may be rows to claim, of kinds without rooms */
-	bool		rescan;			/* look for them from the true minimum */
+	bool		rescan[IM_KINDS];	/* look for them from the true minimum */
 	bool		rescan_owed;	/* somebody rang since the last such look */
 	int64		rescanned_at;
 	int64		rescan_cost;
@@ -133,6 +133,14 @@ be_hungry(ImDrain *drain)
 		drain->hungry[kind] = !im_commands[kind]->roomed;
 }
 
+/* Every kind is to be looked for from its true minimum. */
+static void
+rescan_all(ImDrain *drain)
+{
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		drain->rescan[kind] = true;
+}
+
 /* See drain.h. */
 ImDrain *
 im_drain_create(MemoryContext ctx, ImSlot *slot)
@@ -146,7 +154,7 @@ im_drain_create(MemoryContext ctx, ImSlot *slot)
 	drain->sender = drain->dispatch->sender;
 	drain->flow = im_flow_create(ctx);
 	drain->installed = IM_INSTALLED;
-	drain->rescan = true;
+	rescan_all(drain);
 	be_hungry(drain);
 	drain->dirty = !slot->clean;
 	drain->idle_since = drain->started_at = im_now_us();
@@ -546,7 +554,7 @@ claim_rows(ImDrain *drain, ImClaim *claim)
 	claim->app = im_sender_app(drain->sender);
 	claim->ctx = drain->dispatch->calls_ctx;
 	claim->steady = &drain->slot->steady;
-	claim->rescan = drain->rescan;
+	claim->rescan = drain->rescan[claim->kind];
 	im_queue_claim(claim);
 	if (claim->want > 0 && claim->short_scan)
 		note_next_due(drain, claim->kind, claim->rows != NIL);
@@ -560,7 +568,7 @@ static void
 claim_all(ImDrain *drain, Transaction *tx)
 {
 	int64		start = im_now_us();
-	bool		scanned = false;
+	bool		rescanned = false;
 	bool		accounts = accounts_open(drain);
 
 	for (int kind = 0; kind < IM_KINDS; kind++)
@@ -572,16 +580,20 @@ claim_all(ImDrain *drain, Transaction *tx)
 		if (im_commands[kind]->after_accounts && accounts)
 			claim->want = 0;
 		claim_rows(drain, claim);
-		scanned = scanned || claim->want > 0;
+		/* A kind that gets no call now still has to be looked for: later. */
+		if (claim->want > 0)
+		{
+			rescanned = rescanned || drain->rescan[kind];
+			drain->rescan[kind] = false;
+		}
 		if (kind == IM_ACCOUNT && claim->want > 0 && found_nothing(claim) &&
 			drain->next_due[kind] == 0 && drain->dispatch->nrows_of[kind] == 0)
 			accounts = false;
 	}
-	if (scanned && drain->rescan)
+	if (rescanned)
 	{
 		drain->rescanned_at = im_now_us();
 		drain->rescan_cost = drain->rescanned_at - start;
-		drain->rescan = false;
 		drain->rescan_owed = false;
 	}
 }
@@ -757,7 +769,7 @@ note_failure(ImDrain *drain, Transaction *tx, const char *error)
 		rotate_outcomes(drain);
 	drain->dirty = true;
 	drain->recover_at = 0;
-	drain->rescan = true;
+	rescan_all(drain);
 	drain->careful = true;
 	drain->retry_delay = drain->retry_delay == 0 ? RETRY_FIRST : Min(drain->retry_delay * 2, RETRY_MAX);
 	drain->retry_at = im_now_us() + drain->retry_delay;
@@ -1437,7 +1449,7 @@ plan_rescan(ImDrain *drain, bool rang)
 		return;
 	if (drain->rescan_owed || now - drain->rescanned_at >= RESCAN_EVERY)
 	{
-		drain->rescan = true;
+		rescan_all(drain);
 		be_hungry(drain);
 	}
 }

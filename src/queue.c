@@ -563,14 +563,14 @@ take_next(ImClaim *claim)
 	int			want = claim->want;
 	int64		last;
 
+	if (claim->rescan)
+		queue->watermark = PG_INT64_MIN;
 	args[1] = Int64GetDatum(want);
 	want -= (int) execute(claim->kind, ST_CLAIM_DUE, args, NULL, 0);
 	take_rows(claim, -1);
 	if (want <= 0)
 		return;
 
-	if (claim->rescan)
-		queue->watermark = PG_INT64_MIN;
 	args[1] = Int64GetDatum(queue->watermark);
 	args[2] = Int64GetDatum(want);
 	claim->short_scan = execute(claim->kind, ST_CLAIM_NEW, args, NULL, 0) < (uint64) want;
