@@ -364,7 +364,7 @@ part_tap()
 }
 
 # The SQL of README.md, in its order, in a database beside the demo's, whose
-# service stands in for the real one.  Ends with every room imported.
+# service stands in for the real one.  Ends with every row imported.
 readme_statements()
 {
 	demo=$DIR/demo
@@ -374,11 +374,21 @@ readme_statements()
 	{
 		cat <<'END'
 CREATE SCHEMA legacy;
+CREATE TABLE legacy.users (login text, display_name text, avatar text);
+INSERT INTO legacy.users SELECT 'user' || i, CASE WHEN i = 9 THEN repeat('Nina ', 101) ELSE 'User ' || i END, NULL FROM generate_series(1, 300) i;
 CREATE TABLE legacy.rooms (id integer, title text, topic text, owner text, created timestamptz);
 INSERT INTO legacy.rooms
 SELECT i, CASE WHEN i = 7 THEN repeat('room ', 7) ELSE 'room ' || i END, repeat('topic ', i), 'user' || i,
 	timestamptz '2020-01-01 00:00Z' + make_interval(days => i)
 FROM generate_series(1, 300) i;
+CREATE TABLE legacy.members (room_id integer, login text, moderator boolean, joined timestamptz, unread integer);
+INSERT INTO legacy.members
+SELECT r, 'user' || u, u = 20, timestamptz '2021-01-01 00:00Z', CASE WHEN u = 21 THEN 2 ELSE 0 END
+FROM generate_series(1, 20) r, generate_series(20, 30) u;
+CREATE TABLE legacy.posts (id integer, room_id integer, author text, written timestamptz, body text);
+INSERT INTO legacy.posts
+SELECT 100 * r + m, r, 'user' || 20 + m, timestamptz '2021-02-01 00:00Z' + make_interval(secs => m / 5), 'post ' || m
+FROM generate_series(1, 20) r, generate_series(1, 10) m;
 END
 		sed -n '/^```sql$/,/^```$/p' "$DIR/src/README.md" | sed -e '/^```/d' \
 			-e "s|region 'singapore'|endpoint 'https://127.0.0.1:$port', ca_file '$demo/service/ca.pem'|" \
@@ -386,17 +396,25 @@ END
 		cat <<'END'
 SET ROLE chat_backend;
 INSERT INTO im_group_outbox (source_id, type, name) VALUES ('late', 'Public', im_fit('a room from the back end, with a long name', 40));
+INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES ('late', '1', 'user25', '2021-03-01', 'late') ON CONFLICT DO NOTHING;
 SET ROLE chat_operator;
 SELECT state FROM im_import_status;
 SELECT im_import_pause('as an operator'), im_import_set_rate(150), im_import_resume();
-CALL im_import_wait(timeout => '1 minute', raise_on_failure => false);
+CALL im_import_wait(timeout => '2 minutes', raise_on_failure => false);
 UPDATE im_group_outbox SET name = im_fit(name, 30), status = 'pending' WHERE id IN (SELECT id FROM im_import_failures);
 CALL im_import_wait(timeout => '1 minute');
 SET ROLE chat_watcher;
-SELECT 1 / (imported = 301)::integer AS seen FROM im_import_status;
+SELECT 1 / (failed + invalid + in_doubt + pending + sending = 0)::integer AS seen FROM im_import_status;
 RESET ROLE;
 SELECT 1 / (count(*) = 300)::integer AS every_room_is_imported
-FROM im_import_mapping WHERE group_id = 'room-' || source_id;
+FROM im_import_mapping m JOIN legacy.rooms r ON m.source_id = r.id::text;
+SELECT 1 / (count(*) = 300)::integer AS every_account FROM im_account_outbox WHERE status = 'imported';
+SELECT 1 / (count(*) = 220)::integer AS every_member FROM im_member_outbox WHERE status = 'imported';
+SELECT 1 / (count(*) = 201 AND count(msg_seq) = 201)::integer AS every_message FROM im_message_outbox WHERE status = 'imported';
+SELECT 1 / (count(*) = 20)::integer AS every_unread_count FROM im_unread_outbox WHERE status = 'imported';
+SELECT 1 / bool_and(later)::integer AS each_later_than_the_one_before
+FROM (SELECT sent_time > lag(sent_time, 1, 0::bigint) OVER (PARTITION BY group_source_id ORDER BY send_time, id) AND sent_time >= extract(epoch FROM send_time) AS later
+	FROM im_message_outbox) m;
 END
 	} | runuser -u postgres -- "$bin/psql" -X -e -v ON_ERROR_STOP=1 -h "$demo/socket" -d readme
 }

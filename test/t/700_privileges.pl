@@ -114,7 +114,7 @@ is(
 	callable('chat_operator'),
 	'im_error_codes im_fit im_group_json im_group_problems im_import_doctor im_import_drain im_import_forget im_import_history_rows '
 	  . 'im_import_pause im_import_plan im_import_progress_rows im_import_resolve im_import_resume im_import_retry im_import_same_app im_import_set_rate '
-	  . 'im_import_stats im_import_stats_reset im_import_status_row im_import_verify im_import_wait im_origin im_problem_kind im_problem_list',
+	  . 'im_import_stats im_import_stats_reset im_import_status_row im_import_verify im_import_wait im_origin im_problem_kind im_problem_list im_row_json im_row_problems',
 	'who operates may call what the page says');
 
 my $insert = "INSERT INTO im_group_outbox (source_id, type, name) VALUES ('mine', 'Public', 'of the backend')";
