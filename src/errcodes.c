@@ -38,7 +38,7 @@ static const ImErrorCode table[] = {
 
 	/* Our own. */
 	{IM_CODE_ITEM, IM_CLASS_ROW, "the service refused this row within a call, and gave no reason",
-	"error_info names what can be the reason. Cure it, then call im_import_retry(-12)."},
+	"The text in error_info names what can be the reason. Cure it, then call im_import_retry(-12)."},
 	{IM_CODE_DIFFERENT, IM_CLASS_ROW, "the group_id belongs to a group with another type, name, owner or creation time",
 	"Choose another group_id in an UPDATE that also sets status = 'pending'. If that group is yours and as you want it, leave the row as it is. Perhaps another row of the outbox made it: SELECT id, source_id, status FROM im_group_outbox WHERE group_id = '...'."},
 	{IM_CODE_ADOPTED, IM_CLASS_RETRY, "the row came from another database, which may have sent it before",
