@@ -184,10 +184,27 @@ typedef struct SimList
 	uint8_t		at[MAX_CALLS];
 } SimList;
 
+/* A row in flight: in this world a request carries one. */
+typedef struct SimCall
+{
+	int64_t		id;
+	int64_t		claim;
+	int			request;
+	ImOp		op;
+	ImLife		life;
+	int64_t		suspect_at;
+	char		group_id[IM_GROUP_ID_MAX + 1];
+	ImReply		reply;
+	ImVerdict	verdict;
+	ImNext		next;
+	int64_t		begun_at;
+	int64_t		judged_at;
+} SimCall;
+
 /* What a worker has in its memory; see ImDrain and ImSender. */
 typedef struct SimDrain
 {
-	ImCall		calls[MAX_CALLS];
+	SimCall		calls[MAX_CALLS];
 	bool		used[MAX_CALLS];
 	int			keys[MAX_CALLS];	/* which row, for the trace and the truth */
 	int			contents[MAX_CALLS];	/* the encoded body */

@@ -138,7 +138,7 @@ is_under_way(const SimDrain *drain, const SimRow *row)
 {
 	for (int i = 0; i < drain->live.n; i++)
 	{
-		const ImCall *call = &drain->calls[drain->live.at[i]];
+		const SimCall *call = &drain->calls[drain->live.at[i]];
 
 		if (call->id == row->id && call->claim == row->claim)
 			return true;

@@ -47,7 +47,7 @@ claimed_by(const SimDrain *drain, const SimList *list, const SimRow *row)
 {
 	for (int i = 0; i < list->n; i++)
 	{
-		const ImCall *call = &drain->calls[list->at[i]];
+		const SimCall *call = &drain->calls[list->at[i]];
 
 		if (call->id == row->id && call->claim == row->claim)
 			return true;
@@ -130,19 +130,19 @@ generated_id(const SimRow *row)
 
 /* keep_row(): what the protocol must know of it. */
 static void
-keep_row(SimWorld *world, SimCopy *copy, const SimRow *row, ImCall *call)
+keep_row(SimWorld *world, SimCopy *copy, const SimRow *row, SimCall *call)
 {
 	call->id = row->id;
 	call->request = -1;
-	call->row.attempts = row->attempts + 1;
-	call->row.maybe_sent = row->maybe_sent_at != 0;
-	if (call->row.maybe_sent)
+	call->life.attempts = row->attempts + 1;
+	call->life.maybe_sent = row->maybe_sent_at != 0;
+	if (call->life.maybe_sent)
 	{
 		call->suspect_at = row->maybe_sent_at;
-		call->row.suspect_ms = im_steady_age_ms(&copy->slot.steady, row->maybe_sent_at,
+		call->life.suspect_ms = im_steady_age_ms(&copy->slot.steady, row->maybe_sent_at,
 												sim_wall(world, copy), world->now);
 	}
-	call->row.repeat = row->group_id == 0 && copy->assigned_ids ? IM_REPEAT_NEVER : IM_REPEAT_REFUSED;
+	call->life.repeat = row->group_id == 0 && copy->assigned_ids ? IM_REPEAT_NEVER : IM_REPEAT_REFUSED;
 }
 
 /* make_call(): a row becomes a call with its first decision. -1: no room. */
@@ -153,7 +153,7 @@ make_call(SimWorld *world, SimCopy *copy, const SimRow *row)
 	ImPolicy	policy = {.max_attempts = copy->max_attempts};
 	bool		invalid = copy->strict && (row->content & CONTENT_INVALID);
 	int			n = sim_new_call(drain);
-	ImCall	   *call;
+	SimCall	   *call;
 
 	if (n < 0)
 		return -1;
@@ -162,10 +162,10 @@ make_call(SimWorld *world, SimCopy *copy, const SimRow *row)
 	drain->keys[n] = row->key;
 	drain->contents[n] = row->content;
 	drain->groups[n] = row->group_id;
-	if (row->group_id == 0 && call->row.repeat == IM_REPEAT_REFUSED)
+	if (row->group_id == 0 && call->life.repeat == IM_REPEAT_REFUSED)
 		drain->groups[n] = generated_id(row);
 	(void) sim_group_text(drain->groups[n], call->group_id);
-	im_protocol_claim(&call->row, invalid, &policy, &call->next);
+	im_protocol_claim(&call->life, invalid, &policy, &call->next);
 	return n;
 }
 
@@ -173,7 +173,7 @@ make_call(SimWorld *world, SimCopy *copy, const SimRow *row)
 static void
 mark(SimWorld *world, SimCopy *copy, SimRow *row, int n)
 {
-	ImCall	   *call = &copy->drain.calls[n];
+	SimCall	   *call = &copy->drain.calls[n];
 
 	call->claim = world->last_claim;
 	row->status = IM_SENDING;
@@ -189,12 +189,12 @@ mark(SimWorld *world, SimCopy *copy, SimRow *row, int n)
 static void
 write_row(SimCopy *copy, SimRow *row, int n)
 {
-	const ImCall *call = &copy->drain.calls[n];
+	const SimCall *call = &copy->drain.calls[n];
 	const ImNext *next = &call->next;
 
 	row->status = next->status;
 	row->attempts = next->attempts;
-	if (next->status == IM_IMPORTED && call->row.repeat == IM_REPEAT_NEVER)
+	if (next->status == IM_IMPORTED && call->life.repeat == IM_REPEAT_NEVER)
 		row->group_id = copy->drain.groups[n];
 	row->due_at = next->status != IM_PENDING ? 0 : call->judged_at + next->delay_ms * 1000;
 	row->maybe_sent_at = !next->maybe_sent ? 0 :
@@ -208,7 +208,7 @@ claim_row(SimWorld *world, SimCopy *copy, SimRow *row, SimList *calls)
 {
 	SimDrain   *drain = &copy->drain;
 	int			n = make_call(world, copy, row);
-	ImCall	   *call;
+	SimCall	   *call;
 
 	if (n < 0)
 		return;
@@ -216,11 +216,11 @@ claim_row(SimWorld *world, SimCopy *copy, SimRow *row, SimList *calls)
 	if (call->next.act == IM_ACT_LOOKUP)
 	{
 		call->op = IM_OP_GET_GROUP_INFO;
-		call->row.why = call->next.why;
-		sim_coverage.whys[call->row.why]++;
+		call->life.why = call->next.why;
+		sim_coverage.whys[call->life.why]++;
 	}
 	TRACE(world, "copy %d claims row %d, attempt %d%s%s", copy->number, row->key,
-		  (int) call->row.attempts, call->row.maybe_sent ? ", maybe sent" : "",
+		  (int) call->life.attempts, call->life.maybe_sent ? ", maybe sent" : "",
 		  call->next.act == IM_ACT_SETTLE ? ", settled at once" :
 		  call->next.act == IM_ACT_LOOKUP ? ", to be looked up" : "");
 	if (call->next.act == IM_ACT_SETTLE)
@@ -296,7 +296,7 @@ sim_settle(SimWorld *world, SimCopy *copy, SimList *writing, SimList *written)
 	for (int i = 0; i < writing->n; i++)
 	{
 		int			n = writing->at[i];
-		ImCall	   *call = &copy->drain.calls[n];
+		SimCall	   *call = &copy->drain.calls[n];
 		SimRow	   *row = sim_row(copy, call->id);
 
 		if (row != NULL && sim_locked(world, row))

@@ -82,7 +82,8 @@ sim_new_call(SimDrain *drain)
 		if (drain->used[i])
 			continue;
 		drain->used[i] = true;
-		memset(&drain->calls[i], 0, sizeof(ImCall));
+		memset(&drain->calls[i], 0, sizeof(SimCall));
+		drain->calls[i].op = IM_OP_IMPORT_GROUP;
 		return i;
 	}
 	return -1;
@@ -418,7 +419,7 @@ note_signature(SimDrain *drain, uint32_t serial, const ImVerdict *verdict)
 static void
 judge(SimDrain *drain, int n, const SimRequest *request)
 {
-	ImCall	   *call = &drain->calls[n];
+	SimCall	   *call = &drain->calls[n];
 	ImExchange	exchange = {
 		.op = call->op,
 		.sent = request->sent,
@@ -459,12 +460,12 @@ keep_outcome(SimWorld *world, SimCopy *copy, int n)
 
 /* Limiter and breaker learn from a verdict. Returns whether silence counts. */
 static bool
-note_verdict(SimWorld *world, SimCopy *copy, const ImCall *call)
+note_verdict(SimWorld *world, SimCopy *copy, const SimCall *call)
 {
 	ImBreaker  *breaker = &copy->slot.breaker;
 
 	sim_coverage.outcomes[call->verdict.outcome]++;
-	im_breaker_note(breaker, &call->verdict, call->row.maybe_sent || call->row.attempts > 1, "",
+	im_breaker_note(breaker, &call->verdict, call->life.maybe_sent || call->life.attempts > 1, "",
 					call->begun_at, world->now);
 	sim_coverage.breaker[breaker->state]++;
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
@@ -477,11 +478,11 @@ static void
 judge_call(SimWorld *world, SimCopy *copy, int n, bool counts)
 {
 	SimDrain   *drain = &copy->drain;
-	ImCall	   *call = &drain->calls[n];
+	SimCall	   *call = &drain->calls[n];
 	ImPolicy	policy = {.max_attempts = copy->max_attempts};
 	double		jitter = (double) (sim_random(world) >> 11) / 9007199254740992.0;
 
-	im_protocol_judge(&call->row, &call->verdict, &policy, counts, jitter, &call->next);
+	im_protocol_judge(&call->life, &call->verdict, &policy, counts, jitter, &call->next);
 	TRACE(world, "copy %d judges row %d: outcome %d, code %d: %s", copy->number, drain->keys[n],
 		  (int) call->verdict.outcome, (int) call->verdict.code,
 		  call->next.act == IM_ACT_LOOKUP ? "look up" : im_status_name(call->next.status));
@@ -490,8 +491,8 @@ judge_call(SimWorld *world, SimCopy *copy, int n, bool counts)
 		keep_outcome(world, copy, n);
 		return;
 	}
-	call->row.why = call->next.why;
-	sim_coverage.whys[call->row.why]++;
+	call->life.why = call->next.why;
+	sim_coverage.whys[call->life.why]++;
 	call->op = IM_OP_GET_GROUP_INFO;
 	sim_list_add(&drain->queue, n, true);
 }
