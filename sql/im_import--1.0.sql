@@ -493,6 +493,7 @@ CREATE TABLE @extschema@.im_import_room_state (
 	messages bigint NOT NULL DEFAULT 0,
 	unread bigint NOT NULL DEFAULT 0,
 	newest_time bigint,
+	settled_time bigint,
 	newest_seq bigint,
 	held text
 ) WITH (fillfactor = 70);
@@ -505,6 +506,8 @@ COMMENT ON COLUMN @extschema@.im_import_room_state.messages IS 'internal: messag
 COMMENT ON COLUMN @extschema@.im_import_room_state.unread IS 'internal: unread counts set by outbox rows';
 COMMENT ON COLUMN @extschema@.im_import_room_state.newest_time IS
 'internal: the latest time with which a message was sent, UNIX seconds';
+COMMENT ON COLUMN @extschema@.im_import_room_state.settled_time IS
+'internal: the latest time of a message that is imported, UNIX seconds';
 COMMENT ON COLUMN @extschema@.im_import_room_state.newest_seq IS 'internal: the highest number of a message';
 COMMENT ON COLUMN @extschema@.im_import_room_state.held IS
 'internal: why nothing more is sent for this group, until im_import_resume(); NULL: it goes on';

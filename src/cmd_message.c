@@ -35,6 +35,8 @@ const ImCommand im_cmd_message = {
 	.table = "im_message_outbox",
 	.op = IM_OP_IMPORT_MESSAGES,
 	.lookup_op = IM_OP_GET_MESSAGES,
+	.explain_op = IM_OP_GET_MESSAGES,
+	.refused_because = "the service gives no reason: the message's time must be later than the group's creation and its newest message, and before now; the sender must exist; 80002 is a message that is too long",
 	.contact_flag = true,
 	.list = "MsgList",
 	.answer = {.list = "ImportMsgResult",.result = "Result",.seq = "MsgSeq",.time = "MsgTime"},

@@ -448,7 +448,8 @@ static bool
 wants_explanation(const ImCall *call, const ImRow *row)
 {
 	return call->command->explain_op != IM_OP_NONE && call->op == call->command->op &&
-		row->verdict.outcome == IM_OUT_REFUSED && row->verdict.code == IM_CODE_ITEM;
+		row->verdict.outcome == IM_OUT_REFUSED && row->verdict.of_item && row->request < 0 &&
+		(call->command->ordered ? !row->life.maybe_sent : row->verdict.code == IM_CODE_ITEM);
 }
 
 /* Refused rows whose accounts are to be looked at, so many a call. */
@@ -484,11 +485,18 @@ follow(ImDispatch *dispatch, Followers *followers)
 	explain(dispatch, followers->explain);
 }
 
+/* How many rows of a call go into its first half: in order the other half waits. */
+static int
+first_half(const ImCall *call)
+{
+	return call->command->ordered ? call->nrows / 2 : (call->nrows + 1) / 2;
+}
+
 /* The rows of a call as two calls, which are sent at once and in order. */
 static void
 halve(ImDispatch *dispatch, const ImCall *call)
 {
-	int			first = (call->nrows + 1) / 2;
+	int			first = first_half(call);
 	ImCall	   *halves[2];
 
 	for (int h = 0; h < 2; h++)
@@ -526,7 +534,7 @@ split_refused(ImDispatch *dispatch, const ImCall *call)
 		return false;
 	if (im_code_is_too_many(call->verdict.code, call->nrows, call->command->batch))
 	{
-		int			half = Max(call->nrows / 2, 1);
+		int			half = first_half(call);
 
 		if (half < im_dispatch_batch(dispatch, kind))
 			ereport(LOG,
@@ -554,20 +562,44 @@ time_text(int64 seconds, char *out, size_t size)
 
 /* Nothing more is sent for a room in which others write. */
 static void
-hold_room(ImDispatch *dispatch, ImRow *row, int64 newest)
+hold_room(ImDispatch *dispatch, ImRow *row)
 {
 	MemoryContext old = MemoryContextSwitchTo(dispatch->ctx);
 	ImHeld	   *held = palloc0(sizeof(ImHeld));
-	char		when[64];
 
 	held->room = row->room;
-	snprintf(held->reason, sizeof(held->reason),
-			 "the group's newest message is of %s: people are already writing in it, and older messages are refused",
-			 time_text(newest, when, sizeof(when)));
-	strlcpy(row->refusal_info, held->reason, sizeof(row->refusal_info));
+	strlcpy(held->reason, row->info, sizeof(held->reason));
 	row->room->held = true;
 	dispatch->held = lappend(dispatch->held, held);
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * A message was refused, and is not there.  If the group's newest message is none
+ * of ours, the others would be refused too: the room is held.
+ */
+static bool
+take_refused(ImDispatch *dispatch, ImRow *row, int64 newest)
+{
+	bool		live = row->room != NULL && newest > row->room->newest && newest >= row->sent_time;
+	char		when[64];
+
+	if (!live && row->life.maybe_sent)
+		return false;			/* another time may help */
+	memset(&row->verdict, 0, sizeof(row->verdict));
+	row->verdict.outcome = IM_OUT_REFUSED;
+	row->verdict.code = row->refusal_code;
+	row->verdict.answered = row->verdict.of_item = true;
+	row->life.maybe_sent = false;
+	if (live)
+		snprintf(row->info, sizeof(row->info),
+				 "the group's newest message is of %s: people are already writing in it, and older messages are refused",
+				 time_text(newest, when, sizeof(when)));
+	else
+		strlcpy(row->info, row->refusal_info, sizeof(row->info));
+	if (live && !row->room->held)
+		hold_room(dispatch, row);
+	return true;
 }
 
 /*
@@ -577,6 +609,7 @@ hold_room(ImDispatch *dispatch, ImRow *row, int64 newest)
 static bool
 take_messages(ImDispatch *dispatch, ImCall *call)
 {
+	bool		explains = call->rows[0]->life.why == IM_WHY_NONE;
 	int			missing = 0;
 	int64		first = INT64_MAX;
 
@@ -586,7 +619,7 @@ take_messages(ImDispatch *dispatch, ImCall *call)
 			missing++;
 			first = Min(first, call->rows[i]->sent_time);
 		}
-	if (call->verdict.outcome == IM_OUT_SAME && missing > 0 && call->nread > 0 &&
+	if (call->verdict.outcome == IM_OUT_SAME && missing > 0 && !explains && call->nread > 0 &&
 		call->least_seq > 1 && call->oldest_time >= first)
 	{
 		ImCall	   *more = make_call(dispatch, call->op, call->command->kind, call->nrows);
@@ -602,16 +635,14 @@ take_messages(ImDispatch *dispatch, ImCall *call)
 	{
 		ImRow	   *row = call->rows[i];
 
-		if (row->found)
+		if (row->found || ((explains || (call->verdict.outcome == IM_OUT_SAME &&
+										 row->life.why == IM_WHY_REFUSED)) &&
+						   take_refused(dispatch, row, Max(call->group_newest, call->newest_time))))
 			continue;
 		row->verdict = call->verdict;
 		row->info[0] = '\0';
 		if (call->verdict.outcome == IM_OUT_SAME)
 			row->verdict.outcome = IM_OUT_ABSENT;
-		/* Refused, not there, and something newer is: somebody else wrote it. */
-		if (row->verdict.outcome == IM_OUT_ABSENT && row->life.why == IM_WHY_REFUSED &&
-			Max(call->group_newest, call->newest_time) >= row->sent_time && row->room != NULL)
-			hold_room(dispatch, row, Max(call->group_newest, call->newest_time));
 	}
 	return true;
 }
@@ -661,7 +692,12 @@ take_call(ImDispatch *dispatch, ImCall *call)
 		if (wants_single(call, row))
 			send_alone(dispatch, row, call->command->single_op);
 		else if (wants_explanation(call, row))
+		{
+			keep_refusal(row);
+			if (row->refusal_info[0] == '\0' && call->command->refused_because != NULL)
+				strlcpy(row->refusal_info, call->command->refused_because, sizeof(row->refusal_info));
 			followers.explain = lappend(followers.explain, row);
+		}
 		else
 			judge_row(dispatch, row, counts, &followers);
 	}

@@ -727,6 +727,7 @@ transact(void *arg)
 	if (tx->sweep)
 		im_flow_sweep(drain->flow);
 	claim_all(drain, tx);
+	im_queue_unread_again(&tx->claims[IM_MESSAGE]);
 	note_rooms(drain, tx);
 	if (has_claimed(tx))
 		IM_FAILPOINT("claim_before_commit");
@@ -925,6 +926,8 @@ finish_written(ImDrain *drain, Transaction *tx)
 	im_slot_lock(drain->slot);
 	drain->slot->ordered_rooms = im_rooms_ordered(drain->flow->rooms);
 	im_slot_unlock(drain->slot);
+	if (drain->dispatch->held != NIL)
+		im_flow_owe_sweep(drain->flow);	/* what waits is more than it was */
 	list_free_deep(drain->dispatch->held);
 	drain->dispatch->held = NIL;
 	if (tx->written != NIL)

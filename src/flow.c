@@ -258,9 +258,16 @@ im_flow_notes(const List *claimed, const List *written, const List *held, int *n
 		const ImRow *row = lfirst(lc);
 		ImRoomNote *note;
 
-		if (row->room == NULL || row->next.status != IM_IMPORTED)
+		if (row->room == NULL)
 			continue;
+		if (row->next.status != IM_IMPORTED)
+		{
+			if (row->kind == IM_MESSAGE && !row->next.maybe_sent)
+				note_of(notes, n, row->room)->lower = true;
+			continue;
+		}
 		note = note_of(notes, n, row->room);
+		note->settled_time = Max(note->settled_time, row->sent_time);
 		note->newest_seq = Max(note->newest_seq, row->seq);
 		note->members += row->kind == IM_MEMBER;
 		note->messages += row->kind == IM_MESSAGE;

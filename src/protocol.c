@@ -276,6 +276,14 @@ judge_absent(const ImLife *row, const ImPolicy *policy, double jitter, ImNext *n
 				 "the service calls the GroupId taken, yet knows no such group", next);
 		return;
 	}
+	/* Refused while its outcome was unknown, for its time perhaps: it gets another. */
+	if (row->repeat == IM_REPEAT_READ_BACK && row->why == IM_WHY_REFUSED &&
+		row->attempts < policy->max_attempts)
+	{
+		settle(next, row, IM_PENDING);
+		next->maybe_sent = false;
+		return;
+	}
 	settle(next, row, row->why == IM_WHY_INVALID ? IM_INVALID : IM_FAILED);
 	next->maybe_sent = false;
 	if (row->why == IM_WHY_EXHAUSTED)

@@ -416,6 +416,16 @@ keep_room_key(ImRow *row, const Tuple *tuple)
 	row->create_time = seconds_of(tuple, "create_time");
 }
 
+/* An unread count of 0 in a group that we imported: it is 0 already. */
+static bool
+is_zero_already(const ImRow *row, const Tuple *tuple)
+{
+	int			i = row->kind == IM_UNREAD ? column_of(tuple->command, "unread_msg_num") : -1;
+
+	return i >= 0 && row->problems == NULL && tuple->room != NULL && tuple->room->room->key[0] == '+' &&
+		!tuple->nulls[i] && DatumGetInt64(tuple->values[i]) == 0;
+}
+
 /* One tuple of a claim query becomes a row with its first decision. */
 static ImRow *
 make_row(Tuple *tuple, int64 *newest)
@@ -444,9 +454,11 @@ make_row(Tuple *tuple, int64 *newest)
 	if (tuple->command->ordered && tuple->room != NULL)
 		check_shift(row, tuple, &item);
 	keep_item(row, &item, claim->ctx);
-	if (row->problems == NULL && tuple->command->ordered)
+	if ((row->problems == NULL || row->life.maybe_sent) && tuple->command->ordered)
 		*newest = Max(*newest, row->sent_time);
 	im_protocol_claim(&row->life, row->problems != NULL, &policy, &row->next);
+	if (is_zero_already(row, tuple))
+		im_protocol_judge(&row->life, &(ImVerdict) {.outcome = IM_OUT_SAME}, &policy, false, 0, &row->next);
 	return row;
 }
 
@@ -508,9 +520,12 @@ place_row(ImClaim *claim, ImRow *row)
 		claim->rows = lappend(claim->rows, row);
 }
 
-/* Makes rows of all lines of the last result. Returns the highest id. */
+/*
+ * Makes rows of all lines of the last result; room: of a group that is known.
+ * Returns the highest id.
+ */
 static int64
-take_rows(ImClaim *claim, int request)
+take_rows(ImClaim *claim, int request, ImRoomClaim *room)
 {
 	SPITupleTable *table = SPI_tuptable;
 	uint64		n = SPI_processed;
@@ -523,7 +538,10 @@ take_rows(ImClaim *claim, int request)
 		ImRow	   *row;
 
 		read_tuple(tuple, claim, table, i);
+		tuple->room = room;
 		row = make_row(tuple, &newest);
+		if (room != NULL)
+			row->room = NULL;	/* the worker's rooms know nothing of it */
 		row->request = request;
 		last = Max(last, row->id);
 		place_row(claim, row);
@@ -533,24 +551,50 @@ take_rows(ImClaim *claim, int request)
 	return last;
 }
 
-/* Claims what sessions asked for, each by its own row. */
+/* Finds the group of a row that a session asks for; false if it is not there. */
+static bool
+find_room(ImKind kind, const ImAsked *asked, pg_uuid_t *key, ImRoom *room)
+{
+	Datum		args[2] = {Int64GetDatum(asked->id), UUIDPGetDatum(key)};
+	bool		isnull;
+	bool		found = execute(kind, ST_ROOM_OF, args, NULL, 1) > 0;
+
+	if (found)
+	{
+		strlcpy(room->group_id, im_text_as_utf8(TextDatumGetCString(im_statement_value(0, 1, &isnull))),
+				sizeof(room->group_id));
+		room->create_time = DatumGetInt64(im_statement_value(0, 2, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return found;
+}
+
+/*
+ * Claims what sessions asked for, each by its own row.  What belongs to a group
+ * is passed over as long as the group is not there.
+ */
 static void
 take_asked(ImClaim *claim)
 {
+	bool		roomed = im_commands[claim->kind]->roomed;
 	ListCell   *lc;
 
 	foreach(lc, claim->asked)
 	{
 		ImAsked    *asked = lfirst(lc);
+		ImRoom		room = {.key = ""};
+		ImRoomClaim of = {.room = &room};
 		pg_uuid_t	key;
 		Datum		args[3];
 
 		memcpy(key.data, asked->row_key, UUID_LEN);
+		if (roomed && !find_room(claim->kind, asked, &key, &room))
+			continue;
 		args[0] = Int64GetDatum(im_origin());
 		args[1] = Int64GetDatum(asked->id);
 		args[2] = UUIDPGetDatum(&key);
 		execute(claim->kind, ST_CLAIM_ASKED, args, NULL, 0);
-		take_rows(claim, asked->request);
+		take_rows(claim, asked->request, roomed ? &of : NULL);
 	}
 }
 
@@ -567,14 +611,14 @@ take_next(ImClaim *claim)
 		queue->watermark = PG_INT64_MIN;
 	args[1] = Int64GetDatum(want);
 	want -= (int) execute(claim->kind, ST_CLAIM_DUE, args, NULL, 0);
-	take_rows(claim, -1);
+	take_rows(claim, -1, NULL);
 	if (want <= 0)
 		return;
 
 	args[1] = Int64GetDatum(queue->watermark);
 	args[2] = Int64GetDatum(want);
 	claim->short_scan = execute(claim->kind, ST_CLAIM_NEW, args, NULL, 0) < (uint64) want;
-	last = take_rows(claim, -1);
+	last = take_rows(claim, -1, NULL);
 	if (last > queue->watermark)
 		queue->watermark = last;
 }
@@ -710,7 +754,11 @@ take_rooms(ImClaim *claim)
 		take_room_row(claim, tuple, &claim->rooms[place], &cursors[place]);
 	}
 	for (int i = 0; i < claim->nrooms; i++)
+	{
 		claim->rooms[i].full = lines[i] >= claim->per_room;
+		if (cursors[i].any)
+			claim->rooms[i].room->newest = cursors[i].newest;
+	}
 	SPI_freetuptable(table);
 	look_for_open(claim);
 }
@@ -1142,7 +1190,8 @@ im_queue_note_rooms(const ImRoomNote *notes, int n)
 	Datum	   *held = palloc(sizeof(Datum) * (n + 1));
 	bool	   *nulls = palloc(sizeof(bool) * (n + 1));
 	int			lower = 1;
-	Datum		args[7];
+	int			nlower = 0;
+	Datum		args[8];
 
 	if (n == 0)
 		return;
@@ -1154,11 +1203,53 @@ im_queue_note_rooms(const ImRoomNote *notes, int n)
 	}
 	args[0] = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
 	args[1] = note_array(notes, n, offsetof(ImRoomNote, newest_time), true);
-	args[2] = note_array(notes, n, offsetof(ImRoomNote, newest_seq), true);
-	args[3] = note_array(notes, n, offsetof(ImRoomNote, members), false);
-	args[4] = note_array(notes, n, offsetof(ImRoomNote, messages), false);
-	args[5] = note_array(notes, n, offsetof(ImRoomNote, unread), false);
-	args[6] = PointerGetDatum(construct_md_array(held, nulls, 1, &n, &lower, TEXTOID, -1, false,
+	args[2] = note_array(notes, n, offsetof(ImRoomNote, settled_time), true);
+	args[3] = note_array(notes, n, offsetof(ImRoomNote, newest_seq), true);
+	args[4] = note_array(notes, n, offsetof(ImRoomNote, members), false);
+	args[5] = note_array(notes, n, offsetof(ImRoomNote, messages), false);
+	args[6] = note_array(notes, n, offsetof(ImRoomNote, unread), false);
+	args[7] = PointerGetDatum(construct_md_array(held, nulls, 1, &n, &lower, TEXTOID, -1, false,
 												 TYPALIGN_INT));
 	execute(IM_GROUP, ST_ROOM_NOTE, args, NULL, 0);
+	for (int i = 0; i < n; i++)
+		if (notes[i].lower)
+			rooms[nlower++] = rooms[i];
+	if (nlower == 0)
+		return;
+	args[0] = Int64GetDatum(im_origin());
+	args[1] = PointerGetDatum(construct_array(rooms, nlower, TEXTOID, -1, false, TYPALIGN_INT));
+	execute(IM_MESSAGE, ST_ROOM_LOWER, args, NULL, 0);
+}
+
+/* See queue.h. */
+void
+im_queue_unread_again(const ImClaim *messages)
+{
+	Datum	   *rooms = palloc(sizeof(Datum) * (messages->nrooms + 1));
+	Datum		args[2];
+	bool		isnull;
+	int			n = 0;
+
+	for (int i = 0; i < messages->nrooms; i++)
+		if (messages->rooms[i].nrows > 0)
+			rooms[n++] = CStringGetTextDatum(messages->rooms[i].room->key);
+	if (n == 0)
+		return;
+	args[0] = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
+	n = (int) execute(IM_GROUP, ST_UNREAD_ROOMS, args, NULL, 0);
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+		rooms[i] = im_statement_value(i, 1, &isnull);
+	args[0] = Int64GetDatum(im_origin());
+	args[1] = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
+	im_outbox_moved(IM_UNREAD, IM_IMPORTED, IM_PENDING,
+					(int64) execute(IM_UNREAD, ST_UNREAD_AGAIN, args, NULL, 0));
+}
+
+/* See queue.h. */
+void
+im_queue_release_rooms(void)
+{
+	execute(IM_GROUP, ST_ROOM_RELEASE, NULL, NULL, 0);
 }

@@ -116,7 +116,9 @@ extern List *im_queue_sweep(ImKind kind, const char *after, int max);
 typedef struct ImRoomNote
 {
 	const char *room;
-	int64		newest_time;
+	int64		newest_time;	/* of a message that is about to be sent */
+	int64		settled_time;	/* of one that is imported */
+	bool		lower;			/* one that was claimed is surely not there */
 	int64		newest_seq;
 	int64		members;
 	int64		messages;
@@ -125,5 +127,14 @@ typedef struct ImRoomNote
 } ImRoomNote;
 
 extern void im_queue_note_rooms(const ImRoomNote *notes, int n);
+
+/*
+ * Messages of these rooms are about to be sent, which sets their unread counts to
+ * 0: those that are imported are to be sent again.
+ */
+extern void im_queue_unread_again(const ImClaim *messages);
+
+/* Rooms that are held are tried again. */
+extern void im_queue_release_rooms(void);
 
 #endif							/* IM_QUEUE_H */

@@ -70,7 +70,7 @@ read_entry(const ImCommand *command, const ImListEntry *entry, ImRow *row)
 		row->seq = entry->seq;
 	if (command->answer.result != NULL ? !entry->has_result : !entry->has_code)
 		decide(row, IM_OUT_UNKNOWN, IM_CODE_UNREADABLE);
-	else if (is_done(command, entry) && entry->has_time && entry->time != row->sent_time)
+	else if (is_done(command, entry) && entry->has_time && row->sent_time != 0 && entry->time != row->sent_time)
 		decide(row, IM_OUT_UNKNOWN, IM_CODE_UNREADABLE);	/* it speaks of another one */
 	else if (is_done(command, entry))
 		decide(row, IM_OUT_DONE, 0);

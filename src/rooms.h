@@ -32,6 +32,7 @@ typedef struct ImRoom
 	bool		again;			/* a row came back: look from the beginning */
 	bool		revisit;		/* rows came meanwhile: begin again before it is left */
 	bool		held;			/* others write in it: gone when its rows are settled */
+	int64_t		newest;			/* no message of ours is later, UNIX seconds */
 	int64_t		after;			/* rows of this stage up to this id are claimed */
 	int64_t		not_before;		/* monotonic us */
 	/* internal */

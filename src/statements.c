@@ -306,17 +306,47 @@ static const Statement statements[NSTATEMENTS] = {
 		" WHERE w.room IS NOT NULL",
 	3, {INT8OID, TEXTOID, INT8OID}},
 	[ST_ROOM_NOTE] = {
-		"INSERT INTO {schema}.im_import_room_state AS s (room, newest_time, newest_seq, members, messages, unread, held)"
-		" SELECT v.room, v.newest_time, v.newest_seq, v.members, v.messages, v.unread, v.held"
+		"INSERT INTO {schema}.im_import_room_state AS s (room, newest_time, settled_time, newest_seq, members, messages, unread, held)"
+		" SELECT v.room, v.newest_time, v.settled_time, v.newest_seq, v.members, v.messages, v.unread, v.held"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
-		" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7))"
-		" AS v (room, newest_time, newest_seq, members, messages, unread, held)"
+		" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8))"
+		" AS v (room, newest_time, settled_time, newest_seq, members, messages, unread, held)"
 		" ON CONFLICT (room) DO UPDATE SET"
 		" newest_time = GREATEST(s.newest_time, EXCLUDED.newest_time),"
+		" settled_time = GREATEST(s.settled_time, EXCLUDED.settled_time),"
 		" newest_seq = GREATEST(s.newest_seq, EXCLUDED.newest_seq),"
 		" members = s.members + EXCLUDED.members, messages = s.messages + EXCLUDED.messages,"
 		" unread = s.unread + EXCLUDED.unread, held = COALESCE(EXCLUDED.held, s.held)",
-	7, {TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID}},
+	8, {TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+	TEXTARRAYOID}},
+	/* What is in the group, or may be: a time that was claimed and surely not used is free again. */
+	[ST_ROOM_LOWER] = {
+		"UPDATE {schema}.im_import_room_state s SET newest_time = GREATEST(s.settled_time,"
+		" (SELECT pg_catalog.max(i.sent_time) FROM " OUTBOX " i WHERE i.origin = $1"
+		" AND " ROOM " COLLATE \"C\" = s.room AND i.status IN ('pending', 'sending') AND i.maybe_sent_at IS NOT NULL))"
+		" WHERE s.room = ANY ($2)",
+	2, {INT8OID, TEXTARRAYOID}},
+	/* Rooms of which messages are claimed, and whose unread counts these will set to 0. */
+	[ST_UNREAD_ROOMS] = {
+		"UPDATE {schema}.im_import_room_state SET unread = 0 WHERE room = ANY ($1) AND unread > 0 RETURNING room",
+	1, {TEXTARRAYOID}},
+	[ST_UNREAD_AGAIN] = {
+		"UPDATE " OUTBOX " SET status = 'pending', attempts = 0, due_at = NULL, settled_at = NULL, maybe_sent_at = NULL"
+		" WHERE id = ANY (ARRAY(SELECT i.id FROM pg_catalog.unnest($2) AS r (room), " OUTBOX " i"
+		" WHERE pg_catalog.left(r.room, 1) = '+' AND i.group_source_id = pg_catalog.substr(r.room, 2)"
+		" AND i.group_id IS NULL AND i.origin = $1 AND i.status = 'imported'"
+		" UNION ALL SELECT i.id FROM pg_catalog.unnest($2) AS r (room), " OUTBOX " i"
+		" WHERE pg_catalog.left(r.room, 1) = '=' AND i.group_id = pg_catalog.substr(r.room, 2)"
+		" AND i.group_source_id IS NULL AND i.origin = $1 AND i.status = 'imported'))",
+	2, {INT8OID, TEXTARRAYOID}},
+	/* The group to which a row of a room belongs. */
+	[ST_ROOM_OF] = {
+		"SELECT g.group_id, pg_catalog.floor(EXTRACT(epoch FROM COALESCE(g.create_time, g.sent_at)))::bigint"
+		" FROM " OUTBOX " i JOIN {schema}.im_group_outbox g ON g.source_id = i.group_source_id AND g.status = 'imported'"
+		" WHERE i.id = $1 AND i.row_key = $2 AND i.group_id IS NULL"
+		" UNION ALL SELECT i.group_id, 0 FROM " OUTBOX " i"
+		" WHERE i.id = $1 AND i.row_key = $2 AND i.group_source_id IS NULL AND i.group_id IS NOT NULL",
+	2, {INT8OID, UUIDOID}},
 	[ST_ROOM_RELEASE] = {
 		"UPDATE {schema}.im_import_room_state SET held = NULL WHERE held IS NOT NULL",
 	0, {0}},

@@ -88,6 +88,8 @@ set_pause(bool paused, const char *reason)
 	outbox = im_require_outbox();
 	im_outbox_enter(&saved);
 	im_outbox_pause(outbox, paused, who, reason);
+	if (!paused)
+		im_queue_release_rooms();
 	im_outbox_leave(&saved);
 }
 
@@ -515,7 +517,7 @@ tell_end(const ImView *view)
 		ereport(WARNING,
 				(errcode(ERRCODE_WARNING),
 				 errmsg("im_import: " INT64_FORMAT " rows wait for groups that are not imported", view->waiting),
-				 errdetail("Their group is failed, invalid or in doubt, or no row of im_group_outbox has their group_source_id as its source_id."),
+				 errdetail("Their group is failed, invalid or in doubt, or no row of im_group_outbox has their group_source_id as its source_id; or people already write in it (im_import_resume() has it tried again)."),
 				 errhint("Repair or insert the groups, and their rows go on by themselves; im_import_plan() names the first ones.")));
 
 	ereport(NOTICE,

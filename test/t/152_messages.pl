@@ -1,0 +1,234 @@
+# Messages: each once and in order, whatever the network and the service do.
+#
+# Rooms are independent, so that most cases run beside each other: each has a
+# room of its own, and its faults name that room.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use ImTest;
+
+my ($node, $service) = set_up(
+	options => { rate_limit => 2000, request_timeout => '2s' },
+	conf => "log_min_messages = log");
+
+# A room and n messages in it, gap seconds apart, the first of a day in 2020.
+sub room_sql
+{
+	my ($room, $n, $gap, $day) = @_;
+	$day //= '2020-01-02';
+
+	return <<SQL;
+INSERT INTO im_group_outbox (source_id, group_id, type, name, owner_account, create_time)
+VALUES ('$room', 'g-$room', 'Public', '$room', 'o', timestamptz '2020-01-01 00:00Z') ON CONFLICT DO NOTHING;
+INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text)
+SELECT '$room/' || m, '$room', 'u' || m % 3, timestamptz '$day 00:00Z' + make_interval(secs => m * $gap), '$room ' || m
+FROM generate_series(1, $n) m ON CONFLICT DO NOTHING;
+SQL
+}
+
+sub load { $node->safe_psql('postgres', join '', @_) }
+
+sub open_messages
+{
+	my ($where) = @_;
+	return value_of($node, "SELECT count(*) FROM im_message_outbox WHERE status IN ('pending', 'sending') AND $where");
+}
+
+sub settled
+{
+	my ($where, $what) = @_;
+	eval { poll_until { open_messages($where) == 0 } $what, 180 };
+	if ($@)
+	{
+		diag(explain(status_of($node)));
+		diag(explain(rows($node, "SELECT * FROM im_message_outbox WHERE status IN ('pending', 'sending') AND $where LIMIT 3")));
+		die $@;
+	}
+}
+
+# What is in a room, in its order.
+sub texts { return join ' | ', map { $_->{body}[0]{MsgContent}{Text} } $service->messages($_[0]) }
+sub whole { my ($room, $n) = @_; return join ' | ', map { "$room $_" } 1 .. $n }
+
+sub statuses
+{
+	my ($room) = @_;
+	return value_of($node, <<SQL);
+SELECT string_agg(status || ' ' || n, ', ' ORDER BY status) FROM
+(SELECT status, count(*) AS n FROM im_message_outbox WHERE group_source_id = '$room' GROUP BY 1) s
+SQL
+}
+
+sub rule
+{
+	my ($do, $room, %more) = @_;
+	my $match = { command => 'import_group_msg', group_id => "g-$room", %{ delete $more{match} // {} } };
+	return { do => $do, match => $match, times => 1, %more };
+}
+
+# ---------------------------------------------------------------------------
+# Lost answers and partial application, both orders of the service's checks,
+# every answer to a dropped duplicate; refusals that say nothing of the rows
+
+foreach my $order (qw(time duplicate))
+{
+	foreach my $duplicate (qw(ok_seq ok refused))
+	{
+		my @rooms = map { "$order-$duplicate-$_" } qw(before after part slow refused);
+
+		$service->set(message_order => $order, duplicate_result => $duplicate);
+		$service->fault(
+			rule('close_before', $rooms[0]),
+			rule('close_after', $rooms[1]),
+			rule('close_after', $rooms[2], partial => 3),
+			rule('code', $rooms[3], code => 60007, match => { nth => 2 }),
+			rule('code', $rooms[4], code => 10004, info => 'a row is bad'));
+		load(map { room_sql($_, 16, 86400) } @rooms);
+		settled("group_source_id LIKE '$order-$duplicate-%'", "rooms of $order, $duplicate");
+		foreach my $room (@rooms)
+		{
+			is(statuses($room), 'imported 16', "$room: all imported");
+			is(texts("g-$room"), whole($room, 16), "$room: all there, in order");
+		}
+		is(value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id LIKE '$order-$duplicate-%' AND sent_time IS DISTINCT FROM extract(epoch FROM send_time)"),
+			0, "$order, $duplicate: each was sent with its own time");
+	}
+}
+is_deeply([ $service->doubles ], [], 'nothing was done twice');
+$service->clear;
+$service->set(message_order => 'time', duplicate_result => 'ok_seq');
+
+# ---------------------------------------------------------------------------
+# One bad row fails alone
+
+$service->set(fail => { message => { poison => 80002 } });
+load(room_sql('bad', 14, 60), <<SQL);
+UPDATE im_message_outbox SET text = 'poison' WHERE source_id = 'bad/3' AND status = 'pending';
+INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, body) VALUES
+ ('bad/sound', 'bad', 'u1', timestamptz '2020-01-02 00:00:30Z', '[{"MsgType":"TIMSoundElem","MsgContent":{}}]'),
+ ('bad/long', 'bad', 'u1', timestamptz '2020-01-02 00:00:31Z', json_build_array(json_build_object('MsgType', 'TIMTextElem',
+   'MsgContent', json_build_object('Text', repeat('x', 13000)))));
+SQL
+settled("group_source_id = 'bad'", 'the room with bad rows');
+is(statuses('bad'), 'failed 1, imported 13, invalid 2', 'bad rows fail alone');
+is(value_of($node, "SELECT error_code FROM im_message_outbox WHERE source_id = 'bad/3'"), 80002, '... with the code of the row');
+like(value_of($node, "SELECT error_info FROM im_message_outbox WHERE source_id = 'bad/sound'"), qr/TIMSoundElem/, '... and words for an element');
+$service->set(fail => { message => {} });
+
+# ---------------------------------------------------------------------------
+# Times
+
+# Five in one second: moved apart, or kept.
+load(room_sql('second', 5, 0));
+settled("group_source_id = 'second'", 'five of one second');
+is(texts('g-second'), whole('second', 5), 'messages of one second keep their order');
+is(value_of($node, "SELECT max(sent_time - extract(epoch FROM send_time))::int FROM im_message_outbox WHERE group_source_id = 'second'"),
+	4, '... by as little as that takes');
+$service->set(equal_seconds => 'allow');
+load("ALTER SERVER im OPTIONS (ADD equal_seconds 'keep')", ";\n", room_sql('kept', 12, 0));
+settled("group_source_id = 'kept'", 'equal seconds that are kept');
+is(texts('g-kept'), whole('kept', 12), 'equal seconds can be kept');
+is(value_of($node, "SELECT count(DISTINCT sent_time) FROM im_message_outbox WHERE group_source_id = 'kept'"), 1, '... as they are');
+load("ALTER SERVER im OPTIONS (DROP equal_seconds)");
+$service->set(equal_seconds => 'refuse');
+
+# Late ones: a little is moved, much is not.
+load(room_sql('late', 5, 60));
+settled("group_source_id = 'late'", 'a room');
+load(<<SQL);
+INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES
+ ('late/6', 'late', 'u1', timestamptz '2020-01-02 00:02:00Z', 'late 6'),
+ ('late/old', 'late', 'u1', timestamptz '2020-01-01 12:00:00Z', 'late old');
+SQL
+settled("group_source_id = 'late'", 'late messages');
+is(texts('g-late'), whole('late', 6), 'a message that comes a little late is moved behind the others');
+like(value_of($node, "SELECT status || ' ' || error_code || ' ' || error_info FROM im_message_outbox WHERE source_id = 'late/old'"),
+	qr/^invalid 10004 .*max_time_shift/, '... and one that comes much too late is invalid, with words');
+
+# A time in the future fails alone, and does not stand in the way of what comes then.
+load(room_sql('future', 3, 60), "INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES ('future/x', 'future', 'u1', now() + interval '10 years', 'never');");
+settled("group_source_id = 'future'", 'a message of the future');
+load("INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES ('future/4', 'future', 'u1', timestamptz '2021-01-01 00:00Z', 'future 4');");
+settled("group_source_id = 'future'", 'the next one');
+is(statuses('future'), 'imported 4, invalid 1', 'a message of the future fails alone');
+is(texts('g-future'), whole('future', 4), '... and the next ones are sent with their own times');
+
+# ---------------------------------------------------------------------------
+# Too many a call: halved, remembered, nobody blamed
+
+$service->set(batch_limits => { import_group_msg => 3 }, over_batch => { import_group_msg => 10005 });
+load(room_sql('batch', 30, 60));
+settled("group_source_id = 'batch'", 'small batches');
+is(statuses('batch'), 'imported 30', 'no row is blamed for the size of a batch');
+is(texts('g-batch'), whole('batch', 30), '... and the order is kept');
+my $refused = grep { ($_->{code} // 0) == 10005 } $service->journal('import_group_msg');
+is($refused, 1, 'the size is remembered');
+$service->set(batch_limits => { import_group_msg => 7 });
+
+# ---------------------------------------------------------------------------
+# Unread counts: after the messages, and again after later ones
+
+load(room_sql('unread', 10, 60), <<SQL);
+INSERT INTO im_member_outbox (group_source_id, member_account) SELECT 'unread', 'u' || u FROM generate_series(0, 2) u;
+INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('unread', 'u0', 4), ('unread', 'u1', 0), ('unread', 'u2', 2);
+SQL
+my $unread_open = "SELECT count(*) FROM im_unread_outbox WHERE status IN ('pending', 'sending')";
+poll_until { value_of($node, $unread_open) == 0 } 'unread counts';
+is_deeply($service->unread('g-unread'), { u0 => 4, u2 => 2 }, 'unread counts are set');
+is(scalar(grep { $_->{body} =~ /"u1"/ } $service->journal('set_unread_msg_num')), 0, 'a count of 0 needs no call');
+is(value_of($node, "SELECT count(*) FROM im_unread_outbox WHERE status = 'imported'"), 3, '... and is imported');
+load(room_sql('unread', 12, 60));
+poll_until { open_messages("group_source_id = 'unread'") == 0 && value_of($node, $unread_open) == 0
+	  && value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'unread' AND status = 'imported'") == 12 } 'later messages';
+is_deeply($service->unread('g-unread'), { u0 => 4, u2 => 2 }, 'after later messages they are set again');
+is(status_of($node)->{total}, value_of($node, "SELECT sum(n) FROM (SELECT count(*) AS n FROM im_group_outbox UNION ALL SELECT count(*) FROM im_message_outbox UNION ALL SELECT count(*) FROM im_member_outbox UNION ALL SELECT count(*) FROM im_unread_outbox) s"),
+	'the counts are right');
+is(value_of($node, "SELECT imported FROM im_import_status"), value_of($node, "SELECT sum(n) FROM (SELECT count(*) AS n FROM im_group_outbox WHERE status = 'imported' UNION ALL SELECT count(*) FROM im_message_outbox WHERE status = 'imported' UNION ALL SELECT count(*) FROM im_member_outbox WHERE status = 'imported' UNION ALL SELECT count(*) FROM im_unread_outbox WHERE status = 'imported') s"),
+	'... of the imported ones, too');
+
+# ---------------------------------------------------------------------------
+# Somebody writes in a group that is not imported yet
+
+load(room_sql('live', 7, 60));
+settled("group_source_id = 'live'", 'the first messages');
+$service->live('g-live', text => 'hello');
+load(room_sql('live', 70, 60), room_sql('other', 70, 60));
+settled("group_source_id = 'other'", 'the other room');
+is(statuses('other'), 'imported 70', 'other rooms go on');
+poll_until { statuses('live') eq 'failed 7, imported 7, pending 56' } 'the live room to be held';
+my $calls = grep { $_->{body} =~ /g-live/ } $service->journal('import_group_msg');
+is($calls, 2, 'one call finds that people write in a group');
+like(value_of($node, "SELECT DISTINCT error_info FROM im_message_outbox WHERE group_source_id = 'live' AND status = 'failed'"),
+	qr/newest message is of .*people are already writing/, '... the rows say so');
+my ($status, $out, $err) = $node->psql('postgres', "CALL im_import_wait(timeout => '60 s', raise_on_failure => false)");
+is($status, 0, 'a wait ends');
+like($err, qr/56 rows wait/, '... and tells what waits');
+$node->safe_psql('postgres', 'SELECT im_import_resume()');
+poll_until { statuses('live') eq 'failed 14, imported 7, pending 49' } 'one more call after im_import_resume()';
+pass('im_import_resume() lets a held room be tried again');
+
+# ---------------------------------------------------------------------------
+# A message that was maybe sent is refused for its time: found, or sent later
+
+$service->set(duplicate_result => 'refused');
+$service->fault(rule('delay_apply', 'zombie', ms => 8000), rule('close_before', 'gone'));
+load(room_sql('zombie', 5, 60), room_sql('gone', 5, 60));
+# Between the lost call and the next one somebody else's message of that time arrives.
+poll_until { value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'gone' AND error_code = -3") == 5 } 'a lost call';
+$service->live('g-gone', text => 'between', time => 1577924000);
+settled("group_source_id IN ('zombie', 'gone')", 'messages that were maybe sent');
+is(statuses('zombie'), 'imported 5', 'a late request is found');
+is(texts('g-zombie'), whole('zombie', 5), '... once');
+is(statuses('gone'), 'failed 5', 'what was maybe sent and is not there has failed');
+like(value_of($node, "SELECT DISTINCT error_info FROM im_message_outbox WHERE group_source_id = 'gone'"), qr/people are already writing/, '... because somebody else writes there');
+
+is_deeply([ $service->doubles ], [], 'nothing was done twice, at all');
+
+done_testing();

@@ -1,0 +1,210 @@
+# Accounts and members: who is refused, who waits, and what a person can ask for.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use ImTest;
+
+my ($node, $service) = set_up(options => { rate_limit => 2000, account_rate_limit => 2000 });
+
+sub load { $node->safe_psql('postgres', join '', @_) }
+
+sub open_rows
+{
+	return value_of($node, 'SELECT ' . join ' + ',
+		map { "(SELECT count(*) FROM im_${_}_outbox WHERE status IN ('pending', 'sending'))" } @_);
+}
+
+sub settled
+{
+	my ($what, @kinds) = @_;
+	eval { poll_until { open_rows(@kinds) == 0 } $what };
+	if ($@)
+	{
+		diag(explain(status_of($node)));
+		diag(explain(rows($node, "SELECT * FROM im_$_" . "_outbox WHERE status IN ('pending', 'sending') LIMIT 2"))) foreach @kinds;
+		die $@;
+	}
+}
+
+sub statuses
+{
+	my ($kind, $where) = @_;
+	$where //= 'true';
+	return value_of($node, "SELECT string_agg(status || ' ' || n, ', ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM im_${kind}_outbox WHERE $where GROUP BY 1) s");
+}
+
+sub accounts
+{
+	my ($prefix, $n) = @_;
+	return "INSERT INTO im_account_outbox (user_id, nick) SELECT '$prefix' || i, 'nick ' || i FROM generate_series(1, $n) i;\n";
+}
+
+sub room
+{
+	my ($room, $type) = @_;
+	$type //= 'Public';
+	return "INSERT INTO im_group_outbox (source_id, group_id, type, name, create_time) VALUES ('$room', 'g-$room', '$type', '$room', timestamptz '2020-01-01 00:00Z');\n";
+}
+
+sub members
+{
+	my ($room, $prefix, $n, $rest) = @_;
+	$rest //= ", NULL, timestamptz '2020-01-02 00:00Z'";
+	return "INSERT INTO im_member_outbox (group_source_id, member_account, role, join_time) SELECT '$room', '$prefix' || i$rest FROM generate_series(1, $n) i;\n";
+}
+
+$service->set(accounts => 'listed');
+
+# ---------------------------------------------------------------------------
+# Accounts: those that fail are asked for singly; too many a call; lost answers
+
+$service->set(fail => { account => { a7 => 70399, a19 => 70402 } });
+load(accounts('a', 40));
+settled('accounts', 'account');
+is(statuses('account'), 'failed 2, imported 38', 'two accounts are refused');
+is(value_of($node, "SELECT string_agg(user_id || ' ' || error_code, ', ' ORDER BY id) FROM im_account_outbox WHERE status = 'failed'"),
+	'a7 70399, a19 70402', '... each with the code that the single command gives');
+is(scalar($service->journal('account_import')), 2, '... and only these are sent singly');
+
+$service->set(batch_limits => { multiaccount_import => 30 });
+$service->fault({ do => 'close_after', match => { command => 'multiaccount_import', account => 'b5' }, times => 1, partial => 11 });
+load(accounts('b', 200));
+settled('smaller batches', 'account');
+is(statuses('account', "user_id LIKE 'b%'"), 'imported 200', 'nobody is blamed for the size of a batch');
+my @over = grep { ($_->{code} // 0) == 70206 } $service->journal('multiaccount_import');
+cmp_ok(scalar(@over), '<=', 6, 'the size is remembered');
+is(scalar(grep { $_->{repeat} } $service->entries('account')), 0, 'what was sent twice changed nothing');
+$service->clear;
+
+# A call that is refused as a whole for one row's sake is halved until the row is found.
+$service->fault({ do => 'code', code => 70402, match => { command => 'multiaccount_import', account => 'c13' } },
+	{ do => 'code', code => 70402, match => { command => 'account_import', account => 'c13' } });
+load(accounts('c', 20));
+settled('a bad one among good ones', 'account');
+is(statuses('account', "user_id LIKE 'c%'"), 'failed 1, imported 19', 'the neighbours of a bad account are not blamed');
+is(value_of($node, "SELECT user_id FROM im_account_outbox WHERE status = 'failed' AND user_id LIKE 'c%'"), 'c13', '... and the bad one is found');
+$service->clear;
+
+# ---------------------------------------------------------------------------
+# Groups wait until no account is open
+
+$service->fault({ do => 'hold', match => { command => 'multiaccount_import' } });
+load(accounts('d', 5));
+$service->wait_for(held => 1);
+load(room('first'), members('first', 'a', 6));
+poll_until { my $s = status_of($node); $s->{pending} == 7 } 'what waits to be seen';
+is(scalar($service->journal('import_group')), 0, 'no group is made while an account is open');
+$service->clear;
+$service->release;
+settled('the group', qw(account group member));
+is(statuses('member'), 'imported 6', 'then it goes on');
+
+# ---------------------------------------------------------------------------
+# Members: Result 0, 1 and 2; batches; lost answers
+
+load(room('people'), members('people', 'a', 40),
+	"INSERT INTO im_member_outbox (group_source_id, member_account, role, join_time) VALUES
+	 ('people', 'nobody', NULL, NULL), ('people', 'b1', 'Admin', timestamptz '2019-01-01 00:00Z'), ('people', 'b2', 'admin', NULL), ('people', 'b3', 'King', NULL);\n");
+settled('members', qw(group member));
+is(statuses('member', "group_source_id = 'people'"), 'failed 4, imported 39, invalid 1', 'members are judged one by one');
+like(value_of($node, "SELECT error_info FROM im_member_outbox WHERE member_account = 'nobody'"), qr/no account "nobody"/, 'one has no account');
+like(value_of($node, "SELECT error_info FROM im_member_outbox WHERE member_account = 'b1'"), qr/account exists; join_time/, 'one has it, and joined too early');
+is($service->members('g-people')->{b2}{role}, 'Admin', 'roles are written in any case');
+load("INSERT INTO im_member_outbox (group_id, member_account) VALUES ('g-people', 'a1'), ('g-people', 'b4');");
+settled('members by GroupId', 'member');
+is(statuses('member', "group_id = 'g-people'"), 'imported 2', 'who is a member already is done, and a group can be named by its GroupId');
+
+load("INSERT INTO im_member_outbox (group_id, group_source_id, member_account) VALUES ('g-people', 'people', 'b5'), (NULL, NULL, 'b6');");
+settled('members of no group, or two', 'member');
+is(statuses('member', "member_account IN ('b5', 'b6')"), 'invalid 2', 'one of group_source_id and group_id must be given');
+
+$service->set(batch_limits => { import_group_member => 7 });
+$service->fault({ do => 'close_after', match => { command => 'import_group_member', group_id => 'g-many', nth => 2 }, times => 1, partial => 2 },
+	{ do => 'close_before', match => { command => 'import_group_member', group_id => 'g-many', nth => 5 }, times => 1 });
+load(room('many'), members('many', 'b', 90));
+settled('small batches of members', qw(group member));
+is(statuses('member', "group_source_id = 'many'"), 'imported 90', 'nobody is blamed for the size of a batch');
+is(scalar(keys %{ $service->members('g-many') }), 90, '... and all are there');
+my $widest = 0;
+my $late = 0;
+foreach my $call ($service->journal('import_group_member'))
+{
+	my $n = () = $call->{body} =~ /Member_Account/g;
+	$widest = $n if ($call->{code} // 0) == 10005 && $n > $widest;
+	$late++ if ($call->{code} // 0) == 10005;
+}
+cmp_ok($late, '<=', 12, 'the size is remembered');
+
+$service->clear;
+$service->set(batch_limits => { import_group_member => 20 });
+$service->fault({ do => 'code', code => 10004, match => { command => 'import_group_member', account => 'a5', group_id => 'g-split' } });
+load(room('split'), members('split', 'a', 6));
+settled('a bad member among good ones', qw(group member));
+is(statuses('member', "group_source_id = 'split'"), 'failed 1, imported 5', 'a call that is refused for one row is halved until it is found');
+$service->clear;
+
+# ---------------------------------------------------------------------------
+# Members of a group that failed wait; the repaired group frees them
+
+load("INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('broken', 'g-broken', 'NoType', 'broken');\n",
+	members('broken', 'a', 3, ', NULL, NULL::timestamptz'));
+poll_until { statuses('group', "source_id = 'broken'") eq 'invalid 1' } 'the broken group';
+my ($status, $out, $err) = $node->psql('postgres', "CALL im_import_wait(timeout => '60 s', raise_on_failure => false)");
+like($err, qr/3 rows wait/, 'members of a group that cannot be imported wait');
+load("UPDATE im_group_outbox SET type = 'Public', status = 'pending' WHERE source_id = 'broken';");
+settled('the repaired group', qw(group member));
+is(statuses('member', "group_source_id = 'broken'"), 'imported 3', 'a repaired group frees them');
+
+# ---------------------------------------------------------------------------
+# One row now
+
+sub answer { return json($node->safe_psql('postgres', "SELECT $_[0]")) }
+is(answer("im_import_account(r) FROM (SELECT 'one' AS user_id, 'the one' AS nick) r")->{ErrorCode}, 0, 'im_import_account()');
+is($service->account('one')->{account}{Nick}, 'the one', '... makes one');
+is(answer("im_import_account(r) FROM (SELECT 'a7' AS user_id) r")->{ErrorCode}, 70399, '... and says why not');
+is(answer("im_import_member(r) FROM (SELECT 'g-first' AS group_id, 'one' AS member_account) r")->{ErrorCode}, 0, 'im_import_member()');
+ok($service->members('g-first')->{one}, '... makes one');
+isnt(answer("im_import_member(r) FROM (SELECT 'g-first' AS group_id, 'nobody' AS member_account) r")->{ErrorCode}, 0, '... and says if not');
+is(answer("im_import_message(r) FROM (SELECT 'g-first' AS group_id, 'one' AS from_account, timestamptz '2020-02-01' AS send_time, 'hi' AS text) r")->{ErrorCode}, 0, 'im_import_message()');
+is(scalar($service->messages('g-first')), 1, '... sends one');
+is(answer("im_set_unread(r) FROM (SELECT 'g-first' AS group_id, 'one' AS member_account, 1 AS unread_msg_num) r")->{ErrorCode}, 0, 'im_set_unread()');
+is_deeply($service->unread('g-first'), { one => 1 }, '... sets it');
+
+# Rows of an outbox, while the import is paused.
+load('SELECT im_import_pause();');
+load("INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ('first', 'b8');
+INSERT INTO im_account_outbox (user_id) VALUES ('asked');
+INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES ('m', 'first', 'one', timestamptz '2020-03-01', 'two');
+INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ('nowhere', 'b8');");
+is(answer("im_import_account(o) FROM im_account_outbox o WHERE user_id = 'asked'")->{ErrorCode}, 0, 'a row of an outbox');
+is(statuses('account', "user_id = 'asked'"), 'imported 1', '... is imported');
+is(answer("im_import_member(o) FROM im_member_outbox o WHERE member_account = 'b8' AND group_source_id = 'first'")->{ErrorCode}, 0, 'a member of a group that is named by its source_id');
+ok($service->members('g-first')->{b8}, '... is in that group');
+like(error_of($node, "SELECT im_import_member(o) FROM im_member_outbox o WHERE group_source_id = 'nowhere'"), qr/could not be taken/, 'without its group it is not sent');
+like(error_of($node, "SELECT im_import_message(o) FROM im_message_outbox o WHERE source_id = 'm'"), qr/out of its turn/, 'a message waits for its turn');
+
+# ---------------------------------------------------------------------------
+# im_import_drain(n): the first n rooms whole, while paused
+
+load(map { (room("drain$_"), members("drain$_", 'a', 3),
+	"INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) SELECT 'drain$_/' || i, 'drain$_', 'a1', timestamptz '2020-02-01 00:00Z' + make_interval(mins => i), 'm' || i FROM generate_series(1, 10) i;\n",
+	"INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('drain$_', 'a2', 3);\n") } 1 .. 4);
+($status, $out, $err) = $node->psql('postgres', 'CALL im_import_drain(2)');
+is($status, 0, 'a drain of two rooms') or diag($err);
+is(statuses('group', "source_id LIKE 'drain%'"), 'imported 2, pending 2', 'two rooms are made');
+is(value_of($node, "SELECT string_agg(source_id, ' ' ORDER BY id) FROM im_group_outbox WHERE source_id LIKE 'drain%' AND status = 'imported'"), 'drain1 drain2', '... the first ones');
+is(statuses('member', "group_source_id LIKE 'drain%'"), 'imported 6, pending 6', '... with their members');
+is(statuses('message', "group_source_id LIKE 'drain%'"), 'imported 20, pending 20', '... messages');
+is(statuses('unread', "group_source_id LIKE 'drain%'"), 'imported 2, pending 2', '... and unread counts');
+load('SELECT im_import_resume();');
+poll_until { open_rows('message', 'unread') == 0 } 'all the others';
+is_deeply([ $service->doubles ], [], 'nothing was done twice');
+
+done_testing();
