@@ -33,7 +33,8 @@ FROM generate_series(1, $n) m ON CONFLICT DO NOTHING;
 SQL
 }
 
-sub load { $node->safe_psql('postgres', join '', @_) }
+# In one transaction: all of it is there before any of it is sent.
+sub load { $node->safe_psql('postgres', join '', 'BEGIN;', @_, ';COMMIT;') }
 
 sub open_messages
 {
@@ -213,21 +214,6 @@ like($err, qr/56 rows wait/, '... and tells what waits');
 $node->safe_psql('postgres', 'SELECT im_import_resume()');
 poll_until { statuses('live') eq 'failed 14, imported 7, pending 49' } 'one more call after im_import_resume()';
 pass('im_import_resume() lets a held room be tried again');
-
-# ---------------------------------------------------------------------------
-# A message that was maybe sent is refused for its time: found, or sent later
-
-$service->set(duplicate_result => 'refused');
-$service->fault(rule('delay_apply', 'zombie', ms => 8000), rule('close_before', 'gone'));
-load(room_sql('zombie', 5, 60), room_sql('gone', 5, 60));
-# Between the lost call and the next one somebody else's message of that time arrives.
-poll_until { value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'gone' AND error_code = -3") == 5 } 'a lost call';
-$service->live('g-gone', text => 'between', time => 1577924000);
-settled("group_source_id IN ('zombie', 'gone')", 'messages that were maybe sent');
-is(statuses('zombie'), 'imported 5', 'a late request is found');
-is(texts('g-zombie'), whole('zombie', 5), '... once');
-is(statuses('gone'), 'failed 5', 'what was maybe sent and is not there has failed');
-like(value_of($node, "SELECT DISTINCT error_info FROM im_message_outbox WHERE group_source_id = 'gone'"), qr/people are already writing/, '... because somebody else writes there');
 
 is_deeply([ $service->doubles ], [], 'nothing was done twice, at all');
 

@@ -365,6 +365,8 @@ static const Decided decided[] = {
 	WAITS(true, false, 2, 1)},
 	{"message, refused, there", MESSAGE(true, OLD, 2, IM_WHY_REFUSED), V(IM_OUT_SAME), true,
 	ENDS(IM_IMPORTED, true, 2)},
+	{"message, refused, absent: with another time", MESSAGE(true, OLD, 2, IM_WHY_REFUSED), V(IM_OUT_ABSENT), true,
+	WAITS(false, false, 2, 0)},
 	{"message, refused, absent, at last", MESSAGE(true, OLD, 3, IM_WHY_REFUSED), V(IM_OUT_ABSENT), true,
 	ENDS(IM_FAILED, false, 3)},
 	{"message, exhausted, absent", MESSAGE(true, OLD, 4, IM_WHY_EXHAUSTED), V(IM_OUT_ABSENT), true,
