@@ -162,18 +162,6 @@ is(statuses('future'), 'imported 4, invalid 1', 'a message of the future fails a
 is(texts('g-future'), whole('future', 4), '... and the next ones are sent with their own times');
 
 # ---------------------------------------------------------------------------
-# Too many a call: halved, remembered, nobody blamed
-
-$service->set(batch_limits => { import_group_msg => 3 }, over_batch => { import_group_msg => 10005 });
-load(room_sql('batch', 30, 60));
-settled("group_source_id = 'batch'", 'small batches');
-is(statuses('batch'), 'imported 30', 'no row is blamed for the size of a batch');
-is(texts('g-batch'), whole('batch', 30), '... and the order is kept');
-my $refused = grep { ($_->{code} // 0) == 10005 } $service->journal('import_group_msg');
-is($refused, 1, 'the size is remembered');
-$service->set(batch_limits => { import_group_msg => 7 });
-
-# ---------------------------------------------------------------------------
 # Unread counts: after the messages, and again after later ones
 
 load(room_sql('unread', 10, 60), <<SQL);
@@ -214,6 +202,18 @@ like($err, qr/56 rows wait/, '... and tells what waits');
 $node->safe_psql('postgres', 'SELECT im_import_resume()');
 poll_until { statuses('live') eq 'failed 14, imported 7, pending 49' } 'one more call after im_import_resume()';
 pass('im_import_resume() lets a held room be tried again');
+
+# ---------------------------------------------------------------------------
+# Too many a call: halved, remembered, nobody blamed
+
+$service->set(batch_limits => { import_group_msg => 3 }, over_batch => { import_group_msg => 10005 });
+load(room_sql('batch', 30, 60));
+settled("group_source_id = 'batch'", 'small batches');
+is(statuses('batch'), 'imported 30', 'no row is blamed for the size of a batch');
+is(texts('g-batch'), whole('batch', 30), '... and the order is kept');
+my $refused = grep { ($_->{code} // 0) == 10005 } $service->journal('import_group_msg');
+is($refused, 1, 'the size is remembered');
+$service->set(batch_limits => { import_group_msg => 7 });
 
 is_deeply([ $service->doubles ], [], 'nothing was done twice, at all');
 
