@@ -334,24 +334,17 @@ keep_row(ImRow *row, const Tuple *tuple)
 		row->room = tuple->room->room;
 }
 
-/* Seconds since 1970 of a point in time, its fraction cut off. */
-static int64
-unix_seconds(TimestampTz t)
-{
-	int64		us = t + ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)) * USECS_PER_DAY;
-
-	return us / USECS_PER_SEC - (us % USECS_PER_SEC < 0 ? 1 : 0);
-}
-
-/* A time column of the row as UNIX seconds; 0 if it is NULL or infinite. */
+/* A time column of the row as UNIX seconds; 0 if it is NULL or no point in time. */
 static int64
 seconds_of(const Tuple *tuple, const char *name)
 {
 	int			i = column_of(tuple->command, name);
+	int64		seconds;
 
-	if (i < 0 || tuple->nulls[i] || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(tuple->values[i])))
+	if (i < 0 || tuple->nulls[i] ||
+		!im_record_seconds(TupleDescAttr(tuple->desc, i)->atttypid, tuple->values[i], &seconds))
 		return 0;
-	return unix_seconds(DatumGetTimestampTz(tuple->values[i]));
+	return seconds;
 }
 
 /*

@@ -425,6 +425,20 @@ time_seconds(Oid type, Datum value, int64 *seconds)
 	return true;
 }
 
+/* See record.h. */
+bool
+im_record_seconds(Oid type, Datum value, int64 *seconds)
+{
+	Oid			output;
+	bool		varlena;
+	bool		fraction;
+
+	if (is_time_type(type))
+		return time_seconds(type, value, seconds);
+	getTypeOutputInfo(type, &output, &varlena);
+	return parse_number(OidOutputFunctionCall(output, value), seconds, &fraction);
+}
+
 /* Adds a problem that ends with the value; only now is a time made text. */
 static void
 time_problem(ImEncoder *enc, const ImField *field, const ImSource *source, Datum value,

@@ -115,6 +115,12 @@ extern void im_record_member(ImEncoder *enc, const char *key, const char *json, 
 extern bool im_record_has(const ImEncoder *enc, const char *column);
 
 /*
+ * A time column's value as UNIX seconds, whatever type somebody has given to the
+ * column.  False if it is none.
+ */
+extern bool im_record_seconds(Oid type, Datum value, int64 *seconds);
+
+/*
  * Appends the request of a call to buf: items of one command and key, each the
  * JSON of an ImItem; extra: members of the request, each with a comma at its end.
  */

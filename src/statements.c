@@ -298,8 +298,11 @@ static const Statement statements[NSTATEMENTS] = {
 		" (SELECT pg_catalog.count(*) FROM (SELECT FROM " OUTBOX " i WHERE i.origin = $1 AND i.status = 'pending'"
 		" AND " ROOM " COLLATE \"C\" = w.room LIMIT 100000) c) ELSE 0 END"
 		" FROM w LEFT JOIN LATERAL ("
-		"SELECT g.group_id, pg_catalog.floor(EXTRACT(epoch FROM COALESCE(g.create_time, g.sent_at)))::bigint AS created"
-		" FROM {schema}.im_group_outbox g WHERE pg_catalog.left(w.room, 1) = '+'"
+		/* create_time by way of JSON: somebody may have made it a number of seconds. */
+		"SELECT g.group_id, pg_catalog.floor(COALESCE(CASE pg_catalog.jsonb_typeof(t.made) WHEN 'number' THEN (t.made #>> ARRAY[]::text[])::numeric"
+		" ELSE EXTRACT(epoch FROM (t.made #>> ARRAY[]::text[])::timestamp with time zone) END, EXTRACT(epoch FROM g.sent_at)))::bigint AS created"
+		" FROM {schema}.im_group_outbox g, LATERAL pg_catalog.to_jsonb(g.create_time) AS t (made)"
+		" WHERE pg_catalog.left(w.room, 1) = '+'"
 		" AND g.source_id = pg_catalog.substr(w.room, 2) AND g.status = 'imported'"
 		" UNION ALL SELECT pg_catalog.substr(w.room, 2), 0 WHERE pg_catalog.left(w.room, 1) = '='"
 		") k ON NOT EXISTS (SELECT FROM {schema}.im_import_room_state s WHERE s.room = w.room AND s.held IS NOT NULL)"
