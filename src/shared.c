@@ -773,7 +773,8 @@ im_slot_take(ImSlot *slot, ImOp op, bool worker)
 	}
 	im_slot_unlock(slot);
 	if (wait == 0)
-		elog(DEBUG1, "im_import: call granted at " INT64_FORMAT " us", now);
+		elog(DEBUG1, "im_import: call granted at " INT64_FORMAT " us by limiter %d", now,
+			 (int) im_op_limiter(op));
 	return wait;
 }
 

@@ -296,21 +296,29 @@ sub accounted
 	is_deeply(\@problems, [], $given{name} // 'every row is accounted for');
 }
 
-# The most calls that the limiter let go in any sliding second, as the worker
-# and the sessions of a cluster with log_min_messages = debug1 tell.  What the
-# service counts depends on how busy the machine is: what was granted evenly
-# need not arrive so.
+# The most calls that a limiter let go in any sliding second (each command has
+# one), as the worker and the sessions of a cluster with log_min_messages =
+# debug1 tell.  What the service counts depends on how busy the machine is: what
+# was granted evenly need not arrive so.
 sub most_granted
 {
 	my ($node) = @_;
-	my @at = sort { $a <=> $b } slurp_file($node->logfile) =~ /im_import: call granted at (\d+) us/g;
+	my $log = slurp_file($node->logfile);
 	my $most = 0;
-	my $first = 0;
+	my %at;
 
-	foreach my $last (0 .. $#at)
+	push @{ $at{$2} }, $1 while $log =~ /im_import: call granted at (\d+) us by limiter (\d+)/g;
+	die 'the log tells of no call' unless %at;
+	foreach my $limiter (keys %at)
 	{
-		$first++ while $at[$last] - $at[$first] >= 1_000_000;
-		$most = $last - $first + 1 if $last - $first >= $most;
+		my @at = sort { $a <=> $b } @{ $at{$limiter} };
+		my $first = 0;
+
+		foreach my $last (0 .. $#at)
+		{
+			$first++ while $at[$last] - $at[$first] >= 1_000_000;
+			$most = $last - $first + 1 if $last - $first >= $most;
+		}
 	}
 	return $most;
 }

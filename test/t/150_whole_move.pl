@@ -18,6 +18,7 @@ $service->set(accounts => 'listed', fail => { account => { u13 => 70399 } });
 
 # What a person loads, the dependents first.
 my $load = <<'SQL';
+BEGIN;
 INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num)
 SELECT 'r' || r, 'u' || u, r FROM generate_series(1, 3) r, generate_series(1, 2) u ON CONFLICT DO NOTHING;
 INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text)
@@ -30,6 +31,7 @@ INSERT INTO im_group_outbox (source_id, type, name, owner_account, create_time)
 SELECT 'r' || r, 'Public', 'room ' || r, 'u1', timestamptz '2020-01-01 00:00Z' FROM generate_series(1, 10) r ON CONFLICT DO NOTHING;
 INSERT INTO im_account_outbox (user_id, nick)
 SELECT 'u' || u, 'user ' || u FROM generate_series(1, 250) u ON CONFLICT DO NOTHING;
+COMMIT;
 SQL
 
 my @outboxes = qw(account friend dialog group member message unread);
