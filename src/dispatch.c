@@ -635,14 +635,16 @@ take_messages(ImDispatch *dispatch, ImCall *call)
 	{
 		ImRow	   *row = call->rows[i];
 
-		if (row->found || ((explains || (call->verdict.outcome == IM_OUT_SAME &&
-										 row->life.why == IM_WHY_REFUSED)) &&
+		if (row->found || (call->verdict.outcome == IM_OUT_SAME &&
+						   (explains || row->life.why == IM_WHY_REFUSED) &&
 						   take_refused(dispatch, row, Max(call->group_newest, call->newest_time))))
 			continue;
 		row->verdict = call->verdict;
 		row->info[0] = '\0';
 		if (call->verdict.outcome == IM_OUT_SAME)
 			row->verdict.outcome = IM_OUT_ABSENT;
+		else if (explains)
+			row->verdict.outcome = IM_OUT_UNKNOWN;	/* an unchecked refusal proves nothing */
 	}
 	return true;
 }

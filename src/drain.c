@@ -951,13 +951,6 @@ note_success(ImDrain *drain, Transaction *tx)
 	drain->retry_delay = 0;
 	drain->retry_at = 0;
 	finish_written(drain, tx);
-	if (tx->sweep && im_flow_swept(drain->flow, drain->control.paused, take_room_order, drain))
-	{
-		im_slot_lock(drain->slot);
-		memcpy(drain->slot->waiting, drain->flow->waiting, sizeof(drain->slot->waiting));
-		drain->slot->swept = true;
-		im_slot_unlock(drain->slot);
-	}
 	for (int kind = 0; kind < IM_KINDS; kind++)
 	{
 		ImClaim    *claim = &tx->claims[kind];
@@ -968,6 +961,14 @@ note_success(ImDrain *drain, Transaction *tx)
 		answer_unclaimed(drain, claim);
 		if (tx->wants[kind])
 			launch_claimed(drain, claim);
+	}
+	/* Groups first: an order that they were claimed for is not a room's. */
+	if (tx->sweep && im_flow_swept(drain->flow, drain->control.paused, take_room_order, drain))
+	{
+		im_slot_lock(drain->slot);
+		memcpy(drain->slot->waiting, drain->flow->waiting, sizeof(drain->slot->waiting));
+		drain->slot->swept = true;
+		im_slot_unlock(drain->slot);
 	}
 }
 

@@ -133,7 +133,8 @@ is(texts('g-second'), whole('second', 5), 'messages of one second keep their ord
 is(value_of($node, "SELECT max(sent_time - extract(epoch FROM send_time))::int FROM im_message_outbox WHERE group_source_id = 'second'"),
 	4, '... by as little as that takes');
 $service->set(equal_seconds => 'allow');
-load("ALTER SERVER im OPTIONS (ADD equal_seconds 'keep')", ";\n", room_sql('kept', 12, 0));
+load("ALTER SERVER im OPTIONS (ADD equal_seconds 'keep')");
+load(room_sql('kept', 12, 0));
 settled("group_source_id = 'kept'", 'equal seconds that are kept');
 is(texts('g-kept'), whole('kept', 12), 'equal seconds can be kept');
 is(value_of($node, "SELECT count(DISTINCT sent_time) FROM im_message_outbox WHERE group_source_id = 'kept'"), 1, '... as they are');

@@ -193,6 +193,7 @@ like(error_of($node, "SELECT im_import_message(o) FROM im_message_outbox o WHERE
 # ---------------------------------------------------------------------------
 # im_import_drain(n): the first n rooms whole, while paused
 
+load("DELETE FROM im_message_outbox WHERE source_id = 'm'");	# or its room might be one of them
 load(map { (room("drain$_"), members("drain$_", 'a', 3),
 	"INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) SELECT 'drain$_/' || i, 'drain$_', 'a1', timestamptz '2020-02-01 00:00Z' + make_interval(mins => i), 'm' || i FROM generate_series(1, 10) i;\n",
 	"INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('drain$_', 'a2', 3);\n") } 1 .. 4);
