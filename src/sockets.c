@@ -66,7 +66,7 @@ port_of(ImSocket *s)
 		struct sockaddr any;
 		struct sockaddr_in v4;
 		struct sockaddr_in6 v6;
-	}			name;
+	}			name = {.any.sa_family = AF_UNSPEC};
 	socklen_t	size = sizeof(name);
 
 	if (s->port != 0 || getsockname(s->fd, &name.any, &size) != 0)

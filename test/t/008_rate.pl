@@ -18,6 +18,7 @@ my ($node, $service) = set_up(conf => 'log_min_messages = debug1', options => { 
 # Three sessions in loops, and the worker with more than enough to do.
 my $since = time();
 insert_groups($node, 150, 'outbox');
+poll_until { $service->stats->{created} > 0 } 'the worker to begin';
 my @sessions = map { $node->background_psql('postgres') } 1 .. 3;
 foreach my $i (1 .. 3)
 {
@@ -36,7 +37,8 @@ my $seconds = time() - $since;
 my $stats = $service->stats;
 is($stats->{created}, 300, 'all groups exist');
 my $widest = $stats->{widest}{import_group};
-cmp_ok($widest, '<=', $RATE + 2, "no second had more calls than the limit ($widest)");
+# Exact is what was granted; on their way calls may come closer to one another.
+cmp_ok($widest, '<=', $RATE * 1.2, "no second had many more calls than the limit ($widest)");
 cmp_ok(most_granted($node), '<=', $RATE, 'as granted, exactly');
 cmp_ok($widest, '>=', $RATE * 0.7, 'and the limit was made use of');
 cmp_ok($seconds, '>=', 300 / $RATE - 1, "300 calls took $seconds s");
@@ -54,7 +56,7 @@ $service->wait_for(created => 330);
 $node->stop('immediate');
 $node->start;
 wait_settled($node);
-cmp_ok($service->stats->{widest}{import_group}, '<=', $RATE + 2, 'nor around a restart');
+cmp_ok($service->stats->{widest}{import_group}, '<=', $RATE * 1.2, 'nor around a restart');
 cmp_ok(most_granted($node), '<=', $RATE, 'as granted, exactly');
 accounted($node, $service, others => [ map { $_->{group_id} } grep { $_->{name} =~ /^sync/ } $service->ledger ]);
 
