@@ -75,8 +75,11 @@ is(error_of($node, 'DROP DATABASE renamed'), '', 'and dropped');
 
 # The copy has the rows, but it is not the database that was to send them.
 $node->safe_psql('copy', "INSERT INTO im_group_outbox (type, name) VALUES ('Public', 'of the copy')");
+like(wait_state($node, 'fenced', 'copy')->{reason}, qr/copy.*im_import_adopt/, 'a copy sends nothing before somebody says so');
+is(scalar($one->calls_for('of the copy')), 0, 'not even a row of its own');
+$node->safe_psql('copy', 'SELECT im_import_adopt()');
 wait_settled($node, 'copy');
-is(scalar($one->calls_for('of the copy')), 1, 'rows inserted into a copy are its own to send');
+is(scalar($one->calls_for('of the copy')), 1, 'adopted, rows inserted into a copy are its own to send');
 
 # ---------------------------------------------------------------------------
 # Not set up, or twice

@@ -182,7 +182,7 @@ foreach my $case (
 	[ 'ADD COLUMN mine integer', 'DROP COLUMN mine', qr/column "mine" was added/ ],
 	[ 'ALTER COLUMN name SET NOT NULL', 'ALTER COLUMN name DROP NOT NULL', qr/column "name" was altered/ ],
 	[ 'ADD CHECK (name <> 0::text)', 'DROP CONSTRAINT im_group_outbox_name_check', qr/constraint .* was added/ ],
-	[ 'DISABLE TRIGGER im_outbox_guard', 'ENABLE TRIGGER im_outbox_guard', qr/trigger .* was altered.*DISABLED/ ],
+	[ 'DISABLE TRIGGER im_outbox_guard', 'ENABLE ALWAYS TRIGGER im_outbox_guard', qr/trigger .* was altered.*DISABLED/ ],
 	[ 'ENABLE ROW LEVEL SECURITY', 'DISABLE ROW LEVEL SECURITY', qr/row security/ ])
 {
 	$node->safe_psql('postgres', "ALTER TABLE im_group_outbox $case->[0]");
