@@ -87,7 +87,7 @@ poll_until { PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /parameter "
 
 # The worker ended 20 times over.
 $service->fault({ do => 'delay', ms => 60, match => { command => 'import_group' } });
-insert_groups($node, 1000, 'ended');
+insert_groups($node, 3000, 'ended');	# enough for 20 lives
 my $ended = 0;
 my %seen;
 while ($ended < 20)
@@ -104,9 +104,9 @@ while ($ended < 20)
 }
 is($ended, 20, 'the worker was ended 20 times');
 $service->clear;
-names_imported('ended', 1000);
+names_imported('ended', 3000);
 cmp_ok(scalar(keys %seen), '>=', 19, 'and came back as another each time');
-note(scalar(grep { $_ > 1 } values %{ posted($service, 'ended') }) . ' of its 1000 rows were sent more than once');
+note(scalar(grep { $_ > 1 } values %{ posted($service, 'ended') }) . ' of its 3000 rows were sent more than once');
 cmp_ok(value_of($node, "SELECT max(attempts) FROM im_group_outbox WHERE name LIKE 'ended%'"), '<=', 12, 'no row ran out of attempts');
 
 # ---------------------------------------------------------------------------
