@@ -55,6 +55,7 @@ is($service->stats->{journaled}, $calls, 'nothing is sent while paused');
 # A worker that comes because options changed; for a new row none comes.
 sub visit
 {
+	worker_gone($node);			# or the one that is there would do
 	my $starts = value_of($node, 'SELECT worker_starts FROM pg_stat_im_import');
 
 	insert_groups($node, 1, "bell $starts ");
