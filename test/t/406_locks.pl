@@ -138,7 +138,7 @@ go_on();
 wait_settled($node);
 is(count_of('deleted', 'imported'), 60 - $deleted, 'deleted: the others are imported');
 accounted($node, $service, others => strangers($node, $service), name => 'deleted: every row is accounted for');
-poll_until { PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /im_import: \d+ outbox rows were deleted while they were being sent/ }
+poll_until { PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /im_import: \d+ outbox rows were deleted or replaced while they were being sent/ }
 'the word in the log';
 
 foreach my $truncate ('TRUNCATE im_group_outbox', 'TRUNCATE im_group_outbox RESTART IDENTITY')
