@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "command.h"
 #include "statements.h"
@@ -70,6 +71,14 @@ typedef struct Statement
 #define TRIGGERS \
 	"SELECT $3 || pg_catalog.string_agg(pg_catalog.concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgrelid, tgname)" \
 	" FROM pg_catalog.pg_trigger WHERE tgrelid = ANY ($2)"
+
+/*
+ * True if one of the outboxes, $2, was emptied after our snapshot was taken: the
+ * table is seen empty then, but its counts are those of before.
+ */
+#define EMPTIED_SINCE \
+	"EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = ANY ($2)" \
+	" AND c.relfilenode <> pg_catalog.pg_relation_filenode(c.oid))"
 
 static const Statement statements[NSTATEMENTS] = {
 	[ST_CLAIM_NEW] = {
@@ -174,6 +183,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" COALESCE(pg_catalog.sum(pending + sending) FILTER (WHERE origin <> $1), 0)::bigint,"
 		" COALESCE(pg_catalog.bool_or(dirty), false) OR NOT EXISTS"
 		" (SELECT FROM {schema}.im_import_control c WHERE c.triggers = (" TRIGGERS "))"
+		" OR " EMPTIED_SINCE
 		" FROM " TALLY " GROUP BY ROLLUP (kind)",
 	3, {INT8OID, OIDARRAYOID, TEXTOID}},
 	[ST_TALLY_CLEAR] = {
@@ -477,18 +487,33 @@ plan_of(Oid schema, ImKind kind, ImStatement id)
 	return plan;
 }
 
+/* Ends a statement: SPI leaves us in a context that SPI_finish() frees. */
+static uint64
+executed(MemoryContext caller, int result)
+{
+	MemoryContextSwitchTo(caller);
+	if (result < 0)
+		elog(ERROR, "SPI could not execute a plan: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
 /* See statements.h. */
 uint64
 im_statement(Oid schema, ImKind kind, ImStatement id, Datum *values, const char *nulls, long limit)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	int			result = SPI_execute_plan(plan_of(schema, kind, id), values, nulls, false, limit);
 
-	/* SPI leaves us in a context that SPI_finish() frees. */
-	MemoryContextSwitchTo(caller);
-	if (result < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
-	return SPI_processed;
+	return executed(caller, SPI_execute_plan(plan_of(schema, kind, id), values, nulls, false, limit));
+}
+
+/* See statements.h. */
+uint64
+im_statement_latest(Oid schema, ImKind kind, ImStatement id)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	return executed(caller, SPI_execute_snapshot(plan_of(schema, kind, id), NULL, NULL, GetLatestSnapshot(),
+												 InvalidSnapshot, false, true, 0));
 }
 
 /* See statements.h. */

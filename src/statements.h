@@ -75,6 +75,12 @@ extern uint64 im_statement(Oid schema, ImKind kind, ImStatement id, Datum *value
 						   long limit);
 
 /*
+ * The same without arguments, and on all that is committed by now, even in a
+ * transaction whose own snapshot is older.
+ */
+extern uint64 im_statement_latest(Oid schema, ImKind kind, ImStatement id);
+
+/*
  * The outbox has so many pages now.  Plans that were made for less than half of
  * them are forgotten.
  */

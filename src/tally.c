@@ -327,14 +327,17 @@ become_caller(const Caller *caller)
 	SetUserIdAndSecContext(caller->user, caller->context);
 }
 
-/* Runs a statement without arguments; see become_owner() for which. */
+/*
+ * Runs a statement without arguments; see become_owner() for which.  It sees what
+ * is committed by now, as a TRUNCATE does in a transaction of any isolation.
+ */
 static void
 run_plain(Relation rel, ImKind kind, ImStatement statement)
 {
 	Caller		caller;
 
 	become_owner(rel, &caller);
-	im_statement(RelationGetNamespace(rel), kind, statement, NULL, NULL, 0);
+	im_statement_latest(RelationGetNamespace(rel), kind, statement);
 	become_caller(&caller);
 }
 
@@ -367,7 +370,7 @@ im_sql_outbox_tally(PG_FUNCTION_ARGS)
 	command = command_of(trigger->tg_relation);
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
-		/* The table is empty: so are the kind's counts, whatever old snapshots see. */
+		/* The kind's counts go, too; older snapshots are told by EMPTIED_SINCE. */
 		run_plain(trigger->tg_relation, command->kind, ST_TALLY_EMPTIED);
 		im_ring_at_commit(false);
 		PG_RETURN_POINTER(NULL);

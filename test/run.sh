@@ -311,7 +311,7 @@ run_again()
 	for file in "$@"; do
 		grep -qE "^(\[[0-9:]*\] )?$file \.+ ($PROVE_OK|$SKIPPED)" "$log_again" || again="$again $file"
 	done
-	[ -n "$again" ] && [ "$(echo "$again" | wc -w)" -le 8 ] || return 0
+	[ -n "$again" ] && [ "$(echo "$again" | wc -w)" -le 4 ] || return 0
 	echo "      failed, run once more alone:$again"
 	[ ! -d "$DIR/tap_$name_again/tmp_check" ] || mv "$DIR/tap_$name_again/tmp_check" "$DIR/tap_$name_again/first_check"
 	# shellcheck disable=SC2086

@@ -37,8 +37,7 @@ my $seconds = time() - $since;
 my $stats = $service->stats;
 is($stats->{created}, 300, 'all groups exist');
 my $widest = $stats->{widest}{import_group};
-# Exact is what was granted; on their way calls may come closer to one another.
-cmp_ok($widest, '<=', $RATE * 1.2, "no second had many more calls than the limit ($widest)");
+cmp_ok($widest, '<=', $RATE + 2, "no second had more calls than the limit ($widest)");
 cmp_ok(most_granted($node), '<=', $RATE, 'as granted, exactly');
 cmp_ok($widest, '>=', $RATE * 0.7, 'and the limit was made use of');
 cmp_ok($seconds, '>=', 300 / $RATE - 1, "300 calls took $seconds s");
@@ -56,7 +55,7 @@ $service->wait_for(created => 330);
 $node->stop('immediate');
 $node->start;
 wait_settled($node);
-cmp_ok($service->stats->{widest}{import_group}, '<=', $RATE * 1.2, 'nor around a restart');
+cmp_ok($service->stats->{widest}{import_group}, '<=', $RATE + 2, 'nor around a restart');
 cmp_ok(most_granted($node), '<=', $RATE, 'as granted, exactly');
 accounted($node, $service, others => [ map { $_->{group_id} } grep { $_->{name} =~ /^sync/ } $service->ledger ]);
 
