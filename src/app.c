@@ -818,8 +818,6 @@ load_app(ImApp *app, ImProblem *problem)
 		!apply_options(mapping, UserMappingRelationId, app, problem) ||
 		!is_complete(UserMappingRelationId, app, problem))
 		return false;
-	app->server_id = server->serverid;
-	app->owner_id = server->owner;
 	app->server_name = pstrdup(server->servername);
 	finish_app(app);
 	return true;

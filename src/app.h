@@ -32,8 +32,6 @@ typedef struct ImProblem
 
 typedef struct ImApp
 {
-	Oid			server_id;
-	Oid			owner_id;		/* the server's owner, whose mapping is used */
 	char	   *server_name;
 	int64		sdkappid;
 	char	   *base_url;		/* scheme, host and port; no trailing slash */

@@ -559,13 +559,6 @@ im_http_create(const ImHttpSettings *settings)
 	return http;
 }
 
-/* See http.h. */
-void
-im_http_destroy(ImHttp *http)
-{
-	release(http);
-}
-
 /* What never changes for an easy handle: what is sent. */
 static void
 set_request_options(Transfer *transfer, const ImHttp *http)
@@ -1150,13 +1143,6 @@ im_http_close(ImHttp *http, ImHttpCall *call)
 
 	shrink_room(transfer);
 	dlist_push_head(&http->free, &transfer->node);
-}
-
-/* See http.h. */
-int
-im_http_in_flight(const ImHttp *http)
-{
-	return http->in_flight;
 }
 
 /* See http.h. */

@@ -57,7 +57,6 @@ typedef struct ImHttpSettings
  * memory.  Not to be used in the postmaster.
  */
 extern ImHttp *im_http_create(const ImHttpSettings *settings);
-extern void im_http_destroy(ImHttp *http);
 
 /*
  * True if the file of CA certificates is not the one of im_http_create(), or has
@@ -91,9 +90,6 @@ extern int64 im_http_next_late(ImHttp *http, void **owner);
 /* The next call that is done, or NULL. */
 extern ImHttpCall *im_http_next(ImHttp *http);
 extern void im_http_close(ImHttp *http, ImHttpCall *call);
-
-/* Calls started and not yet handed out by im_http_next(). */
-extern int	im_http_in_flight(const ImHttp *http);
 
 /* Drops all calls in flight, unanswered: after an ERROR left them behind. */
 extern void im_http_abandon(ImHttp *http);
