@@ -319,6 +319,11 @@ judge_unreadable(const ImLife *row, const ImPolicy *policy, double jitter, ImNex
 	/* Taken by somebody, and nobody can say by whom: not a plain failure. */
 	if (next->status == IM_FAILED)
 		doubt(next, row, reason);
+
+	/* Later messages pass one in doubt by, so a late request must be dead first. */
+	if (next->status == IM_IN_DOUBT && row->repeat == IM_REPEAT_READ_BACK && row->maybe_sent &&
+		!zombies_gone(row))
+		wait_for_zombies(next, row);
 }
 
 /* See protocol.h. */

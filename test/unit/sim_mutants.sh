@@ -195,6 +195,10 @@ mutant message_results_by_place_of_another results.c \
 	's/return i < n \? &entries\[i\] : NULL;/return n > 0 ? \&entries[0] : NULL;/'
 mutant message_refusal_not_checked sim_messages.c \
 	's/\t\t\t\trow->verdict.outcome = IM_OUT_UNKNOWN;/\t\t\t\trow->verdict.outcome = IM_OUT_REFUSED;/'
+seeds=400000
+mutant message_in_doubt_too_early protocol.c \
+	's/if \(next->status == IM_IN_DOUBT && row->repeat/if (false && row->repeat/'
+seeds=${SEEDS:-100000}
 mutant message_unknown_is_over protocol.c \
 	's/(next->maybe_sent = )true(;\n\s+next->suspect_now = true;\n\s+if \(!counts)/$1false$2/'
 mutant message_room_does_not_come_back rooms.c \
