@@ -179,7 +179,8 @@ say_beneath(const ImFacts *facts, int64_t now, ImReport *report)
 	else if (!facts->configured)
 		say(report, IM_STATE_NOT_CONFIGURED, "%s", or_nothing(facts->trouble));
 	else if (facts->counting)
-		say(report, IM_STATE_COUNTING, "rows came by a way that no trigger saw; the worker counts them");
+		say(report, IM_STATE_COUNTING, "rows came by a way that no trigger saw, and the worker counts them; "
+			"or an outbox was emptied after this transaction began: then look again in a new one");
 	else if (facts->fence != NULL)
 		say(report, IM_STATE_FENCED, "%s", facts->fence);
 	else if (facts->breaker != NULL && facts->breaker->state != IM_BREAKER_CLOSED)

@@ -32,7 +32,8 @@ extern void im_tally_add(Oid schema, ImKind kind, int64 origin, const ImTally *d
 
 /*
  * Sums up: all rows, and the open ones of other origins.  False if the sum
- * cannot be trusted, because rows came by a way that no trigger saw.
+ * cannot be trusted: rows came by a way that no trigger saw, or an outbox was
+ * emptied after our snapshot was taken.
  */
 extern bool im_tally_read(Oid schema, ImTallies *tallies);
 
