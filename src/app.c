@@ -985,11 +985,14 @@ stamp_of(const struct stat *st)
 static bool
 file_problem(const char *path, ImProblem *problem)
 {
+	bool		scarce = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
 	int			sqlstate = errno == ENOENT || errno == ENOTDIR ? ERRCODE_UNDEFINED_FILE :
-		errno == EACCES || errno == EPERM ? ERRCODE_INSUFFICIENT_PRIVILEGE : ERRCODE_IO_ERROR;
+		errno == EACCES || errno == EPERM ? ERRCODE_INSUFFICIENT_PRIVILEGE :
+		scarce ? ERRCODE_INSUFFICIENT_RESOURCES : ERRCODE_IO_ERROR;
 
 	return set_problem(problem, sqlstate,
 					   psprintf("could not read secret key file \"%s\": %m", path),
+					   scarce ? "The file may be right: the server's system is short of something. It is tried again; if it lasts, see the limits of the server's user." :
 					   "The option secret_key_file names a file on the database server that the server's user can read.");
 }
 
