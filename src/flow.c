@@ -180,7 +180,9 @@ im_flow_claimed(ImFlow *flow, const ImClaim *claim)
 	{
 		const ImRoomClaim *found = &claim->rooms[i];
 
-		if (found->nrows > 0 || found->nsettled > 0)
+		if (found->behind)
+			im_rooms_begin(flow->rooms, found->room);
+		else if (found->nrows > 0 || found->nsettled > 0)
 			im_rooms_claimed(flow->rooms, found->room, found->nrows, found->last_id,
 							 !found->full && found->nrows > 0, in_order && found->nrows > 0);
 		else if (found->open_due != 0 && found->room->nrows == 0)

@@ -700,7 +700,7 @@ look_for_open(ImClaim *claim)
 	bool		isnull;
 
 	for (int i = 0; i < claim->nrooms; i++)
-		if (claim->rooms[i].nrows == 0 && claim->rooms[i].nsettled == 0)
+		if (claim->rooms[i].nrows == 0 && claim->rooms[i].nsettled == 0 && !claim->rooms[i].behind)
 		{
 			places[n] = i;
 			keys[n++] = CStringGetTextDatum(claim->rooms[i].room->key);
@@ -718,6 +718,52 @@ look_for_open(ImClaim *claim)
 			claim->rooms[place].open_due = DatumGetTimestampTz(due);
 	}
 	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Which of the rooms have open rows of an earlier stage, which came after the
+ * room had passed it.  To be asked after the rows were read, never before: then
+ * whatever was there before these rows is seen.
+ */
+static void
+look_behind(ImClaim *claim, const int *lines)
+{
+	Datum	   *keys = palloc(sizeof(Datum) * (claim->nrooms + 1));
+	int		   *places = palloc(sizeof(int) * (claim->nrooms + 1));
+	Datum		args[2] = {Int64GetDatum(im_origin())};
+	int			n = 0;
+	bool		isnull;
+
+	for (int i = 0; i < claim->nrooms; i++)
+		if (lines[i] > 0)
+		{
+			places[n] = i;
+			keys[n++] = CStringGetTextDatum(claim->rooms[i].room->key);
+		}
+	args[1] = PointerGetDatum(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
+	for (int kind = 0; n > 0 && kind < (int) claim->kind; kind++)
+	{
+		int			found = im_commands[kind]->roomed ? (int) execute(kind, ST_ROOM_OPEN, args, NULL, 0) : -1;
+
+		for (int i = 0; i < found; i++)
+		{
+			int			place = places[DatumGetInt64(im_statement_value(i, 1, &isnull)) - 1];
+
+			(void) im_statement_value(i, 2, &isnull);
+			claim->rooms[place].behind = claim->rooms[place].behind || !isnull;
+		}
+		if (found >= 0)
+			SPI_freetuptable(SPI_tuptable);
+	}
+}
+
+/* Of which room a line of a claim is. */
+static int
+room_of_line(SPITupleTable *table, uint64 i)
+{
+	bool		isnull;
+
+	return (int) DatumGetInt64(SPI_getbinval(table->vals[i], table->tupdesc, table->tupdesc->natts - 2, &isnull)) - 1;
 }
 
 /* Claims rows of rooms that are at this kind's stage. */
@@ -738,12 +784,15 @@ take_rooms(ImClaim *claim)
 	for (int i = 0; i < claim->nrooms; i++)
 		claim->rooms[i].last_id = PG_INT64_MIN;
 	for (uint64 i = 0; i < n; i++)
+		lines[room_of_line(table, i)]++;
+	look_behind(claim, lines);
+	for (uint64 i = 0; i < n; i++)
 	{
-		int			place;
+		int			place = room_of_line(table, i);
 
+		if (claim->rooms[place].behind)
+			continue;
 		read_tuple(tuple, claim, table, i);
-		place = (int) DatumGetInt64(tuple->values[tuple->desc->natts - 3]) - 1;
-		lines[place]++;
 		take_room_row(claim, tuple, &claim->rooms[place], &cursors[place]);
 	}
 	for (int i = 0; i < claim->nrooms; i++)

@@ -32,6 +32,8 @@ typedef struct ImRoomClaim
 	int			nsettled;		/* out: ended at the claim */
 	int64		last_id;		/* out: the highest id among them */
 	bool		full;			/* out: as many as were wanted */
+	bool		behind;			/* out: rows of an earlier stage are open, so
+								 * nothing was taken */
 	TimestampTz open_due;		/* out: there were none, but a row is open: due
 								 * then; 0: no row is open */
 } ImRoomClaim;

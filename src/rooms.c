@@ -241,6 +241,17 @@ im_rooms_rest(ImRooms *rooms, ImRoom *room, int64_t not_before)
 
 /* See rooms.h. */
 void
+im_rooms_begin(ImRooms *rooms, ImRoom *room)
+{
+	unlist(rooms, room);
+	if (room->nrows > 0)
+		return;					/* comes back when they are settled */
+	room->stage = IM_MEMBER;
+	begin_stage(rooms, room);
+}
+
+/* See rooms.h. */
+void
 im_rooms_advance(ImRooms *rooms, ImRoom *room)
 {
 	if (room->nrows > 0)

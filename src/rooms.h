@@ -86,6 +86,9 @@ extern void im_rooms_settled(ImRooms *rooms, ImRoom *room, int nrows, bool again
 /* There was nothing to claim, but rows are open: looks again at that time. */
 extern void im_rooms_rest(ImRooms *rooms, ImRoom *room, int64_t not_before);
 
+/* Rows of an earlier stage came: the room begins again, if nothing is on its way. */
+extern void im_rooms_begin(ImRooms *rooms, ImRoom *room);
+
 /* No row of this stage is open: on to the next one, or the room is done and gone. */
 extern void im_rooms_advance(ImRooms *rooms, ImRoom *room);
 

@@ -183,6 +183,22 @@ is(status_of($node)->{total}, value_of($node, "SELECT sum(n) FROM (SELECT count(
 is(value_of($node, "SELECT imported FROM im_import_status"), value_of($node, "SELECT sum(n) FROM (SELECT count(*) AS n FROM im_group_outbox WHERE status = 'imported' UNION ALL SELECT count(*) FROM im_message_outbox WHERE status = 'imported' UNION ALL SELECT count(*) FROM im_member_outbox WHERE status = 'imported' UNION ALL SELECT count(*) FROM im_unread_outbox WHERE status = 'imported') s"),
 	'... of the imported ones, too');
 
+# A member comes while the group's messages are on their way: the rest of them wait.
+$service->fault({ do => 'hold', match => { command => 'import_group_msg', group_id => 'g-behind' } });
+load(room_sql('behind', 21, 60));
+$service->wait_for(held => 1);
+$service->clear;
+load("INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('behind', 'late', 5);");
+load("INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ('behind', 'late');");
+$service->release;
+settled("group_source_id = 'behind'", 'messages that wait for a member');
+poll_until { value_of($node, $unread_open) == 0 } 'the unread count of a late member';
+my @order = map { $_->{command} } grep { $_->{command} ne 'get_group_info' && $_->{body} =~ /g-behind/ } $service->journal;
+is("@order", 'import_group import_group_msg import_group_member import_group_msg import_group_msg set_unread_msg_num',
+	'what a group needs first goes first, also when it comes later');
+is(texts('g-behind'), whole('behind', 21), '... and no message is lost by it');
+is_deeply($service->unread('g-behind'), { late => 5 }, '... nor the unread count');
+
 # ---------------------------------------------------------------------------
 # Somebody writes in a group that is not imported yet
 

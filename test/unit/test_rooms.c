@@ -123,6 +123,24 @@ test_again(void)
 	im_rooms_free(rooms);
 }
 
+/* Rows of an earlier stage came when the room had passed it. */
+static void
+test_begin(void)
+{
+	ImRooms    *rooms = im_rooms_create();
+	ImRoom	   *a = im_rooms_add(rooms, "a", "", 0);
+
+	im_rooms_advance(rooms, a);
+	im_rooms_claimed(rooms, a, 7, 70, false, true);
+	im_rooms_begin(rooms, a);
+	ok(a->stage == IM_MESSAGE && pick(rooms, IM_MESSAGE, 0) == 0, "it does not begin again while rows are on their way");
+	im_rooms_settled(rooms, a, 7, false, 0);
+	im_rooms_begin(rooms, a);
+	ok(pick(rooms, IM_MEMBER, 0) == 1 && pick(rooms, IM_MESSAGE, 0) == 0, "it begins again when they are settled");
+	ok(a->after == INT64_MIN, "with the first row");
+	im_rooms_free(rooms);
+}
+
 /* Rooms in which others write. */
 static void
 test_held(void)
@@ -407,6 +425,7 @@ main(void)
 	test_stages();
 	test_turns();
 	test_again();
+	test_begin();
 	test_held();
 	test_ordered();
 	test_full();
