@@ -170,7 +170,7 @@ $$;
 CREATE FUNCTION pg_temp.hint(option text, kind regclass) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE answer text;
 BEGIN
-	PERFORM im_import_validator(ARRAY[option], kind);
+	PERFORM _im_validator(ARRAY[option], kind);
 	RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS answer = PG_EXCEPTION_HINT;

@@ -3,14 +3,16 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION im_import" to load this file. \quit
 
+-- What begins with _im_ is internal, so that \df im_* and \d im_* show what people use.
+
 ------------------------------------------------------------------------------
 -- Functions that call no service; they work without shared_preload_libraries
 
-CREATE FUNCTION @extschema@.im_import_validator(pg_catalog.text[], pg_catalog.oid) RETURNS void
+CREATE FUNCTION @extschema@._im_validator(pg_catalog.text[], pg_catalog.oid) RETURNS void
 AS 'MODULE_PATHNAME', 'im_import_validator' LANGUAGE C STRICT;
-REVOKE ALL ON FUNCTION @extschema@.im_import_validator(pg_catalog.text[], pg_catalog.oid) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_import_validator(pg_catalog.text[], pg_catalog.oid) IS
-'Validator of the foreign-data wrapper im_import: checks the options of its SERVER and USER MAPPING, and wakes the worker when they change';
+REVOKE ALL ON FUNCTION @extschema@._im_validator(pg_catalog.text[], pg_catalog.oid) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_validator(pg_catalog.text[], pg_catalog.oid) IS
+'internal: validator of the foreign-data wrapper im_import: checks the options of its SERVER and USER MAPPING, and wakes the worker when they change';
 
 CREATE FUNCTION @extschema@.im_group_json(record) RETURNS pg_catalog.json
 AS 'MODULE_PATHNAME', 'im_group_json' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50;
@@ -80,11 +82,11 @@ COMMENT ON FUNCTION @extschema@.im_error_codes() IS
 'Every error code that is known, the service''s and (negative) our own, with its class as the import judges it, its meaning and what to do. Source: document 1047/34348 and the pages of the group commands';
 
 -- Defaults of outbox columns.  Whoever may INSERT must be able to execute them.
-CREATE FUNCTION @extschema@.im_row_key() RETURNS pg_catalog.uuid
+CREATE FUNCTION @extschema@._im_row_key() RETURNS pg_catalog.uuid
 AS 'MODULE_PATHNAME', 'im_row_key' LANGUAGE C VOLATILE PARALLEL SAFE;
-REVOKE ALL ON FUNCTION @extschema@.im_row_key() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_row_key() IS
-'128 random bits: the default of the outbox''s column row_key, from which the GroupId of a row without one is made';
+REVOKE ALL ON FUNCTION @extschema@._im_row_key() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_row_key() IS
+'internal: 128 random bits, the default of the outbox''s column row_key, from which the GroupId of a row without one is made';
 
 CREATE FUNCTION @extschema@.im_generated_group_id(row_key pg_catalog.uuid, community boolean) RETURNS pg_catalog.text
 AS 'MODULE_PATHNAME', 'im_generated_group_id' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -95,7 +97,7 @@ COMMENT ON FUNCTION @extschema@.im_generated_group_id(pg_catalog.uuid, boolean) 
 ------------------------------------------------------------------------------
 -- Connecting a database to its IM app
 
-CREATE FOREIGN DATA WRAPPER im_import VALIDATOR @extschema@.im_import_validator;
+CREATE FOREIGN DATA WRAPPER im_import VALIDATOR @extschema@._im_validator;
 COMMENT ON FOREIGN DATA WRAPPER im_import IS
 'Tencent Cloud IM app that im_import sends groups to: one server per database; options in the README';
 
@@ -104,32 +106,32 @@ COMMENT ON FOREIGN DATA WRAPPER im_import IS
 -- from its own backup that was restored into it, so there are random bits, too:
 -- made here, and not dumped.
 
-CREATE TABLE @extschema@.im_import_identity (
-	identity uuid NOT NULL DEFAULT @extschema@.im_row_key(),
+CREATE TABLE @extschema@._im_identity (
+	identity uuid NOT NULL DEFAULT @extschema@._im_row_key(),
 	one boolean PRIMARY KEY DEFAULT true CHECK (one)
 );
-REVOKE ALL ON TABLE @extschema@.im_import_identity FROM PUBLIC;
-COMMENT ON TABLE @extschema@.im_import_identity IS
+REVOKE ALL ON TABLE @extschema@._im_identity FROM PUBLIC;
+COMMENT ON TABLE @extschema@._im_identity IS
 'internal: random bits that tell this database from every other, also from one that a dump of it was restored into; one row, not dumped';
-COMMENT ON COLUMN @extschema@.im_import_identity.identity IS
+COMMENT ON COLUMN @extschema@._im_identity.identity IS
 'internal: 128 random bits, made by CREATE EXTENSION; after a change of them nothing is sent until im_import_adopt()';
-COMMENT ON COLUMN @extschema@.im_import_identity.one IS
+COMMENT ON COLUMN @extschema@._im_identity.one IS
 'internal: always true, so that there is one row';
-INSERT INTO @extschema@.im_import_identity DEFAULT VALUES;
+INSERT INTO @extschema@._im_identity DEFAULT VALUES;
 
-CREATE FUNCTION @extschema@.im_origin() RETURNS bigint
+CREATE FUNCTION @extschema@._im_origin() RETURNS bigint
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'im_sql_origin';
-REVOKE ALL ON FUNCTION @extschema@.im_origin() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_origin() IS
-'which database this is: system identifier, database oid and the random bits of im_import_identity, folded into 64 bits; rows of the outbox and the server of the wrapper carry it, so that a copy of the database sends nothing by itself';
+REVOKE ALL ON FUNCTION @extschema@._im_origin() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_origin() IS
+'internal: which database this is: system identifier, database oid and the random bits of _im_identity, folded into 64 bits; rows of the outbox and the server of the wrapper carry it, so that a copy of the database sends nothing by itself';
 
-CREATE FUNCTION @extschema@.im_import_server_made() RETURNS event_trigger
+CREATE FUNCTION @extschema@._im_server_made() RETURNS event_trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_server_made';
-REVOKE ALL ON FUNCTION @extschema@.im_import_server_made() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_import_server_made() IS
+REVOKE ALL ON FUNCTION @extschema@._im_server_made() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_server_made() IS
 'trigger: notes in a new server of the wrapper, as its option origin, in which database it was made, so that a restored copy sends nothing by itself';
 CREATE EVENT TRIGGER im_import_server_made ON ddl_command_end
-	WHEN TAG IN ('CREATE SERVER') EXECUTE FUNCTION @extschema@.im_import_server_made();
+	WHEN TAG IN ('CREATE SERVER') EXECUTE FUNCTION @extschema@._im_server_made();
 ALTER EVENT TRIGGER im_import_server_made ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER im_import_server_made IS
 'notes in a new server of the wrapper im_import in which database it was made';
@@ -148,8 +150,8 @@ CREATE TABLE @extschema@.im_outbox_columns (
 	sent_at timestamptz,
 	settled_at timestamptz,
 	-- internal
-	row_key uuid NOT NULL DEFAULT @extschema@.im_row_key(),
-	origin bigint NOT NULL DEFAULT @extschema@.im_origin(),
+	row_key uuid NOT NULL DEFAULT @extschema@._im_row_key(),
+	origin bigint NOT NULL DEFAULT @extschema@._im_origin(),
 	claim bigint,
 	maybe_sent_at timestamptz
 );
@@ -172,7 +174,7 @@ COMMENT ON COLUMN @extschema@.im_outbox_columns.settled_at IS
 COMMENT ON COLUMN @extschema@.im_outbox_columns.row_key IS
 'internal: 128 random bits that tell the row from every other; a generated GroupId is made of them';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.origin IS
-'internal: the database in which the row was inserted, or set to pending by a person, see im_origin(); open rows of another origin wait for im_import_adopt()';
+'internal: the database in which the row was inserted, or set to pending by a person, see _im_origin(); open rows of another origin wait for im_import_adopt()';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.claim IS
 'internal: token of the worker''s claim, while status is sending';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.maybe_sent_at IS
@@ -367,7 +369,7 @@ CREATE UNIQUE INDEX im_unread_outbox_id_key ON @extschema@.im_unread_outbox (gro
 -- and no row is hot.  The worker folds them together.  dirty: rows came by a
 -- way that no trigger sees, so count again.  Not dumped: the triggers count
 -- what a restore brings.
-CREATE TABLE @extschema@.im_import_tally (
+CREATE TABLE @extschema@._im_tally (
 	kind text NOT NULL,
 	origin bigint NOT NULL,
 	pending bigint NOT NULL DEFAULT 0,
@@ -380,38 +382,38 @@ CREATE TABLE @extschema@.im_import_tally (
 );
 -- No key, which each INSERT into the outbox would pay for; where all tables are
 -- replicated, a DELETE must name its row somehow.
-ALTER TABLE @extschema@.im_import_tally REPLICA IDENTITY FULL;
-REVOKE ALL ON TABLE @extschema@.im_import_tally FROM PUBLIC;
-COMMENT ON TABLE @extschema@.im_import_tally IS
+ALTER TABLE @extschema@._im_tally REPLICA IDENTITY FULL;
+REVOKE ALL ON TABLE @extschema@._im_tally FROM PUBLIC;
+COMMENT ON TABLE @extschema@._im_tally IS
 'internal: numbers of outbox rows by status, as sums of differences';
 
-CREATE FUNCTION @extschema@.im_outbox_tally() RETURNS trigger
+CREATE FUNCTION @extschema@._im_outbox_tally() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_outbox_tally';
-REVOKE ALL ON FUNCTION @extschema@.im_outbox_tally() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_outbox_tally() IS
+REVOKE ALL ON FUNCTION @extschema@._im_outbox_tally() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_outbox_tally() IS
 'trigger: counts rows by status, and wakes the worker when the transaction commits';
 
-CREATE FUNCTION @extschema@.im_internal_local() RETURNS trigger
+CREATE FUNCTION @extschema@._im_local() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_internal_local';
-REVOKE ALL ON FUNCTION @extschema@.im_internal_local() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_internal_local() IS
+REVOKE ALL ON FUNCTION @extschema@._im_local() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_local() IS
 'trigger: keeps another server''s rows out of an internal table when all tables are replicated';
 
 CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_tally
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
-ALTER TABLE @extschema@.im_import_tally ENABLE REPLICA TRIGGER im_internal_local;
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_tally
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
+ALTER TABLE @extschema@._im_tally ENABLE REPLICA TRIGGER im_internal_local;
 
-CREATE FUNCTION @extschema@.im_outbox_unseen() RETURNS trigger
+CREATE FUNCTION @extschema@._im_outbox_unseen() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_outbox_unseen';
-REVOKE ALL ON FUNCTION @extschema@.im_outbox_unseen() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_outbox_unseen() IS
+REVOKE ALL ON FUNCTION @extschema@._im_outbox_unseen() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_outbox_unseen() IS
 'trigger: notes that replication changed rows, which the counting triggers do not see';
 
-CREATE FUNCTION @extschema@.im_outbox_guard() RETURNS trigger
+CREATE FUNCTION @extschema@._im_outbox_guard() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_outbox_guard';
-REVOKE ALL ON FUNCTION @extschema@.im_outbox_guard() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_outbox_guard() IS
+REVOKE ALL ON FUNCTION @extschema@._im_outbox_guard() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_outbox_guard() IS
 'trigger: lets a person repair what created no group, and nothing else';
 
 -- What all outboxes have in common.
@@ -460,24 +462,24 @@ BEGIN
 			CREATE INDEX %2$s_attention ON %1$s (error_code, id) WHERE status IN ('failed', 'invalid', 'in_doubt');
 
 			CREATE TRIGGER im_outbox_insert AFTER INSERT ON %1$s REFERENCING NEW TABLE AS new_rows
-				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
+				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@._im_outbox_tally();
 			CREATE TRIGGER im_outbox_update AFTER UPDATE ON %1$s REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
+				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@._im_outbox_tally();
 			CREATE TRIGGER im_outbox_delete AFTER DELETE ON %1$s REFERENCING OLD TABLE AS old_rows
-				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
+				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@._im_outbox_tally();
 			CREATE TRIGGER im_outbox_truncate AFTER TRUNCATE ON %1$s
-				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_tally();
+				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@._im_outbox_tally();
 			-- Also where session_replication_role says replica; replication
 			-- itself it lets pass.
 			CREATE TRIGGER im_outbox_guard BEFORE UPDATE ON %1$s
-				FOR EACH ROW EXECUTE FUNCTION @extschema@.im_outbox_guard();
+				FOR EACH ROW EXECUTE FUNCTION @extschema@._im_outbox_guard();
 			ALTER TABLE %1$s ENABLE ALWAYS TRIGGER im_outbox_guard;
 			-- These fire only where the others do not: in a logical replication
 			-- worker.
 			CREATE TRIGGER im_outbox_unseen BEFORE INSERT OR UPDATE OR DELETE ON %1$s
-				FOR EACH ROW EXECUTE FUNCTION @extschema@.im_outbox_unseen();
+				FOR EACH ROW EXECUTE FUNCTION @extschema@._im_outbox_unseen();
 			CREATE TRIGGER im_outbox_unseen_truncate BEFORE TRUNCATE ON %1$s
-				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.im_outbox_unseen();
+				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@._im_outbox_unseen();
 			ALTER TABLE %1$s ENABLE REPLICA TRIGGER im_outbox_unseen;
 			ALTER TABLE %1$s ENABLE REPLICA TRIGGER im_outbox_unseen_truncate
 			$sql$, plain, o.name);
@@ -487,7 +489,7 @@ $make$;
 
 -- How far each room is: a group's members, messages and unread counts.  The
 -- time of the newest message decides with what time the next one can be sent.
-CREATE TABLE @extschema@.im_import_room_state (
+CREATE TABLE @extschema@._im_room_state (
 	room text COLLATE "C" PRIMARY KEY,
 	members bigint NOT NULL DEFAULT 0,
 	messages bigint NOT NULL DEFAULT 0,
@@ -497,25 +499,25 @@ CREATE TABLE @extschema@.im_import_room_state (
 	newest_seq bigint,
 	held text
 ) WITH (fillfactor = 70);
-REVOKE ALL ON TABLE @extschema@.im_import_room_state FROM PUBLIC;
-COMMENT ON TABLE @extschema@.im_import_room_state IS
+REVOKE ALL ON TABLE @extschema@._im_room_state FROM PUBLIC;
+COMMENT ON TABLE @extschema@._im_room_state IS
 'internal: what was imported of each group''s members, messages and unread counts';
-COMMENT ON COLUMN @extschema@.im_import_room_state.room IS 'internal: + and the group''s source_id, or = and its GroupId';
-COMMENT ON COLUMN @extschema@.im_import_room_state.members IS 'internal: members imported by outbox rows';
-COMMENT ON COLUMN @extschema@.im_import_room_state.messages IS 'internal: messages imported by outbox rows';
-COMMENT ON COLUMN @extschema@.im_import_room_state.unread IS 'internal: unread counts set by outbox rows';
-COMMENT ON COLUMN @extschema@.im_import_room_state.newest_time IS
+COMMENT ON COLUMN @extschema@._im_room_state.room IS 'internal: + and the group''s source_id, or = and its GroupId';
+COMMENT ON COLUMN @extschema@._im_room_state.members IS 'internal: members imported by outbox rows';
+COMMENT ON COLUMN @extschema@._im_room_state.messages IS 'internal: messages imported by outbox rows';
+COMMENT ON COLUMN @extschema@._im_room_state.unread IS 'internal: unread counts set by outbox rows';
+COMMENT ON COLUMN @extschema@._im_room_state.newest_time IS
 'internal: the latest time with which a message was sent, UNIX seconds';
-COMMENT ON COLUMN @extschema@.im_import_room_state.settled_time IS
+COMMENT ON COLUMN @extschema@._im_room_state.settled_time IS
 'internal: the latest time of a message that is imported, UNIX seconds';
-COMMENT ON COLUMN @extschema@.im_import_room_state.newest_seq IS 'internal: the highest number of a message';
-COMMENT ON COLUMN @extschema@.im_import_room_state.held IS
+COMMENT ON COLUMN @extschema@._im_room_state.newest_seq IS 'internal: the highest number of a message';
+COMMENT ON COLUMN @extschema@._im_room_state.held IS
 'internal: why nothing more is sent for this group, until im_import_resume(); NULL: it goes on';
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.im_import_room_state', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@._im_room_state', '');
 
 -- What this database knows of itself; another origin's rows mean nothing, so
 -- it is not dumped.
-CREATE TABLE @extschema@.im_import_control (
+CREATE TABLE @extschema@._im_control (
 	origin bigint PRIMARY KEY,
 	timeline bigint NOT NULL,
 	paused_at timestamptz,
@@ -523,13 +525,13 @@ CREATE TABLE @extschema@.im_import_control (
 	pause_reason text,
 	triggers text				-- state of the outbox's triggers when last counted
 );
-REVOKE ALL ON TABLE @extschema@.im_import_control FROM PUBLIC;
-COMMENT ON TABLE @extschema@.im_import_control IS
+REVOKE ALL ON TABLE @extschema@._im_control FROM PUBLIC;
+COMMENT ON TABLE @extschema@._im_control IS
 'internal: pause and timeline of this database';
 
 -- The tally is right from the start, and so is the timeline.
-INSERT INTO @extschema@.im_import_control (origin, timeline, triggers)
-SELECT @extschema@.im_origin(),
+INSERT INTO @extschema@._im_control (origin, timeline, triggers)
+SELECT @extschema@._im_origin(),
 	   ('x' OPERATOR(pg_catalog.||) pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::pg_catalog.bit(32)::pg_catalog.int8,
 	   pg_catalog.string_agg(pg_catalog.concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgrelid, tgname)
 FROM pg_catalog.pg_trigger
@@ -537,14 +539,14 @@ WHERE tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY['@extschema@.im_account_outbox',
 	'@extschema@.im_dialog_outbox', '@extschema@.im_group_outbox', '@extschema@.im_member_outbox',
 	'@extschema@.im_message_outbox', '@extschema@.im_unread_outbox']::pg_catalog.regclass[]::pg_catalog.oid[]);
 
-CREATE TABLE @extschema@.im_import_days (
+CREATE TABLE @extschema@._im_days (
 	origin bigint,
 	day date,
 	groups bigint NOT NULL,
 	PRIMARY KEY (origin, day)
 );
-REVOKE ALL ON TABLE @extschema@.im_import_days FROM PUBLIC;
-COMMENT ON TABLE @extschema@.im_import_days IS
+REVOKE ALL ON TABLE @extschema@._im_days FROM PUBLIC;
+COMMENT ON TABLE @extschema@._im_days IS
 'internal: groups created by outbox rows per day (UTC), for option groups_per_day';
 
 ------------------------------------------------------------------------------
@@ -655,7 +657,7 @@ COMMENT ON PROCEDURE @extschema@.im_import_wait(interval, boolean) IS
 ------------------------------------------------------------------------------
 -- Watching
 
-CREATE FUNCTION @extschema@.im_import_status_row(
+CREATE FUNCTION @extschema@._im_status(
 	OUT state text, OUT reason text,
 	OUT pending bigint, OUT sending bigint, OUT imported bigint,
 	OUT failed bigint, OUT invalid bigint, OUT in_doubt bigint,
@@ -664,15 +666,15 @@ CREATE FUNCTION @extschema@.im_import_status_row(
 	OUT oldest_pending timestamptz, OUT last_error text,
 	OUT last_error_at timestamptz, OUT worker_pid integer)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_status';
-REVOKE ALL ON FUNCTION @extschema@.im_import_status_row() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_import_status_row() IS 'internal: the row of im_import_status';
+REVOKE ALL ON FUNCTION @extschema@._im_status() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_status() IS 'internal: the row of im_import_status';
 
 CREATE VIEW @extschema@.im_import_status AS
-	SELECT * FROM @extschema@.im_import_status_row();
+	SELECT * FROM @extschema@._im_status();
 COMMENT ON VIEW @extschema@.im_import_status IS
 'one row: what the import is doing, why it waits, how far it is';
 
-CREATE FUNCTION @extschema@.im_import_progress_rows(
+CREATE FUNCTION @extschema@._im_progress(
 	OUT kind text, OUT total bigint, OUT pending bigint, OUT waiting bigint,
 	OUT sending bigint, OUT imported bigint, OUT failed bigint, OUT invalid bigint,
 	OUT in_doubt bigint, OUT undone bigint, OUT percent_done numeric,
@@ -680,11 +682,11 @@ CREATE FUNCTION @extschema@.im_import_progress_rows(
 	OUT rate_limit numeric, OUT rows_per_call integer, OUT eta interval)
 RETURNS SETOF record
 LANGUAGE c VOLATILE ROWS 7 AS 'MODULE_PATHNAME', 'im_sql_progress';
-REVOKE ALL ON FUNCTION @extschema@.im_import_progress_rows() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_import_progress_rows() IS 'internal: the rows of im_import_progress';
+REVOKE ALL ON FUNCTION @extschema@._im_progress() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_progress() IS 'internal: the rows of im_import_progress';
 
 CREATE VIEW @extschema@.im_import_progress AS
-	SELECT * FROM @extschema@.im_import_progress_rows();
+	SELECT * FROM @extschema@._im_progress();
 COMMENT ON VIEW @extschema@.im_import_progress IS
 'how far the move is: one row a kind of rows, in the order of the move; exact, and as quick with millions of rows as with few';
 COMMENT ON COLUMN @extschema@.im_import_progress.kind IS
@@ -736,25 +738,25 @@ CREATE VIEW @extschema@.im_import_rooms AS
 		   COALESCE(s.unread, 0::bigint) AS unread_imported, u.n AS unread_open,
 		   pg_catalog.to_timestamp(s.newest_time::double precision) AS newest_message, g.id
 	FROM @extschema@.im_group_outbox g
-		 LEFT JOIN @extschema@.im_import_room_state s ON s.room OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id) COLLATE "C"
+		 LEFT JOIN @extschema@._im_room_state s ON s.room OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id) COLLATE "C"
 		 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n
 							 FROM @extschema@.im_member_outbox i
 							 WHERE i.status IN ('pending', 'sending')
-								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@.im_import_tally y))
+								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@._im_tally y))
 								   AND (CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' OPERATOR(pg_catalog.||) i.group_source_id
 								WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' OPERATOR(pg_catalog.||) i.group_id
 								ELSE '' END) COLLATE "C" OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id)) m
 		 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n
 							 FROM @extschema@.im_message_outbox i
 							 WHERE i.status IN ('pending', 'sending')
-								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@.im_import_tally y))
+								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@._im_tally y))
 								   AND (CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' OPERATOR(pg_catalog.||) i.group_source_id
 								WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' OPERATOR(pg_catalog.||) i.group_id
 								ELSE '' END) COLLATE "C" OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id)) t
 		 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n
 							 FROM @extschema@.im_unread_outbox i
 							 WHERE i.status IN ('pending', 'sending')
-								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@.im_import_tally y))
+								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@._im_tally y))
 								   AND (CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' OPERATOR(pg_catalog.||) i.group_source_id
 								WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' OPERATOR(pg_catalog.||) i.group_id
 								ELSE '' END) COLLATE "C" OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id)) u;
@@ -788,7 +790,7 @@ COMMENT ON COLUMN @extschema@.im_import_rooms.id IS
 'id of the row of the group';
 
 -- Rows of all kinds that need a person.
-CREATE VIEW @extschema@.im_import_attention AS
+CREATE VIEW @extschema@._im_attention AS
 	SELECT 'account'::text AS kind, o.id, NULL::text AS source_id, NULL::text AS group_source_id, NULL::text AS group_id, NULL::text AS type, o.user_id AS name,
 		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
 	FROM @extschema@.im_account_outbox o
@@ -823,32 +825,32 @@ CREATE VIEW @extschema@.im_import_attention AS
 		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
 	FROM @extschema@.im_unread_outbox o
 	WHERE o.status IN ('failed', 'invalid', 'in_doubt');
-REVOKE ALL ON @extschema@.im_import_attention FROM PUBLIC;
-COMMENT ON VIEW @extschema@.im_import_attention IS
+REVOKE ALL ON @extschema@._im_attention FROM PUBLIC;
+COMMENT ON VIEW @extschema@._im_attention IS
 'internal: rows of all kinds that need a person';
-COMMENT ON COLUMN @extschema@.im_import_attention.kind IS
+COMMENT ON COLUMN @extschema@._im_attention.kind IS
 'internal: as in im_import_failures';
-COMMENT ON COLUMN @extschema@.im_import_attention.id IS
+COMMENT ON COLUMN @extschema@._im_attention.id IS
 'internal: as in im_import_failures';
-COMMENT ON COLUMN @extschema@.im_import_attention.source_id IS
+COMMENT ON COLUMN @extschema@._im_attention.source_id IS
 'internal: as in im_import_failures';
-COMMENT ON COLUMN @extschema@.im_import_attention.group_source_id IS
+COMMENT ON COLUMN @extschema@._im_attention.group_source_id IS
 'internal: as in im_import_failures';
-COMMENT ON COLUMN @extschema@.im_import_attention.group_id IS
+COMMENT ON COLUMN @extschema@._im_attention.group_id IS
 'internal: as in im_import_failures';
-COMMENT ON COLUMN @extschema@.im_import_attention.type IS
+COMMENT ON COLUMN @extschema@._im_attention.type IS
 'internal: as in im_import_failures';
-COMMENT ON COLUMN @extschema@.im_import_attention.name IS
+COMMENT ON COLUMN @extschema@._im_attention.name IS
 'internal: as in im_import_failures';
-COMMENT ON COLUMN @extschema@.im_import_attention.status IS
+COMMENT ON COLUMN @extschema@._im_attention.status IS
 'internal: as in im_import_failures';
-COMMENT ON COLUMN @extschema@.im_import_attention.attempts IS
+COMMENT ON COLUMN @extschema@._im_attention.attempts IS
 'internal: as in im_import_failures';
-COMMENT ON COLUMN @extschema@.im_import_attention.error_code IS
+COMMENT ON COLUMN @extschema@._im_attention.error_code IS
 'internal: as in im_import_failures';
-COMMENT ON COLUMN @extschema@.im_import_attention.error_info IS
+COMMENT ON COLUMN @extschema@._im_attention.error_info IS
 'internal: as in im_import_failures';
-COMMENT ON COLUMN @extschema@.im_import_attention.settled_at IS
+COMMENT ON COLUMN @extschema@._im_attention.settled_at IS
 'internal: as in im_import_failures';
 
 CREATE VIEW @extschema@.im_import_errors AS
@@ -872,9 +874,9 @@ CREATE VIEW @extschema@.im_import_errors AS
 		  FROM (SELECT o.kind, o.id, o.status, o.error_code,
 					   CASE o.status WHEN 'invalid' THEN
 						   @extschema@.im_problem_kind((@extschema@.im_problem_list(o.error_info))[1]) END AS problem
-				FROM @extschema@.im_import_attention o) r
+				FROM @extschema@._im_attention o) r
 		  GROUP BY r.kind, r.error_code, r.problem) k
-		 JOIN @extschema@.im_import_attention s ON s.kind OPERATOR(pg_catalog.=) k.kind AND s.id OPERATOR(pg_catalog.=) k.sample_id
+		 JOIN @extschema@._im_attention s ON s.kind OPERATOR(pg_catalog.=) k.kind AND s.id OPERATOR(pg_catalog.=) k.sample_id
 		 LEFT JOIN @extschema@.im_error_codes() c ON c.code OPERATOR(pg_catalog.=) k.error_code;
 COMMENT ON VIEW @extschema@.im_import_errors IS
 'rows of all kinds that need a person, by kind, error code and, where nothing was sent, by kind of problem, with meaning and advice. Each row counts in one line: an invalid one by its first problem; im_import_problems counts them all';
@@ -886,10 +888,10 @@ CREATE VIEW @extschema@.im_import_problems AS
 		   (SELECT p FROM pg_catalog.unnest(@extschema@.im_problem_list(s.error_info)) p
 			WHERE @extschema@.im_problem_kind(p) OPERATOR(pg_catalog.=) k.problem LIMIT 1) AS sample_text
 	FROM (SELECT o.kind, @extschema@.im_problem_kind(p) AS problem, pg_catalog.count(DISTINCT o.id) AS rows, pg_catalog.min(o.id) AS sample_id
-		  FROM @extschema@.im_import_attention o, pg_catalog.unnest(@extschema@.im_problem_list(o.error_info)) p
+		  FROM @extschema@._im_attention o, pg_catalog.unnest(@extschema@.im_problem_list(o.error_info)) p
 		  WHERE o.status OPERATOR(pg_catalog.=) 'invalid'
 		  GROUP BY 1, 2) k
-		 JOIN @extschema@.im_import_attention s ON s.kind OPERATOR(pg_catalog.=) k.kind AND s.id OPERATOR(pg_catalog.=) k.sample_id;
+		 JOIN @extschema@._im_attention s ON s.kind OPERATOR(pg_catalog.=) k.kind AND s.id OPERATOR(pg_catalog.=) k.sample_id;
 COMMENT ON VIEW @extschema@.im_import_problems IS
 'what is wrong with invalid rows of all kinds, counted by kind of row and of problem; a row that has several problems counts in several lines';
 COMMENT ON COLUMN @extschema@.im_import_problems.problem IS
@@ -922,7 +924,7 @@ CREATE VIEW @extschema@.im_import_failures AS
 				   '; all such rows: SELECT im_import_retry(status => ''in_doubt'').'
 		   END AS advice,
 		   o.settled_at
-	FROM @extschema@.im_import_attention o
+	FROM @extschema@._im_attention o
 		 LEFT JOIN @extschema@.im_error_codes() c ON c.code OPERATOR(pg_catalog.=) o.error_code;
 COMMENT ON VIEW @extschema@.im_import_failures IS
 'every row of every kind that needs a person, with what to do';
@@ -946,7 +948,7 @@ COMMENT ON COLUMN @extschema@.im_import_failures.group_source_id IS
 COMMENT ON COLUMN @extschema@.im_import_mapping.status IS
 'imported: the group is in the app; pending or sending: it is still to be imported';
 
-CREATE FUNCTION @extschema@.im_import_stats(
+CREATE FUNCTION @extschema@._im_stats(
 	OUT stats_reset timestamptz, OUT calls bigint, OUT lookups bigint,
 	OUT replies_done bigint, OUT replies_exists bigint, OUT replies_row bigint,
 	OUT replies_slow bigint, OUT replies_quota bigint, OUT replies_resign bigint,
@@ -957,11 +959,11 @@ CREATE FUNCTION @extschema@.im_import_stats(
 	OUT latency_p95 double precision, OUT latency_p99 double precision,
 	OUT worker_starts bigint)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_stats';
-REVOKE ALL ON FUNCTION @extschema@.im_import_stats() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_import_stats() IS 'internal: the row of pg_stat_im_import';
+REVOKE ALL ON FUNCTION @extschema@._im_stats() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_stats() IS 'internal: the row of pg_stat_im_import';
 
 CREATE VIEW @extschema@.pg_stat_im_import AS
-	SELECT * FROM @extschema@.im_import_stats();
+	SELECT * FROM @extschema@._im_stats();
 COMMENT ON VIEW @extschema@.pg_stat_im_import IS
 'counters of this database''s calls since stats_reset; times in milliseconds';
 
@@ -977,22 +979,22 @@ REVOKE ALL ON @extschema@.im_import_status, @extschema@.im_import_progress, @ext
 GRANT SELECT ON @extschema@.im_import_status, @extschema@.im_import_progress, @extschema@.im_import_rooms, @extschema@.im_import_errors,
 	@extschema@.im_import_problems, @extschema@.im_import_failures, @extschema@.im_import_mapping,
 	@extschema@.pg_stat_im_import TO pg_monitor;
-GRANT EXECUTE ON FUNCTION @extschema@.im_import_status_row(), @extschema@.im_import_progress_rows(),
-	@extschema@.im_import_stats(), @extschema@.im_error_codes(),
+GRANT EXECUTE ON FUNCTION @extschema@._im_status(), @extschema@._im_progress(),
+	@extschema@._im_stats(), @extschema@.im_error_codes(),
 	@extschema@.im_problem_kind(pg_catalog.text), @extschema@.im_problem_list(pg_catalog.text) TO pg_monitor;
 
 ------------------------------------------------------------------------------
 -- Before: will it fit, and will it work?
 
-CREATE FUNCTION @extschema@.im_import_same_app() RETURNS pg_catalog.text[]
+CREATE FUNCTION @extschema@._im_same_app() RETURNS pg_catalog.text[]
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'im_sql_same_app';
-REVOKE ALL ON FUNCTION @extschema@.im_import_same_app() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_import_same_app() IS
-'other databases of this cluster that have used the same sdkappid at the same address since the server''s start';
+REVOKE ALL ON FUNCTION @extschema@._im_same_app() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_same_app() IS
+'internal: other databases of this cluster that have used the same sdkappid at the same address since the server''s start';
 
 -- Text, in which @im@ stands for the extension's schema: that may be renamed,
 -- and a function in SQL that follows would forbid to alter the outbox.
-CREATE FUNCTION @extschema@.im_import_plan_query() RETURNS pg_catalog.text
+CREATE FUNCTION @extschema@._im_plan_query() RETURNS pg_catalog.text
 LANGUAGE sql IMMUTABLE
 AS $query$ SELECT $$
 	WITH app AS MATERIALIZED (
@@ -1019,7 +1021,7 @@ AS $query$ SELECT $$
 						b.max_member_count, lower(b.apply_join_option), b.create_time)::text, 0) END AS content,
 			   @im@.im_group_problems(b, true) AS problems
 		FROM @im@.im_group_outbox b
-		WHERE b.status IN ('pending', 'sending') AND b.origin = @im@.im_origin()
+		WHERE b.status IN ('pending', 'sending') AND b.origin = @im@._im_origin()
 	), flagged AS MATERIALIZED (
 		SELECT w.*, EXISTS (SELECT FROM unnest(w.problems) p WHERE p NOT LIKE 'warning: %') AS refused,
 			   i.group_id IS NOT NULL AS known,
@@ -1049,7 +1051,7 @@ AS $query$ SELECT $$
 	), elsewhere AS MATERIALIZED (
 		SELECT (SELECT count(DISTINCT t.group_id) FROM there t) AS imported,
 			   (SELECT count(*) FROM @im@.im_group_outbox b
-				WHERE b.status IN ('pending', 'sending') AND b.origin <> @im@.im_origin()) AS foreign_open
+				WHERE b.status IN ('pending', 'sending') AND b.origin <> @im@._im_origin()) AS foreign_open
 	), pace AS MATERIALIZED (
 		SELECT ceil(n.calls / app.rate) * interval '1 second' AS sending,
 			   CASE WHEN app.budget IS NOT NULL AND n.news + n.again > app.budget
@@ -1077,15 +1079,15 @@ AS $query$ SELECT $$
 	), members AS MATERIALIZED (
 		SELECT m.group_source_id, coalesce('+' || m.group_source_id, '=' || m.group_id) AS room, m.member_account AS account, m.join_time IS NULL AS timeless
 		FROM @im@.im_member_outbox m
-		WHERE m.status IN ('pending', 'sending') AND m.origin = @im@.im_origin()
+		WHERE m.status IN ('pending', 'sending') AND m.origin = @im@._im_origin()
 	), messages AS MATERIALIZED (
 		SELECT m.group_source_id, coalesce('+' || m.group_source_id, '=' || m.group_id) AS room, m.from_account AS account, m.send_time
 		FROM @im@.im_message_outbox m
-		WHERE m.status IN ('pending', 'sending') AND m.origin = @im@.im_origin()
+		WHERE m.status IN ('pending', 'sending') AND m.origin = @im@._im_origin()
 	), unread AS MATERIALIZED (
 		SELECT u.group_source_id, u.member_account AS account
 		FROM @im@.im_unread_outbox u
-		WHERE u.status IN ('pending', 'sending') AND u.origin = @im@.im_origin()
+		WHERE u.status IN ('pending', 'sending') AND u.origin = @im@._im_origin()
 	), kinds (place, kind, item, most, batch) AS MATERIALIZED (
 		VALUES (31, 'account', 'accounts', 100::numeric, 100), (32, 'friend', 'friendships', NULL, 1000), (33, 'dialog', 'one-to-one messages', NULL, 1),
 			   (34, 'member', 'members', NULL, 20), (35, 'message', 'messages', NULL, 7), (36, 'unread', 'unread counts', NULL, 1)
@@ -1097,13 +1099,13 @@ AS $query$ SELECT $$
 	), bunches AS MATERIALIZED (
 		-- rows of one call have the same key
 		SELECT 'account' AS kind, count(*) AS rows FROM @im@.im_account_outbox a
-		WHERE a.status IN ('pending', 'sending') AND a.origin = @im@.im_origin()
+		WHERE a.status IN ('pending', 'sending') AND a.origin = @im@._im_origin()
 		UNION ALL
 		SELECT 'friend', count(*) FROM @im@.im_friend_outbox f
-		WHERE f.status IN ('pending', 'sending') AND f.origin = @im@.im_origin() GROUP BY f.user_id
+		WHERE f.status IN ('pending', 'sending') AND f.origin = @im@._im_origin() GROUP BY f.user_id
 		UNION ALL
 		SELECT 'dialog', count(*) FROM @im@.im_dialog_outbox d
-		WHERE d.status IN ('pending', 'sending') AND d.origin = @im@.im_origin()
+		WHERE d.status IN ('pending', 'sending') AND d.origin = @im@._im_origin()
 		UNION ALL
 		SELECT 'member', count(*) FROM members m GROUP BY m.room
 		UNION ALL
@@ -1244,7 +1246,7 @@ AS $query$ SELECT $$
 		UNION ALL
 		SELECT 19, 'databases with the same sdkappid', array_to_string(d.names, ', '),
 			   'each has a rate limit of its own, and the app has one for all'
-		FROM (SELECT @im@.im_import_same_app() AS names) d WHERE cardinality(d.names) > 0
+		FROM (SELECT @im@._im_same_app() AS names) d WHERE cardinality(d.names) > 0
 		UNION ALL
 		SELECT CASE WHEN k.kind LIKE 'warning: %' THEN 21 ELSE 20 END,
 			   CASE WHEN k.kind LIKE 'warning: %' THEN 'unusual' ELSE 'problem' END,
@@ -1256,8 +1258,8 @@ AS $query$ SELECT $$
 	)
 	SELECT l.item, l.value, l.warning FROM lines l ORDER BY l.place, l.value DESC, l.warning
 $$::pg_catalog.text $query$;
-REVOKE ALL ON FUNCTION @extschema@.im_import_plan_query() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_import_plan_query() IS
+REVOKE ALL ON FUNCTION @extschema@._im_plan_query() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_plan_query() IS
 'internal: the query that im_import_plan() runs, in which @im@ stands for the extension''s schema';
 
 CREATE FUNCTION @extschema@.im_import_plan(OUT item pg_catalog.text, OUT value pg_catalog.text, OUT warning pg_catalog.text)
@@ -1277,16 +1279,16 @@ COMMENT ON FUNCTION @extschema@.im_import_doctor() IS
 ------------------------------------------------------------------------------
 -- During: the last day, minute by minute
 
-CREATE FUNCTION @extschema@.im_import_history_rows(
+CREATE FUNCTION @extschema@._im_history(
 	OUT minute timestamptz, OUT calls bigint, OUT imported bigint, OUT failed bigint,
 	OUT throttled double precision, OUT p50 double precision, OUT p99 double precision)
 RETURNS SETOF record
 LANGUAGE c VOLATILE ROWS 1440 AS 'MODULE_PATHNAME', 'im_sql_history';
-REVOKE ALL ON FUNCTION @extschema@.im_import_history_rows() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_import_history_rows() IS 'internal: the rows of im_import_history';
+REVOKE ALL ON FUNCTION @extschema@._im_history() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_history() IS 'internal: the rows of im_import_history';
 
 CREATE VIEW @extschema@.im_import_history AS
-	SELECT * FROM @extschema@.im_import_history_rows();
+	SELECT * FROM @extschema@._im_history();
 COMMENT ON VIEW @extschema@.im_import_history IS
 'the last day in minutes, those in which something happened; times in milliseconds; survives a restart of the server, but not its crash or an immediate shutdown';
 COMMENT ON COLUMN @extschema@.im_import_history.calls IS 'exchanges with the service, lookups and those of sessions included';
@@ -1297,7 +1299,7 @@ COMMENT ON COLUMN @extschema@.im_import_history.p50 IS 'latency that half of the
 COMMENT ON COLUMN @extschema@.im_import_history.p99 IS 'latency that 99 % of the minute''s calls did not exceed, in milliseconds';
 REVOKE ALL ON @extschema@.im_import_history FROM PUBLIC;
 GRANT SELECT ON @extschema@.im_import_history TO pg_monitor;
-GRANT EXECUTE ON FUNCTION @extschema@.im_import_history_rows() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION @extschema@._im_history() TO pg_monitor;
 
 ------------------------------------------------------------------------------
 -- After: is it all there?  Then: away with it
@@ -1386,41 +1388,41 @@ COMMENT ON COLUMN @extschema@.im_group_outbox.sent_at IS
 'time of the last request for this row; NULL: none was made';
 COMMENT ON COLUMN @extschema@.im_group_outbox.settled_at IS
 'time at which the row got its final status; NULL: it is still open';
-COMMENT ON COLUMN @extschema@.im_import_tally.kind IS
+COMMENT ON COLUMN @extschema@._im_tally.kind IS
 'internal: account, friend, dialog, group, member, message or unread; empty: a line that only says dirty';
-COMMENT ON COLUMN @extschema@.im_import_tally.origin IS
-'internal: the database that the rows belong to, see im_origin()';
-COMMENT ON COLUMN @extschema@.im_import_tally.pending IS
+COMMENT ON COLUMN @extschema@._im_tally.origin IS
+'internal: the database that the rows belong to, see _im_origin()';
+COMMENT ON COLUMN @extschema@._im_tally.pending IS
 'internal: difference of the number of rows whose status is pending';
-COMMENT ON COLUMN @extschema@.im_import_tally.sending IS
+COMMENT ON COLUMN @extschema@._im_tally.sending IS
 'internal: difference of the number of rows whose status is sending';
-COMMENT ON COLUMN @extschema@.im_import_tally.imported IS
+COMMENT ON COLUMN @extschema@._im_tally.imported IS
 'internal: difference of the number of rows whose status is imported';
-COMMENT ON COLUMN @extschema@.im_import_tally.failed IS
+COMMENT ON COLUMN @extschema@._im_tally.failed IS
 'internal: difference of the number of rows whose status is failed';
-COMMENT ON COLUMN @extschema@.im_import_tally.invalid IS
+COMMENT ON COLUMN @extschema@._im_tally.invalid IS
 'internal: difference of the number of rows whose status is invalid';
-COMMENT ON COLUMN @extschema@.im_import_tally.in_doubt IS
+COMMENT ON COLUMN @extschema@._im_tally.in_doubt IS
 'internal: difference of the number of rows whose status is in_doubt';
-COMMENT ON COLUMN @extschema@.im_import_tally.dirty IS
+COMMENT ON COLUMN @extschema@._im_tally.dirty IS
 'internal: true: rows came by a way that no trigger sees, so the worker counts again';
-COMMENT ON COLUMN @extschema@.im_import_control.origin IS
-'internal: the database that this row is about, see im_origin()';
-COMMENT ON COLUMN @extschema@.im_import_control.timeline IS
+COMMENT ON COLUMN @extschema@._im_control.origin IS
+'internal: the database that this row is about, see _im_origin()';
+COMMENT ON COLUMN @extschema@._im_control.timeline IS
 'internal: the timeline on which this database may send; after a promotion another one, and nothing is sent until im_import_adopt()';
-COMMENT ON COLUMN @extschema@.im_import_control.paused_at IS
+COMMENT ON COLUMN @extschema@._im_control.paused_at IS
 'internal: time of im_import_pause(); NULL: not paused';
-COMMENT ON COLUMN @extschema@.im_import_control.paused_by IS
+COMMENT ON COLUMN @extschema@._im_control.paused_by IS
 'internal: role that called im_import_pause()';
-COMMENT ON COLUMN @extschema@.im_import_control.pause_reason IS
+COMMENT ON COLUMN @extschema@._im_control.pause_reason IS
 'internal: the reason that was given to im_import_pause()';
-COMMENT ON COLUMN @extschema@.im_import_control.triggers IS
+COMMENT ON COLUMN @extschema@._im_control.triggers IS
 'internal: the outbox''s triggers and their state when the rows were last counted; if they differ, rows are counted again';
-COMMENT ON COLUMN @extschema@.im_import_days.origin IS
-'internal: the database that created the groups, see im_origin()';
-COMMENT ON COLUMN @extschema@.im_import_days.day IS
+COMMENT ON COLUMN @extschema@._im_days.origin IS
+'internal: the database that created the groups, see _im_origin()';
+COMMENT ON COLUMN @extschema@._im_days.day IS
 'internal: day in UTC';
-COMMENT ON COLUMN @extschema@.im_import_days.groups IS
+COMMENT ON COLUMN @extschema@._im_days.groups IS
 'internal: groups created on that day';
 COMMENT ON COLUMN @extschema@.im_import_status.state IS
 'what the import does: idle, running, paused, stopped, quota, unreachable, fenced, counting, no worker, not configured or not preloaded';
@@ -1576,7 +1578,7 @@ COMMENT ON COLUMN @extschema@.im_import_verify_summary.last_checked IS
 -- what was altered.  Must stay the last section: nothing above may change the
 -- outbox after it, and an upgrade script that does fills it anew.
 
-CREATE FUNCTION @extschema@.im_outbox_shape(OUT outbox pg_catalog.text, OUT kind pg_catalog.text, OUT name pg_catalog.text, OUT definition pg_catalog.text)
+CREATE FUNCTION @extschema@._im_outbox_shape(OUT outbox pg_catalog.text, OUT kind pg_catalog.text, OUT name pg_catalog.text, OUT definition pg_catalog.text)
 RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -1625,28 +1627,28 @@ BEGIN ATOMIC
 	SELECT t.relname::text, 'option', o.option_name, o.option_value FROM t, pg_options_to_table(t.reloptions) o
 	) AS d (outbox, kind, name, definition);
 END;
-REVOKE ALL ON FUNCTION @extschema@.im_outbox_shape() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_outbox_shape() IS 'internal: what the outboxes are made of now';
+REVOKE ALL ON FUNCTION @extschema@._im_outbox_shape() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_outbox_shape() IS 'internal: what the outboxes are made of now';
 
-CREATE TABLE @extschema@.im_outbox_made (
+CREATE TABLE @extschema@._im_outbox_made (
 	outbox text,
 	kind text,
 	name text,
 	definition text NOT NULL,
 	PRIMARY KEY (outbox, kind, name)
 );
-REVOKE ALL ON TABLE @extschema@.im_outbox_made FROM PUBLIC;
-COMMENT ON TABLE @extschema@.im_outbox_made IS 'internal: what the outboxes were made of when the extension made them';
-COMMENT ON COLUMN @extschema@.im_outbox_made.outbox IS
+REVOKE ALL ON TABLE @extschema@._im_outbox_made FROM PUBLIC;
+COMMENT ON TABLE @extschema@._im_outbox_made IS 'internal: what the outboxes were made of when the extension made them';
+COMMENT ON COLUMN @extschema@._im_outbox_made.outbox IS
 'internal: which outbox';
-COMMENT ON COLUMN @extschema@.im_outbox_made.kind IS
+COMMENT ON COLUMN @extschema@._im_outbox_made.kind IS
 'internal: column, constraint, index, trigger and so on';
-COMMENT ON COLUMN @extschema@.im_outbox_made.name IS
+COMMENT ON COLUMN @extschema@._im_outbox_made.name IS
 'internal: its name';
-COMMENT ON COLUMN @extschema@.im_outbox_made.definition IS
+COMMENT ON COLUMN @extschema@._im_outbox_made.definition IS
 'internal: its definition, without the extension''s schema';
 
-CREATE FUNCTION @extschema@.im_outbox_changes(OUT outbox pg_catalog.text, OUT kind pg_catalog.text, OUT name pg_catalog.text, OUT change pg_catalog.text, OUT harmless boolean)
+CREATE FUNCTION @extschema@._im_outbox_changes(OUT outbox pg_catalog.text, OUT kind pg_catalog.text, OUT name pg_catalog.text, OUT change pg_catalog.text, OUT harmless boolean)
 RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -1656,34 +1658,34 @@ BEGIN ATOMIC
 				WHEN n.kind IS NULL THEN 'dropped, it was: ' || m.definition
 				ELSE 'altered, it is: ' || n.definition END,
 		   m.kind IS NULL AND (n.kind = 'option' OR (n.kind = 'index' AND n.definition LIKE 'CREATE INDEX %'))
-	FROM @extschema@.im_outbox_shape() n
-		 FULL JOIN @extschema@.im_outbox_made m ON m.outbox = n.outbox AND m.kind = n.kind AND m.name = n.name
+	FROM @extschema@._im_outbox_shape() n
+		 FULL JOIN @extschema@._im_outbox_made m ON m.outbox = n.outbox AND m.kind = n.kind AND m.name = n.name
 	WHERE m.definition IS DISTINCT FROM n.definition;
 END;
-REVOKE ALL ON FUNCTION @extschema@.im_outbox_changes() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_outbox_changes() IS
-'what was altered in the outboxes since the extension made them; pg_dump keeps none of it';
+REVOKE ALL ON FUNCTION @extschema@._im_outbox_changes() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_outbox_changes() IS
+'internal: what was altered in the outboxes since the extension made them; pg_dump keeps none of it';
 
-INSERT INTO @extschema@.im_outbox_made SELECT * FROM @extschema@.im_outbox_shape();
+INSERT INTO @extschema@._im_outbox_made SELECT * FROM @extschema@._im_outbox_shape();
 
 -- Where all tables are replicated, what is about another server stays out.
 CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_control
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
-ALTER TABLE @extschema@.im_import_control ENABLE REPLICA TRIGGER im_internal_local;
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_control
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
+ALTER TABLE @extschema@._im_control ENABLE REPLICA TRIGGER im_internal_local;
 CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_days
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
-ALTER TABLE @extschema@.im_import_days ENABLE REPLICA TRIGGER im_internal_local;
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_days
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
+ALTER TABLE @extschema@._im_days ENABLE REPLICA TRIGGER im_internal_local;
 CREATE TRIGGER im_internal_local
 	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_verified
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
 ALTER TABLE @extschema@.im_import_verified ENABLE REPLICA TRIGGER im_internal_local;
 CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_outbox_made
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
-ALTER TABLE @extschema@.im_outbox_made ENABLE REPLICA TRIGGER im_internal_local;
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_outbox_made
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
+ALTER TABLE @extschema@._im_outbox_made ENABLE REPLICA TRIGGER im_internal_local;
 CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_identity
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.im_internal_local();
-ALTER TABLE @extschema@.im_import_identity ENABLE REPLICA TRIGGER im_internal_local;
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_identity
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
+ALTER TABLE @extschema@._im_identity ENABLE REPLICA TRIGGER im_internal_local;

@@ -444,7 +444,7 @@ same_app(const ImApp *app)
 	return names;
 }
 
-/* im_import_same_app(): other databases of this cluster that use our app. */
+/* _im_same_app(): other databases of this cluster that use our app. */
 Datum
 im_sql_same_app(PG_FUNCTION_ARGS)
 {
@@ -517,7 +517,7 @@ list_changes(Doctor *doctor, const char *schema)
 {
 	int			rc;
 
-	rc = SPI_execute(psprintf("SELECT kind, name, change, harmless, outbox FROM %s.im_outbox_changes() ORDER BY outbox, kind, name",
+	rc = SPI_execute(psprintf("SELECT kind, name, change, harmless, outbox FROM %s._im_outbox_changes() ORDER BY outbox, kind, name",
 							  schema), true, 0);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
@@ -778,11 +778,11 @@ im_sql_doctor(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* The text of im_import_plan_query(), for the extension's schema as it is now. */
+/* The text of _im_plan_query(), for the extension's schema as it is now. */
 static char *
 plan_query(Oid schema)
 {
-	List	   *name = list_make2(makeString(get_namespace_name(schema)), makeString("im_import_plan_query"));
+	List	   *name = list_make2(makeString(get_namespace_name(schema)), makeString("_im_plan_query"));
 	/* the caller need not be allowed to call it */
 	Datum		query = OidFunctionCall0(LookupFuncName(name, 0, NULL, false));
 

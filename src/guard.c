@@ -330,7 +330,7 @@ im_sql_outbox_guard(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("im_outbox_guard() must be called as a trigger before update")));
+				 errmsg("_im_outbox_guard() must be called as a trigger before update")));
 	old = trigger->tg_trigtuple;
 	new = trigger->tg_newtuple;
 	if (bypassed || im_outbox_is_sender())

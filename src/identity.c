@@ -160,7 +160,7 @@ read_identity(Oid relid, pg_uuid_t *identity)
 	Datum		value = (Datum) 0;
 	int			column = get_attnum(relid, "identity");
 
-	im_check_columns(RelationGetDescr(rel), "im_import_identity");
+	im_check_columns(RelationGetDescr(rel), "_im_identity");
 	/* Whatever snapshot the caller has: what counts is where we are now. */
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	tuple = systable_getnext(scan);
@@ -197,7 +197,7 @@ im_origin(void)
 	parts.system = GetSystemIdentifier();
 	parts.database = MyDatabaseId;
 	origin_relid = im_extension_read(&extension) ?
-		get_relname_relid("im_import_identity", extension.schema) : InvalidOid;
+		get_relname_relid("_im_identity", extension.schema) : InvalidOid;
 
 	/* Without the bits it is yet another database, whose rows are none of its. */
 	before = forgotten;
@@ -233,7 +233,7 @@ im_sql_server_made(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("im_import_server_made() must be called as an event trigger")));
+				 errmsg("_im_server_made() must be called as an event trigger")));
 	if (IsA(trigger->parsetree, CreateForeignServerStmt))
 		im_app_note_home(((CreateForeignServerStmt *) trigger->parsetree)->servername,
 						 im_origin(), false);

@@ -23,7 +23,7 @@ extern bool im_extension_read(ImExtension *extension);
 
 /*
  * Identity of this database: system identifier, oid, and the random bits of
- * im_import_identity, folded.  Needs a transaction, but only at the first time
+ * _im_identity, folded.  Needs a transaction, but only at the first time
  * and after the extension was made anew.
  */
 extern int64 im_origin(void);

@@ -54,7 +54,7 @@ struct ImOutbox
 	bool		is_sender;		/* this process is the worker */
 	uint64		generation;		/* counts the times that tables were others */
 	ImTally		difference[IM_KINDS];	/* of the current transaction, worker only */
-	int64		created;		/* groups not yet in im_import_days ... */
+	int64		created;		/* groups not yet in _im_days ... */
 	int64		writing;		/* ... of which the current transaction writes */
 	int64		groups_today;	/* those included; see im_outbox_groups_today() */
 };
@@ -263,7 +263,7 @@ im_outbox_keep_count(ImOutbox *outbox, bool insist)
 
 	/* The outboxes before the tally, as a TRUNCATE takes them; and no waiting. */
 	if (!lock_tables(outbox, AccessShareLock, false) ||
-		!ConditionalLockRelationOid(get_relname_relid("im_import_tally", outbox->schema),
+		!ConditionalLockRelationOid(get_relname_relid("_im_tally", outbox->schema),
 									RowExclusiveLock))
 		return false;
 
@@ -309,7 +309,7 @@ execute(ImOutbox *outbox, ImStatement id, Datum *values, const char *nulls, long
  * Control, fence
  */
 
-/* Reads the last result, a row of im_import_control. */
+/* Reads the last result, a row of _im_control. */
 static void
 take_control(ImControl *control)
 {

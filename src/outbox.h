@@ -32,7 +32,7 @@ typedef enum ImInstalled
 	IM_INSTALLED
 } ImInstalled;
 
-/* What stands in im_import_control for this database. */
+/* What stands in _im_control for this database. */
 typedef struct ImControl
 {
 	bool		paused;
@@ -115,7 +115,7 @@ extern bool im_outbox_keep_count(ImOutbox *outbox, bool insist);
  */
 extern bool im_outbox_try_lock(ImOutbox *outbox);
 
-/* Reads im_import_control, making this database's row at the first time. */
+/* Reads _im_control, making this database's row at the first time. */
 extern void im_outbox_control(ImOutbox *outbox, ImControl *control);
 
 /*

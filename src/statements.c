@@ -50,7 +50,7 @@ typedef struct Statement
 	" AND i.origin = ANY (ARRAY(SELECT DISTINCT y.origin FROM " TALLY " y))" \
 	" AND " ROOM " COLLATE \"C\" = '+' || g.source_id)"
 
-#define TALLY	"{schema}.im_import_tally"
+#define TALLY	"{schema}._im_tally"
 #define SUM(column) "COALESCE(pg_catalog.sum(" column "), 0)::bigint"
 #define COUNT(status) "pg_catalog.count(*) FILTER (WHERE status = '" status "')"
 
@@ -132,7 +132,7 @@ static const Statement statements[NSTATEMENTS] = {
 	11, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
 	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID, INT8ARRAYOID}},
 	[ST_COUNT_DAY] = {
-		"INSERT INTO {schema}.im_import_days AS d (origin, day, groups)"
+		"INSERT INTO {schema}._im_days AS d (origin, day, groups)"
 		" VALUES ($1, (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date, $2)"
 		" ON CONFLICT (origin, day) DO UPDATE SET groups = d.groups + EXCLUDED.groups",
 	2, {INT8OID, INT8OID}},
@@ -182,7 +182,7 @@ static const Statement statements[NSTATEMENTS] = {
 		SUM("invalid") ", " SUM("in_doubt") ","
 		" COALESCE(pg_catalog.sum(pending + sending) FILTER (WHERE origin <> $1), 0)::bigint,"
 		" COALESCE(pg_catalog.bool_or(dirty), false) OR NOT EXISTS"
-		" (SELECT FROM {schema}.im_import_control c WHERE c.triggers = (" TRIGGERS "))"
+		" (SELECT FROM {schema}._im_control c WHERE c.triggers = (" TRIGGERS "))"
 		" OR " EMPTIED_SINCE
 		" FROM " TALLY " GROUP BY ROLLUP (kind)",
 	3, {INT8OID, OIDARRAYOID, TEXTOID}},
@@ -198,7 +198,7 @@ static const Statement statements[NSTATEMENTS] = {
 		COUNT("failed") ", " COUNT("invalid") ", " COUNT("in_doubt") " FROM " OUTBOX " GROUP BY origin",
 	0, {0}},
 	[ST_TALLY_COUNTED] = {
-		"UPDATE {schema}.im_import_control SET triggers = (" TRIGGERS ") WHERE origin = $1",
+		"UPDATE {schema}._im_control SET triggers = (" TRIGGERS ") WHERE origin = $1",
 	3, {INT8OID, OIDARRAYOID, TEXTOID}},
 	[ST_TALLY_MANY] = {
 		"SELECT FROM " TALLY " OFFSET $1 LIMIT 1",
@@ -219,19 +219,19 @@ static const Statement statements[NSTATEMENTS] = {
 	2, {INT8OID, INT8OID}},
 	[ST_CONTROL] = {
 		"SELECT timeline, paused_at, paused_by, pause_reason,"
-		" (SELECT groups FROM {schema}.im_import_days d WHERE d.origin = $1"
+		" (SELECT groups FROM {schema}._im_days d WHERE d.origin = $1"
 		" AND d.day = (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date)"
-		" FROM {schema}.im_import_control WHERE origin = $1",
+		" FROM {schema}._im_control WHERE origin = $1",
 	1, {INT8OID}},
 	[ST_CONTROL_NEW] = {
-		"INSERT INTO {schema}.im_import_control (origin, timeline) VALUES ($1, $2)"
+		"INSERT INTO {schema}._im_control (origin, timeline) VALUES ($1, $2)"
 		" ON CONFLICT (origin) DO NOTHING",
 	2, {INT8OID, INT8OID}},
 	[ST_CONTROL_TIMELINE] = {
-		"UPDATE {schema}.im_import_control SET timeline = $2 WHERE origin = $1",
+		"UPDATE {schema}._im_control SET timeline = $2 WHERE origin = $1",
 	2, {INT8OID, INT8OID}},
 	[ST_CONTROL_PAUSE] = {
-		"UPDATE {schema}.im_import_control SET paused_at = CASE WHEN $2 THEN pg_catalog.now() END,"
+		"UPDATE {schema}._im_control SET paused_at = CASE WHEN $2 THEN pg_catalog.now() END,"
 		" paused_by = CASE WHEN $2 THEN $3 END, pause_reason = CASE WHEN $2 THEN $4 END"
 		" WHERE origin = $1",
 	4, {INT8OID, BOOLOID, TEXTOID, TEXTOID}},
@@ -282,7 +282,7 @@ static const Statement statements[NSTATEMENTS] = {
 	4, {INT8OID, TEXTARRAYOID, INT8ARRAYOID, INT8OID}},
 	[ST_CLAIM_ORDERED] = {
 		"SELECT " CLAIM_COLUMNS ", r.n, a.rank,"
-		" (SELECT s.newest_time FROM {schema}.im_import_room_state s WHERE s.room = r.room)"
+		" (SELECT s.newest_time FROM {schema}._im_room_state s WHERE s.room = r.room)"
 		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS r (room, after, n),"
 		" LATERAL (SELECT f.id, pg_catalog.row_number() OVER (ORDER BY f.send_time, f.id) AS rank"
 		" FROM (SELECT i.id, i.send_time FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
@@ -315,11 +315,11 @@ static const Statement statements[NSTATEMENTS] = {
 		" WHERE pg_catalog.left(w.room, 1) = '+'"
 		" AND g.source_id = pg_catalog.substr(w.room, 2) AND g.status = 'imported'"
 		" UNION ALL SELECT pg_catalog.substr(w.room, 2), 0 WHERE pg_catalog.left(w.room, 1) = '='"
-		") k ON NOT EXISTS (SELECT FROM {schema}.im_import_room_state s WHERE s.room = w.room AND s.held IS NOT NULL)"
+		") k ON NOT EXISTS (SELECT FROM {schema}._im_room_state s WHERE s.room = w.room AND s.held IS NOT NULL)"
 		" WHERE w.room IS NOT NULL",
 	3, {INT8OID, TEXTOID, INT8OID}},
 	[ST_ROOM_NOTE] = {
-		"INSERT INTO {schema}.im_import_room_state AS s (room, newest_time, settled_time, newest_seq, members, messages, unread, held)"
+		"INSERT INTO {schema}._im_room_state AS s (room, newest_time, settled_time, newest_seq, members, messages, unread, held)"
 		" SELECT v.room, v.newest_time, v.settled_time, v.newest_seq, v.members, v.messages, v.unread, v.held"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
 		" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8))"
@@ -334,14 +334,14 @@ static const Statement statements[NSTATEMENTS] = {
 	TEXTARRAYOID}},
 	/* What is in the group, or may be: a time that was claimed and surely not used is free again. */
 	[ST_ROOM_LOWER] = {
-		"UPDATE {schema}.im_import_room_state s SET newest_time = GREATEST(s.settled_time,"
+		"UPDATE {schema}._im_room_state s SET newest_time = GREATEST(s.settled_time,"
 		" (SELECT pg_catalog.max(i.sent_time) FROM " OUTBOX " i WHERE i.origin = $1"
 		" AND " ROOM " COLLATE \"C\" = s.room AND i.status IN ('pending', 'sending') AND i.maybe_sent_at IS NOT NULL))"
 		" WHERE s.room = ANY ($2)",
 	2, {INT8OID, TEXTARRAYOID}},
 	/* Rooms of which messages are claimed, and whose unread counts these will set to 0. */
 	[ST_UNREAD_ROOMS] = {
-		"UPDATE {schema}.im_import_room_state SET unread = 0 WHERE room = ANY ($1) AND unread > 0 RETURNING room",
+		"UPDATE {schema}._im_room_state SET unread = 0 WHERE room = ANY ($1) AND unread > 0 RETURNING room",
 	1, {TEXTARRAYOID}},
 	[ST_UNREAD_AGAIN] = {
 		"UPDATE " OUTBOX " SET status = 'pending', attempts = 0, due_at = NULL, settled_at = NULL, maybe_sent_at = NULL"
@@ -361,7 +361,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" WHERE i.id = $1 AND i.row_key = $2 AND i.group_source_id IS NULL AND i.group_id IS NOT NULL",
 	2, {INT8OID, UUIDOID}},
 	[ST_ROOM_RELEASE] = {
-		"UPDATE {schema}.im_import_room_state SET held = NULL WHERE held IS NOT NULL",
+		"UPDATE {schema}._im_room_state SET held = NULL WHERE held IS NOT NULL",
 	0, {0}},
 	[ST_FORGET] = {
 		"WITH gone AS (DELETE FROM " OUTBOX " WHERE status = 'imported' AND id = ANY (ARRAY("

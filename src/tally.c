@@ -3,7 +3,7 @@
  *	  How many rows of each status there are, without counting them.
  *
  * Every statement that changes the outbox adds one row of differences to
- * im_import_tally in its own transaction: by the triggers below, or by the
+ * _im_tally in its own transaction: by the triggers below, or by the
  * worker itself, which fires none.  The sum is exact in every snapshot, after
  * a rollback to a savepoint, in a prepared transaction, after a crash.  No
  * row is hot, so inserters do not wait for each other.
@@ -79,7 +79,7 @@ is_logged(Oid schema, const char *table)
 static Datum
 crash_mark(Oid schema)
 {
-	bool		logged = is_logged(schema, "im_import_tally");
+	bool		logged = is_logged(schema, "_im_tally");
 
 	for (int kind = 0; kind < IM_KINDS; kind++)
 		logged = logged && is_logged(schema, im_commands[kind]->table);
@@ -141,11 +141,11 @@ im_tally_add(Oid schema, ImKind kind, int64 origin, const ImTally *difference)
 	values[0] = CStringGetTextDatum(im_commands[kind]->name);
 	values[1] = Int64GetDatum(origin);
 	values[TALLY_COLUMNS - 1] = BoolGetDatum(false);
-	rel = table_open(get_relname_relid("im_import_tally", schema), RowExclusiveLock);
+	rel = table_open(get_relname_relid("_im_tally", schema), RowExclusiveLock);
 	if (!is_as_made(RelationGetDescr(rel)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"im_import_tally\" is not as the extension made it"),
+				 errmsg("table \"_im_tally\" is not as the extension made it"),
 				 errhint("Undo what was altered in it.")));
 	insert_row(rel, values, nulls);
 	table_close(rel, NoLock);
@@ -366,7 +366,7 @@ im_sql_outbox_tally(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("im_outbox_tally() must be called as a trigger of an outbox")));
+				 errmsg("_im_outbox_tally() must be called as a trigger of an outbox")));
 	command = command_of(trigger->tg_relation);
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
@@ -406,7 +406,7 @@ im_sql_outbox_unseen(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("im_outbox_unseen() must be called as a trigger of an outbox")));
+				 errmsg("_im_outbox_unseen() must be called as a trigger of an outbox")));
 	command = command_of(trigger->tg_relation);
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 
@@ -442,7 +442,7 @@ im_sql_internal_local(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("im_internal_local() must be called as a trigger before a change of a row")));
+				 errmsg("_im_local() must be called as a trigger before a change of a row")));
 	/*
 	 * A function of ours that a person calls where session_replication_role
 	 * says replica runs with the owner's rights, and is not replication.

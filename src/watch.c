@@ -299,7 +299,7 @@ seconds_interval(double seconds)
 	return IntervalPGetDatum(interval);
 }
 
-/* Columns of im_import_status_row(), in its order. */
+/* Columns of _im_status(), in its order. */
 enum
 {
 	S_STATE, S_REASON, S_COUNTS, S_TOTAL = S_COUNTS + IM_IN_DOUBT + 1, S_PERCENT, S_CPS,
@@ -329,7 +329,7 @@ fill_progress(const ImView *view, Datum *values, bool *nulls)
 	values[S_FINISH] = TimestampTzGetDatum(GetCurrentTimestamp() + (TimestampTz) (rint(seconds) * USECS_PER_SEC));
 }
 
-/* im_import_status_row(): see the view im_import_status. */
+/* _im_status(): see the view im_import_status. */
 Datum
 im_sql_status(PG_FUNCTION_ARGS)
 {
@@ -362,7 +362,7 @@ im_sql_status(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
-/* Columns of im_import_progress_rows(), in its order. */
+/* Columns of _im_progress(), in its order. */
 enum
 {
 	P_KIND, P_TOTAL, P_PENDING, P_WAITING, P_SENDING, P_IMPORTED, P_FAILED, P_INVALID, P_IN_DOUBT,
@@ -417,7 +417,7 @@ fill_kind(const ImView *view, ImKind kind, Datum *values, bool *nulls)
 		values[P_ETA] = seconds_interval(seconds);
 }
 
-/* im_import_progress_rows(): see the view im_import_progress. */
+/* _im_progress(): see the view im_import_progress. */
 Datum
 im_sql_progress(PG_FUNCTION_ARGS)
 {
@@ -441,7 +441,7 @@ im_sql_progress(PG_FUNCTION_ARGS)
  * Statistics
  */
 
-/* im_import_stats(): see the view pg_stat_im_import. */
+/* _im_stats(): see the view pg_stat_im_import. */
 Datum
 im_sql_stats(PG_FUNCTION_ARGS)
 {
@@ -500,7 +500,7 @@ im_sql_stats_reset(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* im_import_history_rows(): see the view im_import_history. */
+/* _im_history(): see the view im_import_history. */
 Datum
 im_sql_history(PG_FUNCTION_ARGS)
 {

@@ -210,7 +210,7 @@ DROP SERVER im_test;
 -- every row_key is another, and so is every id
 SELECT count(DISTINCT k), count(DISTINCT im_generated_group_id(k, false)),
 	min(length(im_generated_group_id(k, false))), max(length(im_generated_group_id(k, true)))
-FROM (SELECT im_row_key() AS k FROM generate_series(1, 1000)) AS keys;
+FROM (SELECT _im_row_key() AS k FROM generate_series(1, 1000)) AS keys;
 
 DROP TABLE im_test_rooms CASCADE;
 DROP FUNCTION im_test_twice();

@@ -121,7 +121,7 @@ RESET ROLE;
 DROP SERVER im_test_1;
 -- nothing is granted to PUBLIC
 SELECT p.proname FROM pg_catalog.pg_proc AS p
-WHERE p.proname ~ '^im_(import|group|fit|usersig|error_codes|row_key|generated)'
+WHERE p.proname ~ '^(_im_|im_(import|group|fit|usersig|error_codes|generated|row|problem|set))'
 	AND has_function_privilege('public', p.oid, 'EXECUTE')
 ORDER BY p.proname COLLATE "C";
 SET ROLE im_test_user;

@@ -115,7 +115,7 @@ all_imported('clock set right');
 # ---------------------------------------------------------------------------
 # A budget of groups a day
 
-my $today = value_of($node, 'SELECT groups FROM im_import_days');
+my $today = value_of($node, 'SELECT groups FROM _im_days');
 sql("ALTER SERVER im OPTIONS (ADD groups_per_day '@{[ $today + 30 ]}')");
 insert_groups($node, 50, 'budget');
 $status = wait_state($node, 'quota');

@@ -114,7 +114,7 @@ wait_settled($node);
 is(status_of($node)->{imported}, 6, 'one of them dropped: it goes on');
 
 $node->safe_psql('postgres', 'DROP EXTENSION im_import CASCADE');
-is(value_of($node, "SELECT count(*) FROM pg_class WHERE relname LIKE 'im_%'"), 0, 'DROP EXTENSION leaves nothing');
+is(value_of($node, "SELECT count(*) FROM pg_class WHERE relname ~ '^_?im_'"), 0, 'DROP EXTENSION leaves nothing');
 $node->stop;
 
 # ---------------------------------------------------------------------------

@@ -48,11 +48,11 @@ wait_settled($node);
 $node->safe_psql('postgres', "ALTER SERVER im OPTIONS (ADD group_ids 'assigned'); SELECT im_import_pause('a backup')");
 insert_groups($node, 50, 'open');
 like(value_of($node, 'SELECT srvoptions FROM pg_foreign_server'), qr/origin=-?\d+/, 'the server says where it was made');
-is(value_of($node, q{SELECT option_value::bigint = im_origin() FROM pg_foreign_server, pg_options_to_table(srvoptions) WHERE option_name = 'origin'}),
+is(value_of($node, q{SELECT option_value::bigint = _im_origin() FROM pg_foreign_server, pg_options_to_table(srvoptions) WHERE option_name = 'origin'}),
 	't', 'that is here');
-is(value_of($node, q{SELECT count(DISTINCT im_origin()) FROM generate_series(1, 3)}), 1, 'im_origin() is one value');
+is(value_of($node, q{SELECT count(DISTINCT _im_origin()) FROM generate_series(1, 3)}), 1, '_im_origin() is one value');
 
-my $before = value_of($node, 'SELECT im_origin()');
+my $before = value_of($node, 'SELECT _im_origin()');
 $node->command_ok([ 'pg_dump', '-Fc', '-d', $node->connstr('postgres'), '-f', "$dir/yesterday.dump" ], 'pg_dump');
 $node->safe_psql('postgres', 'SELECT im_import_resume()');
 wait_settled($node);
@@ -60,10 +60,10 @@ is($service->stats->{groups}, 55, 'the original imports its rows');
 
 # A session that lives through it, and the worker, know the new identity.
 my $session = $node->background_psql('postgres');
-is($session->query_safe('SELECT im_origin()'), $before, 'a pooled session');
+is($session->query_safe('SELECT _im_origin()'), $before, 'a pooled session');
 $node->command_ok([ 'pg_restore', '--clean', '-d', $node->connstr('postgres'), "$dir/yesterday.dump" ], 'pg_restore --clean');
-isnt(value_of($node, 'SELECT im_origin()'), $before, 'the database is another one now');
-is($session->query_safe('SELECT im_origin()'), value_of($node, 'SELECT im_origin()'), 'also to a session that was there before');
+isnt(value_of($node, 'SELECT _im_origin()'), $before, 'the database is another one now');
+is($session->query_safe('SELECT _im_origin()'), value_of($node, 'SELECT _im_origin()'), 'also to a session that was there before');
 $session->quit;
 insert_groups($node, 3, 'new');
 stays_fenced($node, $service, open => 53, reason => qr/made in another database.*im_import_adopt/, name => 'restored into itself');
@@ -75,7 +75,7 @@ like(value_of($node, "SELECT string_agg(detail, '; ') FROM im_import_doctor() WH
 
 # A row that was never sent, and is repaired, is this database's own.
 $node->safe_psql('postgres', "UPDATE im_group_outbox SET type = 'Public', status = 'pending' WHERE name = 'repair1'");
-is(value_of($node, "SELECT origin = im_origin() FROM im_group_outbox WHERE name = 'repair1'"), 't', 'a repaired row is its own');
+is(value_of($node, "SELECT origin = _im_origin() FROM im_group_outbox WHERE name = 'repair1'"), 't', 'a repaired row is its own');
 stays_fenced($node, $service, open => 54, reason => qr/made in another database/, name => 'repaired');
 
 is(value_of($node, 'SELECT im_import_adopt()'), 50, 'adopted');
@@ -161,10 +161,10 @@ $node->safe_psql('postgres', "$replica CALL im_import_verify()");
 is(value_of($node, "SELECT result || ' ' || rows FROM im_import_verify_summary"), 'matched 25', 'so does im_import_verify()');
 like(error_of($node, "$replica UPDATE im_group_outbox SET name = 'other', status = 'pending' WHERE id = 1"),
 	qr/cannot change column "name".*The row is imported/s, 'an imported row is guarded there, too');
-is(value_of($node, 'SELECT count(*) FROM im_import_control'), value_of($node, 'SELECT count(*) FROM im_import_control WHERE paused_at IS NULL'),
+is(value_of($node, 'SELECT count(*) FROM _im_control'), value_of($node, 'SELECT count(*) FROM _im_control WHERE paused_at IS NULL'),
 	'no pause is left');
-$node->safe_psql('postgres', "$replica INSERT INTO im_import_days VALUES (1, now(), 1)");
-is(value_of($node, 'SELECT count(*) FROM im_import_days WHERE origin = 1'), 0, "another server's notes still stay out");
+$node->safe_psql('postgres', "$replica INSERT INTO _im_days VALUES (1, now(), 1)");
+is(value_of($node, 'SELECT count(*) FROM _im_days WHERE origin = 1'), 0, "another server's notes still stay out");
 
 # ---------------------------------------------------------------------------
 # Rows of any status, inserted by a superuser

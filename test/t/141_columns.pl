@@ -73,9 +73,9 @@ wait_settled($node);
 is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE name LIKE 'again%' AND status = 'imported'"), 5, 'undone: rows are imported');
 
 # The counts' own table.
-$node->safe_psql('postgres', 'ALTER TABLE im_import_tally ALTER pending DROP DEFAULT, ALTER pending TYPE text USING pending::text');
-like(error_of($node, "INSERT INTO im_group_outbox (type, name) VALUES ('Public', 'y')"), qr/im_import_tally.*not as the extension made it/, 'the tally');
-$node->safe_psql('postgres', 'ALTER TABLE im_import_tally ALTER pending TYPE bigint USING pending::bigint, ALTER pending SET DEFAULT 0');
+$node->safe_psql('postgres', 'ALTER TABLE _im_tally ALTER pending DROP DEFAULT, ALTER pending TYPE text USING pending::text');
+like(error_of($node, "INSERT INTO im_group_outbox (type, name) VALUES ('Public', 'y')"), qr/_im_tally.*not as the extension made it/, 'the tally');
+$node->safe_psql('postgres', 'ALTER TABLE _im_tally ALTER pending TYPE bigint USING pending::bigint, ALTER pending SET DEFAULT 0');
 insert_groups($node, 1, 'last');
 wait_settled($node);
 

@@ -219,7 +219,7 @@ is(verdict($lines, 'service'), '?', 'no server: not asked');
 connect_app($node, $service, db => 'third') if $node->safe_psql('postgres', 'CREATE DATABASE third') eq '';
 lines();
 line_is(lines('third'), 'same app', '?', qr/database "postgres"/, qr/im_import_set_rate/, 'two of one app');
-is(value_of($node, 'SELECT im_import_same_app()', 'third'), '{postgres}', 'the plan warns of it, too');
+is(value_of($node, 'SELECT _im_same_app()', 'third'), '{postgres}', 'the plan warns of it, too');
 my $stand_in = ImService->new(name => 'stand_in');
 $node->safe_psql('third', "ALTER SERVER im OPTIONS (SET endpoint '" . $stand_in->endpoint . "')");
 line_is(lines('third'), 'same app', 't', undef, undef, 'the same number at another address');

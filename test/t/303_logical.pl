@@ -100,7 +100,7 @@ counts_right('before the fold');
 $publisher->safe_psql('postgres', 'SELECT im_import_resume()');
 wait_settled($publisher);
 visit_worker($publisher);
-poll_until { value_of($publisher, 'SELECT count(*) < 500 FROM im_import_tally') eq 't' } 'the publisher to fold its tally';
+poll_until { value_of($publisher, 'SELECT count(*) < 500 FROM _im_tally') eq 't' } 'the publisher to fold its tally';
 caught_up();
 $publisher->wait_for_catchup($_) foreach @copies;
 counts_right('after the fold');

@@ -73,8 +73,8 @@ CREATE ROLE writer SUPERUSER LOGIN;
 CREATE SCHEMA evil;
 GRANT USAGE ON SCHEMA evil TO PUBLIC;
 CREATE TABLE evil.im_group_outbox (id bigint, status text);
-CREATE TABLE evil.im_import_tally (id bigint);
-CREATE TABLE evil.im_import_control (id bigint);
+CREATE TABLE evil._im_tally (id bigint);
+CREATE TABLE evil._im_control (id bigint);
 CREATE TABLE evil.pg_trigger (id bigint);
 CREATE FUNCTION evil.trap(text) RETURNS void LANGUAGE plpgsql AS
 	$$ BEGIN RAISE EXCEPTION 'fallen into the trap: %', $1; END $$;

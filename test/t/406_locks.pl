@@ -97,7 +97,7 @@ foreach my $lock (
 	[ 'reindex', undef, 'REINDEX TABLE CONCURRENTLY im_group_outbox' ],
 	[ 'cluster', undef, 'CLUSTER im_group_outbox USING im_group_outbox_pkey' ],
 	[ 'analyze', undef, 'VACUUM (ANALYZE, FREEZE) im_group_outbox' ],
-	[ 'tally', undef, 'VACUUM FULL im_import_tally' ])
+	[ 'tally', undef, 'VACUUM FULL _im_tally' ])
 {
 	my ($name, $in_transaction, $alone) = @$lock;
 

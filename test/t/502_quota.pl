@@ -58,7 +58,7 @@ accounted($node, $service, name => '10006: every row is accounted for');
 # ---------------------------------------------------------------------------
 # Our own budget, which counts over restarts and crashes
 
-my $today = value_of($node, 'SELECT groups FROM im_import_days');
+my $today = value_of($node, 'SELECT groups FROM _im_days');
 is($today, 111, 'the day has been counted');
 sql("ALTER SERVER im OPTIONS (ADD groups_per_day '@{[ $today + 30 ]}')");
 insert_groups($node, 100, 'budget');
@@ -79,10 +79,10 @@ is(groups(), 155, 'budget: raised, it goes on at once, and as far as that');
 
 # The day's count is yesterday's: nobody rings, it finds out by itself.
 worker_gone($node);
-sql('UPDATE im_import_days SET day = day - 1');
+sql('UPDATE _im_days SET day = day - 1');
 wait_settled($node);
 is(groups(), 211, 'a new day has a new budget');
-is(value_of($node, 'SELECT groups FROM im_import_days ORDER BY day DESC LIMIT 1'), 56, 'and a count of its own');
+is(value_of($node, 'SELECT groups FROM _im_days ORDER BY day DESC LIMIT 1'), 56, 'and a count of its own');
 insert_groups($node, 100, 'no budget');
 wait_state($node, 'quota');
 sql("ALTER SERVER im OPTIONS (DROP groups_per_day)");

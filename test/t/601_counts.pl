@@ -215,7 +215,7 @@ DO $$ BEGIN FOR i IN 1..3000 LOOP
 END LOOP; END $$
 SQL
 my $before = $samples{exact};
-poll_until { compare(); value_of($node, 'SELECT count(*) < 1000 FROM im_import_tally') eq 't' } 'the differences to be folded';
+poll_until { compare(); value_of($node, 'SELECT count(*) < 1000 FROM _im_tally') eq 't' } 'the differences to be folded';
 quiet('folded');
 note("$samples{exact} exact samples, $samples{counting} while counting");
 cmp_ok($samples{exact}, '>', 20, 'enough was compared');

@@ -103,7 +103,7 @@ sub scans
 
 	foreach my $text (sort keys %$plans)
 	{
-		next if $text =~ /im_import_tally.*GROUP BY origin/;
+		next if $text =~ /_im_tally.*GROUP BY origin/;
 		my @bad = grep { reads_all($_) } @{ $plans->{$text} };
 
 		push @found, "$text\n$bad[0]" if @bad;

@@ -50,8 +50,8 @@ is(value_of($node, "SELECT string_agg(DISTINCT object || ' ' || privilege_type, 
 is(value_of($node, "SELECT string_agg(object || ' ' || privilege_type, ', ') FROM ($granted) g WHERE grantee <> 0 AND object !~ '^view im_import_|^view pg_stat_im_import' AND class = 'pg_class'::regclass"),
 	'', 'and to others only views');
 is(value_of($node, "SELECT string_agg(object, ', ' ORDER BY object) FROM ($granted) g WHERE grantee <> 0 AND class <> 'pg_class'::regclass"),
-	"function im_error_codes(), function im_import_history_rows(), function im_import_progress_rows(), function im_import_stats(), function im_import_status_row(), "
-	  . "function im_problem_kind(text), function im_problem_list(text)",
+	"function _im_history(), function _im_progress(), function _im_stats(), function _im_status(), "
+	  . "function im_error_codes(), function im_problem_kind(text), function im_problem_list(text)",
 	'... and the functions that these call');
 is(value_of($node, "SELECT count(*) FROM ($granted) g WHERE grantee NOT IN (0, 'pg_monitor'::regrole)"), 0, '... to nobody else');
 is(
@@ -107,14 +107,14 @@ WHERE has_function_privilege('$role', p.oid, 'EXECUTE')
 SQL
 }
 
-is(callable('chat_backend'), 'im_origin im_row_key', 'who enqueues may call two functions');
-is(callable('chat_watcher'), 'im_error_codes im_import_history_rows im_import_progress_rows im_import_stats im_import_status_row im_problem_kind im_problem_list', 'who watches may call what the views need');
+is(callable('chat_backend'), '_im_origin _im_row_key', 'who enqueues may call two functions');
+is(callable('chat_watcher'), '_im_history _im_progress _im_stats _im_status im_error_codes im_problem_kind im_problem_list', 'who watches may call what the views need');
 is(callable('chat_dashboard'), callable('chat_watcher'), 'and so may who watches without pg_monitor');
 is(
 	callable('chat_operator'),
-	'im_error_codes im_fit im_group_json im_group_problems im_import_doctor im_import_drain im_import_forget im_import_history_rows '
-	  . 'im_import_pause im_import_plan im_import_progress_rows im_import_resolve im_import_resume im_import_retry im_import_same_app im_import_set_rate '
-	  . 'im_import_stats im_import_stats_reset im_import_status_row im_import_verify im_import_wait im_origin im_problem_kind im_problem_list im_row_json im_row_problems',
+	'_im_history _im_origin _im_progress _im_same_app _im_stats _im_status im_error_codes im_fit im_group_json im_group_problems '
+	  . 'im_import_doctor im_import_drain im_import_forget im_import_pause im_import_plan im_import_resolve im_import_resume im_import_retry im_import_set_rate '
+	  . 'im_import_stats_reset im_import_verify im_import_wait im_problem_kind im_problem_list im_row_json im_row_problems',
 	'who operates may call what the page says');
 
 my $insert = "INSERT INTO im_group_outbox (source_id, type, name) VALUES ('mine', 'Public', 'of the backend')";
@@ -135,11 +135,11 @@ denied('chat_backend', $_->[1], $_->[0]) foreach (
 	[ 'choose a row_key', "INSERT INTO im_group_outbox (type, name, row_key) VALUES ('Public', 'x', gen_random_uuid())" ],
 	[ 'choose an id', "INSERT INTO im_group_outbox (id, type, name) OVERRIDING SYSTEM VALUE VALUES (-1, 'Public', 'x')" ],
 	[ 'take numbers', "SELECT nextval('im_group_outbox_id_seq')" ],
-	[ 'read the pause', 'SELECT * FROM im_import_control' ],
-	[ 'change the pause', 'DELETE FROM im_import_control' ],
-	[ 'change the tally', 'DELETE FROM im_import_tally' ],
-	[ 'write the tally', 'INSERT INTO im_import_tally (origin) VALUES (1)' ],
-	[ 'change the budget', 'DELETE FROM im_import_days' ],
+	[ 'read the pause', 'SELECT * FROM _im_control' ],
+	[ 'change the pause', 'DELETE FROM _im_control' ],
+	[ 'change the tally', 'DELETE FROM _im_tally' ],
+	[ 'write the tally', 'INSERT INTO _im_tally (origin) VALUES (1)' ],
+	[ 'change the budget', 'DELETE FROM _im_days' ],
 	[ 'add a trigger', 'CREATE TRIGGER t AFTER INSERT ON im_group_outbox EXECUTE FUNCTION suppress_redundant_updates_trigger()' ],
 	[ 'add a rule', 'CREATE RULE r AS ON INSERT TO im_group_outbox DO ALSO NOTHING' ],
 	[ 'add an index', 'CREATE INDEX ON im_group_outbox (name)' ],
@@ -263,16 +263,16 @@ BEGIN
 		EXECUTE format('CREATE FUNCTION %s.add(timestamptz, interval) RETURNS timestamptz LANGUAGE plpgsql AS %L', place,
 			'BEGIN PERFORM evil.spring(''add''); RETURN pg_catalog.now(); END');
 		EXECUTE format('CREATE OPERATOR %s.+ (LEFTARG = timestamptz, RIGHTARG = interval, FUNCTION = %s.add)', place, place);
-		FOREACH fn IN ARRAY ARRAY['now() RETURNS timestamptz', 'im_row_key() RETURNS uuid', 'im_origin() RETURNS bigint',
-			'sum(bigint) RETURNS bigint', 'im_error_codes() RETURNS text', 'im_import_status_row() RETURNS text',
+		FOREACH fn IN ARRAY ARRAY['now() RETURNS timestamptz', '_im_row_key() RETURNS uuid', '_im_origin() RETURNS bigint',
+			'sum(bigint) RETURNS bigint', 'im_error_codes() RETURNS text', '_im_status() RETURNS text',
 			'timezone(text, timestamptz) RETURNS timestamp'] LOOP
-			CONTINUE WHEN place = 'public' AND fn LIKE 'im%';
+			CONTINUE WHEN place = 'public' AND fn ~ '^_?im_';
 			EXECUTE format('CREATE FUNCTION %s.%s LANGUAGE plpgsql AS %L', place, fn,
 				'BEGIN PERFORM evil.spring(''function''); RETURN NULL; END');
 		END LOOP;
-		FOREACH fn IN ARRAY ARRAY['im_group_outbox', 'im_import_tally', 'im_import_control', 'im_import_days', 'pg_trigger', 'pg_class',
+		FOREACH fn IN ARRAY ARRAY['im_group_outbox', '_im_tally', '_im_control', '_im_days', 'pg_trigger', 'pg_class',
 			'pg_extension'] LOOP
-			CONTINUE WHEN place = 'public' AND fn LIKE 'im%';
+			CONTINUE WHEN place = 'public' AND fn ~ '^_?im_';
 			EXECUTE format('CREATE VIEW %s.%s AS SELECT evil.spring(''view'')::text AS status', place, fn);
 		END LOOP;
 		FOREACH fn IN ARRAY ARRAY['int8', 'text', 'bool', 'uuid'] LOOP
@@ -399,11 +399,11 @@ CREATE SCHEMA app;
 GRANT ALL ON SCHEMA app TO PUBLIC;
 CREATE FUNCTION app.trap() RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN EXECUTE 'ALTER ROLE landlord SUPERUSER'; RETURN 0; EXCEPTION WHEN OTHERS THEN RETURN 0; END $$;
-CREATE TABLE app.im_import_tally (origin bigint, pending bigint, sending bigint, imported bigint, failed bigint,
+CREATE TABLE app._im_tally (origin bigint, pending bigint, sending bigint, imported bigint, failed bigint,
 	invalid bigint, in_doubt bigint, dirty boolean, x bigint DEFAULT app.trap());
-CREATE VIEW app.im_import_control AS SELECT app.trap() AS origin, 1::bigint AS timeline, now() AS paused_at, ''::text AS paused_by, ''::text AS pause_reason,
+CREATE VIEW app._im_control AS SELECT app.trap() AS origin, 1::bigint AS timeline, now() AS paused_at, ''::text AS paused_by, ''::text AS pause_reason,
 	''::text AS triggers;
-CREATE VIEW app.im_import_days AS SELECT app.trap() AS origin, current_date AS day, 1::bigint AS groups;
+CREATE VIEW app._im_days AS SELECT app.trap() AS origin, current_date AS day, 1::bigint AS groups;
 CREATE VIEW app.im_group_outbox AS SELECT app.trap() AS id;
 GRANT ALL ON ALL TABLES IN SCHEMA app TO PUBLIC;
 SQL
@@ -411,7 +411,7 @@ $open->query("INSERT INTO moved.im_group_outbox (type, name) VALUES ('Public', '
 $open->query('SELECT count(*) FROM moved.im_import_status');
 is(value_of($node, q{SELECT rolsuper FROM pg_roles WHERE rolname = 'landlord'}, 'rented'), 'f', 'a renamed schema: no plan is left that finds its traps');
 is(value_of($node, 'SELECT count(*) FROM moved.im_group_outbox', 'rented'), 2, 'and INSERT goes on');
-is(value_of($node, 'SELECT sum(pending) FROM moved.im_import_tally', 'rented'), 2, 'and is counted');
+is(value_of($node, 'SELECT sum(pending) FROM moved._im_tally', 'rented'), 2, 'and is counted');
 $open->quit;
 $node->safe_psql('rented', 'DROP SCHEMA app CASCADE');
 
@@ -470,20 +470,20 @@ CREATE FUNCTION taken.compare(text, text) RETURNS boolean LANGUAGE sql AS 'SELEC
 SQL
 my @taken = (
 	[ 'TABLE taken.im_group_outbox (x integer)', 1 ],
-	[ 'TABLE taken.im_import_tally (x integer)', 1 ],
-	[ 'TABLE taken.im_import_control (x integer)', 1 ],
-	[ 'TABLE taken.im_import_days (x integer)', 1 ],
+	[ 'TABLE taken._im_tally (x integer)', 1 ],
+	[ 'TABLE taken._im_control (x integer)', 1 ],
+	[ 'TABLE taken._im_days (x integer)', 1 ],
 	[ 'VIEW taken.im_import_status AS SELECT taken.spring()', 1 ],
 	[ 'TYPE taken.im_import_errors AS (x integer)', 1 ],
 	[ 'SEQUENCE taken.im_group_outbox_id_seq', 1 ],
 	[ 'TABLE taken.im_group_outbox_new (x integer)', 1 ],
-	[ 'FUNCTION taken.im_row_key() RETURNS uuid LANGUAGE sql AS $$SELECT gen_random_uuid()$$', 1 ],
-	[ 'FUNCTION taken.im_origin() RETURNS bigint LANGUAGE sql AS $$SELECT 1::bigint$$', 1 ],
+	[ 'FUNCTION taken._im_row_key() RETURNS uuid LANGUAGE sql AS $$SELECT gen_random_uuid()$$', 1 ],
+	[ 'FUNCTION taken._im_origin() RETURNS bigint LANGUAGE sql AS $$SELECT 1::bigint$$', 1 ],
 	[ 'FUNCTION taken.im_import_group(record) RETURNS jsonb LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$', 1 ],
-	[ 'FUNCTION taken.im_import_status_row() RETURNS integer LANGUAGE sql AS $$SELECT 1$$', 1 ],
-	[ 'FUNCTION taken.im_outbox_guard() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM taken.spring(); RETURN NEW; END$$', 1 ],
-	[ 'FUNCTION taken.im_row_key(x integer DEFAULT 1) RETURNS uuid LANGUAGE sql AS $$SELECT taken.spring()::text::uuid$$', 0 ],
-	[ 'FUNCTION taken.im_origin(VARIADIC integer[] DEFAULT NULL) RETURNS bigint LANGUAGE sql AS $$SELECT taken.spring()::integer::bigint$$', 0 ],
+	[ 'FUNCTION taken._im_status() RETURNS integer LANGUAGE sql AS $$SELECT 1$$', 1 ],
+	[ 'FUNCTION taken._im_outbox_guard() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM taken.spring(); RETURN NEW; END$$', 1 ],
+	[ 'FUNCTION taken._im_row_key(x integer DEFAULT 1) RETURNS uuid LANGUAGE sql AS $$SELECT taken.spring()::text::uuid$$', 0 ],
+	[ 'FUNCTION taken._im_origin(VARIADIC integer[] DEFAULT NULL) RETURNS bigint LANGUAGE sql AS $$SELECT taken.spring()::integer::bigint$$', 0 ],
 	[ 'FUNCTION taken.im_error_codes(x integer DEFAULT 1) RETURNS integer LANGUAGE sql AS $$SELECT taken.spring()::integer$$', 0 ],
 	[ 'FUNCTION taken.now() RETURNS timestamptz LANGUAGE sql AS $$SELECT pg_catalog.now() WHERE taken.spring()$$', 0 ],
 	[ 'OPERATOR taken.= (LEFTARG = text, RIGHTARG = text, FUNCTION = taken.compare)', 0 ],

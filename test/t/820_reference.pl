@@ -46,6 +46,14 @@ WHERE (c.relkind IN ('r', 'p', 'v', 'm', 'f') OR m.classid = 'pg_proc'::regclass
 	AND coalesce(obj_description(m.objid, m.classid::regclass::name), '') = '' ORDER BY 1
 SQL
 
+# \df im_* and \d im_* show what people use; what is internal has another prefix.
+is(value_of($node, <<"SQL"), '', 'what is internal, and nothing else, begins with _im_');
+SELECT pg_describe_object(m.classid, m.objid, 0) FROM ($members) m
+	LEFT JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid AND c.relkind IN ('r', 'v')
+	LEFT JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
+WHERE (coalesce(c.relname, p.proname) ~ '^_im_') <> (obj_description(m.objid, m.classid::regclass::name) ~ '^(internal|trigger):') ORDER BY 1
+SQL
+
 my $reference = slurp_file("$root/doc/reference.md");
 my $readme = slurp_file("$root/README.md");
 
@@ -108,7 +116,7 @@ sub is_taken
 	my %options = (%{ $else{$of} }, $name => $value);
 	my $list = join ', ', map { "'$_=$options{$_}'" } sort keys %options;
 	my $kind = $of eq 'SERVER' ? 'pg_foreign_server' : 'pg_user_mapping';
-	my $error = error_of($node, "SELECT im_import_validator(ARRAY[$list], '$kind'::regclass)");
+	my $error = error_of($node, "SELECT _im_validator(ARRAY[$list], '$kind'::regclass)");
 
 	die "of $list: $error" if $error ne '' && $error !~ /\Q$name\E/;
 	return $error eq '';

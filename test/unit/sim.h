@@ -169,7 +169,7 @@ typedef struct SimRow
 	int64_t		answers_until;	/* what other copies sent until then counts */
 } SimRow;
 
-/* The table and im_import_control, as they can be copied. */
+/* The table and _im_control, as they can be copied. */
 typedef struct SimTable
 {
 	SimRow		rows[MAX_ROWS];

@@ -77,7 +77,7 @@ typedef struct Group
 	char		key[4];
 	Row			rows[ROWS];
 	int			nrows;
-	int64_t		newest_time;	/* of im_import_room_state */
+	int64_t		newest_time;	/* of _im_room_state */
 	int64_t		settled_time;
 	bool		held;
 	Stored		stored[STORED];	/* MsgSeq is the place, from 1 */
