@@ -10,8 +10,11 @@
 
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
 #include "utils/date.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
@@ -85,6 +88,19 @@ static inline Latch *
 im_latch_of(int proc_number)
 {
 	return &GetPGProcByNumber(proc_number)->procLatch;
+}
+
+/* The process of a virtual transaction; 0: it has none, or is gone. */
+static inline int
+im_pid_of(const VirtualTransactionId *vxid)
+{
+#if PG_VERSION_NUM >= 170000
+	PGPROC	   *proc = vxid->procNumber == INVALID_PROC_NUMBER ? NULL : ProcNumberGetProc(vxid->procNumber);
+#else
+	PGPROC	   *proc = vxid->backendId == InvalidBackendId ? NULL : BackendIdGetProc(vxid->backendId);
+#endif
+
+	return proc == NULL ? 0 : proc->pid;	/* unlocked: a word for a person */
 }
 
 /* Wait events: named where the server lets an extension name them. */

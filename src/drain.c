@@ -1148,6 +1148,7 @@ describe(const ImDrain *drain, ImReport *report)
 		.busy = im_dispatch_open(drain->dispatch) > 0 || is_hungry(drain) ||
 			drain->flow->sweep_owed || drain->flow->sweeping || drain->flow->stale,
 		.failure = drain->retry_delay != 0 ? slot->last_error : NULL,
+		.lock = im_outbox_blocker(im_outbox_get()),
 		.rate = slot->limiters[IM_OP_IMPORT_GROUP].rate,
 		.rate_limit = slot->limiters[IM_OP_IMPORT_GROUP].limit
 	};

@@ -57,6 +57,7 @@ struct ImOutbox
 	int64		created;		/* groups not yet in _im_days ... */
 	int64		writing;		/* ... of which the current transaction writes */
 	int64		groups_today;	/* those included; see im_outbox_groups_today() */
+	char		blocker[NAMEDATALEN + 100]; /* see im_outbox_blocker() */
 };
 
 /* See outbox.h. */
@@ -278,16 +279,48 @@ im_outbox_keep_count(ImOutbox *outbox, bool insist)
 	return true;
 }
 
+/* Notes who has locked the table of a kind. */
+static void
+note_blocker(ImOutbox *outbox, ImKind kind)
+{
+	const char *table = im_commands[kind]->table;
+	VirtualTransactionId *holders;
+	LOCKTAG		tag;
+	int			pid = 0;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, outbox->relid[kind]);
+	holders = GetLockConflicts(&tag, RowExclusiveLock, NULL);
+	if (!VirtualTransactionIdIsValid(*holders))
+		return;					/* nobody any more */
+	for (; pid == 0 && VirtualTransactionIdIsValid(*holders); holders++)
+		pid = im_pid_of(holders);
+	if (pid != 0)
+		snprintf(outbox->blocker, sizeof(outbox->blocker), "process %d has locked table %s", pid, table);
+	else
+		snprintf(outbox->blocker, sizeof(outbox->blocker), "a prepared transaction has locked table %s", table);
+}
+
+/* See outbox.h. */
+const char *
+im_outbox_blocker(const ImOutbox *outbox)
+{
+	return outbox->blocker;
+}
+
 /* See outbox.h. */
 bool
 im_outbox_try_lock(ImOutbox *outbox)
 {
+	outbox->blocker[0] = '\0';
 	for (int kind = 0; kind < IM_KINDS; kind++)
 	{
 		Relation	rel;
 
 		if (!ConditionalLockRelationOid(outbox->relid[kind], RowExclusiveLock))
+		{
+			note_blocker(outbox, kind);
 			return false;
+		}
 		rel = try_table_open(outbox->relid[kind], NoLock);
 		if (rel == NULL)
 			return false;		/* dropped just now */

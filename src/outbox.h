@@ -115,6 +115,9 @@ extern bool im_outbox_keep_count(ImOutbox *outbox, bool insist);
  */
 extern bool im_outbox_try_lock(ImOutbox *outbox);
 
+/* Who was in the way of the last im_outbox_try_lock(), in words; "" if nobody was. */
+extern const char *im_outbox_blocker(const ImOutbox *outbox);
+
 /* Reads _im_control, making this database's row at the first time. */
 extern void im_outbox_control(ImOutbox *outbox, ImControl *control);
 

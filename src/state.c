@@ -149,6 +149,9 @@ say_running(const ImFacts *facts, ImReport *report)
 	if (facts->failure != NULL)
 		say(report, IM_STATE_RUNNING,
 			"the outbox could not be read or written, it is tried again: %s", facts->failure);
+	else if (or_nothing(facts->lock)[0] != '\0')
+		say(report, IM_STATE_RUNNING,
+			"waiting for a lock: %s. It goes on by itself when that transaction ends", facts->lock);
 	else if (facts->rate_limit > 0 && facts->rate / facts->rate_limit < 0.995)
 		say(report, IM_STATE_RUNNING, "%s: slowed to %.4g calls a second",
 			quota ? "the service takes no new groups (10006); if that lasts a minute, the day's quota is used up" :

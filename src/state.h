@@ -58,6 +58,7 @@ typedef struct ImFacts
 	int64_t		day_budget;		/* groups_per_day if it is used up, else 0 */
 	const char *no_worker;		/* why none comes, or NULL */
 	bool		busy;			/* rows are under way, or there may be some */
+	const char *lock;			/* who has locked an outbox; NULL or "": nobody */
 	const char *wait;			/* what a busy import waits for, or NULL */
 	const char *failure;		/* the outbox could not be read or written */
 	double		rate;			/* calls a second that the limiter allows ... */

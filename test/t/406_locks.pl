@@ -110,9 +110,13 @@ foreach my $lock (
 	}
 	else
 	{
+		my $pid = $session->query_safe('SELECT pg_backend_pid()');
+
 		$session->query_safe("BEGIN; $in_transaction");
 		go_on();
 		poll_until { $service->stats->{held} == 0 } 'the answers';
+		poll_until { status_of($node)->{reason} =~ /^waiting for a lock: process $pid has locked table im_group_outbox\. It goes on by itself/ }
+		"$in_transaction: the state to say who has locked the table";
 		$session->query_safe('COMMIT');
 	}
 	imported_once($name, 50);
