@@ -35,7 +35,7 @@ typedef struct Statement
 } Statement;
 
 /* What a claim reads of a row: what is ours, and the record by its own names. */
-#define CLAIM_COLUMNS "o.id, o.attempts, o.maybe_sent_at, o.row_key, o.claim, {extra}, {columns}"
+#define CLAIM_COLUMNS "o.id, o.attempts, o.maybe_sent_at, o.row_key, o.claim, {extra} AS extra, {columns}"
 #define OUTBOX	"{schema}.{table}"
 
 /* The room of a row, i; must be spelled as the index has it. */
