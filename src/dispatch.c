@@ -743,11 +743,12 @@ give_back(ImDispatch *dispatch, ImCall *call)
 
 /* See dispatch.h. */
 void
-im_dispatch_release(ImDispatch *dispatch)
+im_dispatch_release(ImDispatch *dispatch, int kept)
 {
 	ImCall	   *call;
 
-	while ((call = im_sender_take_back(dispatch->sender)) != NULL)
+	while (im_sender_queued(dispatch->sender) > kept &&
+		   (call = im_sender_take_back(dispatch->sender)) != NULL)
 	{
 		for (int i = 0; i < call->nrows; i++)
 		{

@@ -47,8 +47,8 @@ extern void im_dispatch_rows(ImDispatch *dispatch, List *rows);
 /* Takes all answers that have come. */
 extern void im_dispatch_collect(ImDispatch *dispatch);
 
-/* What is queued goes back to its rows as if never claimed. */
-extern void im_dispatch_release(ImDispatch *dispatch);
+/* What is queued, but the first so many calls, goes back to its rows as if never claimed. */
+extern void im_dispatch_release(ImDispatch *dispatch, int kept);
 
 /* What is under way is given up: its outcome is unknown. */
 extern void im_dispatch_give_up(ImDispatch *dispatch);

@@ -1500,7 +1500,21 @@ calls_allowed(ImDrain *drain)
 	return allowed;
 }
 
-/* Unsent calls do not stay claimed while nothing may be sent. */
+/*
+ * For how many calls rows may be claimed.  While the service is only tried, a
+ * call that is queued is the one that tries it.
+ */
+static int
+claims_allowed(ImDrain *drain)
+{
+	int			allowed = calls_allowed(drain);
+
+	if (drain->slot->breaker.state == IM_BREAKER_CLOSED)
+		return allowed;
+	return Max(allowed - im_sender_queued(drain->sender), 0);
+}
+
+/* Unsent calls do not stay claimed while nothing may be sent; but one goes that tries the service. */
 static void
 release_if_held(ImDrain *drain, int allowed)
 {
@@ -1511,9 +1525,10 @@ release_if_held(ImDrain *drain, int allowed)
 	drain->just_paused = false;
 	if (im_sender_queued(drain->sender) == 0)
 		return;
-	if (!may_send(drain) || (allowed == 0 && !closed) ||
-		(allowed == 1 && im_sender_queued(drain->sender) > 1 && !closed) || held)
-		im_dispatch_release(drain->dispatch);
+	if (!may_send(drain) || held)
+		im_dispatch_release(drain->dispatch, 0);
+	else if (!closed)
+		im_dispatch_release(drain->dispatch, allowed);
 }
 
 /* Sleeps; without a configuration there is no network to wait for. */
@@ -1557,7 +1572,7 @@ im_drain_turn(ImDrain *drain)
 	if (drain->looked_at == 0)
 		first_look(drain);
 	refuse_if_hopeless(drain);
-	settle_and_claim(drain, rang, calls_allowed(drain));
+	settle_and_claim(drain, rang, claims_allowed(drain));
 	allowed = calls_allowed(drain);
 	release_if_held(drain, allowed);
 	pump = im_sender_pump(drain->sender, allowed);
@@ -1572,7 +1587,7 @@ im_drain_turn(ImDrain *drain)
 	}
 	if (stay == IM_STAY)
 	{
-		sleep_until_something(drain, time_to_sleep(drain, pump, allowed));
+		sleep_until_something(drain, time_to_sleep(drain, pump, claims_allowed(drain)));
 		im_dispatch_collect(drain->dispatch);
 	}
 	MemoryContextSwitchTo(old);
@@ -1586,16 +1601,16 @@ im_drain_shutdown(ImDrain *drain)
 	int64		end = im_now_us() + SHUTDOWN_GRACE;
 	Transaction tx = {0};
 
-	im_dispatch_release(drain->dispatch);
+	im_dispatch_release(drain->dispatch, 0);
 	while (im_sender_in_flight(drain->sender) > 0 && im_now_us() < end)
 	{
 		ResetLatch(MyLatch);
 		im_sender_wait(drain->sender, 50);
 		im_dispatch_collect(drain->dispatch);
-		im_dispatch_release(drain->dispatch);
+		im_dispatch_release(drain->dispatch, 0);
 	}
 	im_dispatch_give_up(drain->dispatch);
-	im_dispatch_release(drain->dispatch);
+	im_dispatch_release(drain->dispatch, 0);
 
 	/* A standby that is gone must not hold up the shutdown. */
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);

@@ -57,7 +57,7 @@ extern void im_sender_wait(ImSender *sender, long timeout_ms);
 /* The next call that was answered, or not, with its verdict; or NULL. */
 extern ImCall *im_sender_next(ImSender *sender);
 
-/* Takes a call that has not started back out of the queue; NULL if none. */
+/* Takes the last call that has not started back out of the queue; NULL if none. */
 extern ImCall *im_sender_take_back(ImSender *sender);
 
 /*
