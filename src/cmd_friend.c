@@ -3,6 +3,9 @@
  *	  Friends: rows of im_friend_outbox, sent by friend_import, many of one user
  *	  a call.  A row is one direction; a second call changes nothing.
  *
+ * The service answers 30008 to two calls that write one user's friends at once,
+ * so a user has one call in flight.  Who is a friend already is 0 or 30015.
+ *
  * Source: document 1047/34903.
  */
 #include "postgres.h"
@@ -40,6 +43,7 @@ const ImCommand im_cmd_friend = {
 	.op = IM_OP_IMPORT_FRIENDS,
 	.list = "AddFriendItem",
 	.answer = {.list = "ResultItem",.id = "To_Account",.code = "ResultCode",.info = "ResultInfo"},
+	.code_there = 30015,
 	.fields = fields,
 	.nfields = lengthof(fields),
 	.batch = 1000,
@@ -50,6 +54,7 @@ const ImCommand im_cmd_friend = {
 	.noun = "friendship",
 	.a_noun = "a friendship",
 	.change_hint = "It is in the app: change it there.",
+	.serial = true,
 	.harmless = true,
 	.sql = IM_SQL_PLAIN,
 	.record_hint = "Give the record named columns, at least user_id and friend_id."

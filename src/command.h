@@ -110,10 +110,13 @@ typedef struct ImCommand
 	ImListWords answer;			/* the items' list in the answer */
 	bool		listed_failed;	/* ... which has only those that failed */
 	int32_t		result_done[2]; /* of answer.result: an item is done if it says so */
+	int32_t		code_there;		/* of answer.code: the item was there already; 0: none */
 	const ImField *fields;
 	int			nfields;
 	int			batch;			/* rows a call, unless an option says else */
 	bool		ordered;		/* one call of a key at a time, rows in order */
+	bool		serial;			/* one call of a key at a time: the service refuses
+								 * two that write at once */
 	bool		harmless;		/* to send a row a second time changes nothing */
 	bool		makes_groups;	/* a row becomes a group, with a GroupId of its own */
 	bool		roomed;			/* a row belongs to a group, and waits for it */

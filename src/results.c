@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "errcodes.h"
 
 #define MESSAGES_READ	{.list = "RspMsgList",.id = "From_Account",.seq = "MsgSeq", \
 	.time = "MsgTimeStamp",.random = "MsgRandom"}
@@ -57,6 +58,24 @@ is_done(const ImCommand *command, const ImListEntry *entry)
 	return entry->has_code && entry->code == 0;
 }
 
+/* What the code of an item that was not taken means. */
+static ImOutcome
+outcome_of_code(const ImCommand *command, int64_t code)
+{
+	if (code <= 0 || code > INT32_MAX || !im_error_documented((int32_t) code))
+		return IM_OUT_REFUSED;
+	if (code == command->code_there)
+		return IM_OUT_DONE;
+	switch (im_error_find((int32_t) code)->class)
+	{
+		case IM_CLASS_RETRY:
+		case IM_CLASS_SLOW:
+			return IM_OUT_UNKNOWN;	/* sent again later */
+		default:
+			return IM_OUT_REFUSED;
+	}
+}
+
 /* Reads one entry. */
 static void
 read_entry(const ImCommand *command, const ImListEntry *entry, ImRow *row)
@@ -74,8 +93,10 @@ read_entry(const ImCommand *command, const ImListEntry *entry, ImRow *row)
 		decide(row, IM_OUT_UNKNOWN, IM_CODE_UNREADABLE);	/* it speaks of another one */
 	else if (is_done(command, entry))
 		decide(row, IM_OUT_DONE, 0);
+	else if (outcome_of_code(command, code) == IM_OUT_DONE)
+		decide(row, IM_OUT_DONE, 0);
 	else
-		decide(row, IM_OUT_REFUSED, code > 0 && code <= INT32_MAX ? (int32_t) code : IM_CODE_ITEM);
+		decide(row, outcome_of_code(command, code), code > 0 && code <= INT32_MAX ? (int32_t) code : IM_CODE_ITEM);
 }
 
 /* See results.h. */

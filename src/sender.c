@@ -429,12 +429,45 @@ note_throttling(ImSender *sender, bool held)
 	sender->held_since = held ? now : 0;
 }
 
-/* Starts one call of an operation whose turn it is. */
-static void
-start_next(ImSender *sender, int op)
+/* True if a call must wait for another one of its key that is under way. */
+static bool
+must_wait(const ImSender *sender, const ImCall *call)
 {
-	Flight	   *flight = dlist_container(Flight, node, dlist_pop_head_node(&sender->queue[op]));
+	dlist_iter	iter;
 
+	if (!call->command->serial || call->op != call->command->op || call->rows[0]->key == NULL)
+		return false;
+	dlist_foreach(iter, unconstify(dlist_head *, &sender->flying))
+	{
+		const ImCall *other = dlist_container(Flight, node, iter.cur)->call;
+
+		if (other->op == call->op && strcmp(other->rows[0]->key, call->rows[0]->key) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The next call of an operation that can start; NULL: there is none. */
+static Flight *
+next_to_start(ImSender *sender, int op)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &sender->queue[op])
+	{
+		Flight	   *flight = dlist_container(Flight, node, iter.cur);
+
+		if (!must_wait(sender, flight->call))
+			return flight;
+	}
+	return NULL;
+}
+
+/* Starts a call that is its operation's next. */
+static void
+start(ImSender *sender, int op, Flight *flight)
+{
+	dlist_delete(&flight->node);
 	sender->nqueued--;
 	sender->nqueued_of[op]--;
 	dlist_push_tail(&sender->flying, &flight->node);
@@ -452,11 +485,12 @@ pump_operation(ImSender *sender, int op, int *allowed)
 {
 	while (sender->nqueued_of[op] > 0 && *allowed > 0 && sender->nflying < sender->max_flying)
 	{
-		int64		wait = im_slot_take(sender->slot, op, sender->worker);
+		Flight	   *flight = next_to_start(sender, op);
+		int64		wait = flight == NULL ? -1 : im_slot_take(sender->slot, op, sender->worker);
 
-		if (wait > 0)
+		if (flight == NULL || wait > 0)
 			return wait;
-		start_next(sender, op);
+		start(sender, op, flight);
 		(*allowed)--;
 	}
 	if (sender->nqueued_of[op] > 0 && *allowed > 0)
@@ -709,13 +743,14 @@ im_sender_take_back(ImSender *sender)
 {
 	Flight	   *flight;
 
-	int			op = 0;
+	int			op = IM_OPS - 1;
 
 	if (sender->nqueued == 0)
 		return NULL;
 	while (sender->nqueued_of[op] == 0)
-		op++;
-	flight = dlist_container(Flight, node, dlist_pop_head_node(&sender->queue[op]));
+		op--;
+	flight = dlist_container(Flight, node, dlist_tail_node(&sender->queue[op]));
+	dlist_delete(&flight->node);
 	sender->nqueued--;
 	sender->nqueued_of[op]--;
 	dlist_push_head(&sender->idle, &flight->node);

@@ -24,6 +24,7 @@ static const ImCommand members = {
 static const ImCommand friends = {
 	.kind = IM_FRIEND,
 	.answer = {.list = "ResultItem",.id = "To_Account",.code = "ResultCode",.info = "ResultInfo"},
+	.code_there = 30015,
 };
 static const ImCommand accounts = {
 	.kind = IM_ACCOUNT,
@@ -102,7 +103,12 @@ static const Answer answers[] = {
 	{"members: a longer name is another one", &members, MEMBERS(U("a ", 1) "," U("B", 1) "," U("c", 1)), "uud", {LOST, LOST, 0}},
 
 	{"friends: codes and words", &friends, "{\"ResultItem\":[{\"To_Account\":\"b\",\"ResultCode\":30006,\"ResultInfo\":\"b\\u0000ad\"},"
-	"{\"To_Account\":\"a\",\"ResultCode\":0,\"ResultInfo\":\"\"},{\"To_Account\":\"c\"}]}", "dru", {0, 30006, LOST}},
+	"{\"To_Account\":\"a\",\"ResultCode\":0,\"ResultInfo\":\"\"},{\"To_Account\":\"c\"}]}", "duu", {0, 30006, LOST}},
+	{"friends: one is there, one is absent, one met another writer", &friends, "{\"ResultItem\":[{\"To_Account\":\"a\",\"ResultCode\":30015},"
+	"{\"To_Account\":\"b\",\"ResultCode\":30003},{\"To_Account\":\"c\",\"ResultCode\":30008}]}", "dru", {0, 30003, 30008}},
+	{"friends: an undocumented code is a refusal", &friends, "{\"ResultItem\":[{\"To_Account\":\"a\",\"ResultCode\":39999},"
+	"{\"To_Account\":\"b\",\"ResultCode\":0},{\"To_Account\":\"c\",\"ResultCode\":60007}]}", "rdu", {39999, 0, 60007}},
+	{"messages: one met a fault of the service", &messages, MESSAGES(M(1, 101, 0) "," M(0, 102, 10002) "," M(2, 103, 0)), "dud", {0, 10002, 0}},
 
 	{"accounts: none failed", &accounts, "{\"ErrorCode\":0}", "ddd", {0}},
 	{"accounts: an empty list", &accounts, "{\"FailAccounts\":[]}", "ddd", {0}},

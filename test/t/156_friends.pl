@@ -1,0 +1,134 @@
+# Friends and one-to-one messages: every row once, whatever is lost on the way.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use ImTest;
+use ImCrash;
+
+my ($node, $service) = set_up(
+	conf => "restart_after_crash = on\nlog_statement = none",
+	options => { rate_limit => 2000, account_rate_limit => 2000, request_timeout => '3s' });
+
+$service->set(accounts => 'listed', fail => { friend => { u99 => 30010 }, dialog => { u98 => 90048 } });
+
+sub load { $node->safe_psql('postgres', join '', 'BEGIN;', @_, ';COMMIT;') }
+
+sub open_rows
+{
+	return value_of($node, 'SELECT ' . join ' + ',
+		map { "(SELECT count(*) FROM im_${_}_outbox WHERE status IN ('pending', 'sending'))" } qw(account friend dialog));
+}
+
+sub statuses
+{
+	my ($kind, $where) = @_;
+	$where //= 'true';
+	return value_of($node, "SELECT string_agg(status || ' ' || n, ', ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM im_${kind}_outbox WHERE $where GROUP BY 1) s");
+}
+
+# ---------------------------------------------------------------------------
+# What each looks like in the app
+
+load(<<'SQL');
+INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text, body) VALUES
+ ('1', 'a', 'b', timestamptz '2020-01-01 00:00:01Z', 'hello', NULL),
+ ('2', 'b', 'a', timestamptz '2020-01-01 00:00:01Z', 'hello', NULL),
+ ('3', 'a', 'b', timestamptz '2020-01-01 00:00:02Z', NULL, '[{"MsgType": "TIMImageElem", "MsgContent": {"UUID": "x", "ImageInfoArray": []}}]'),
+ ('4', 'a', 'b', timestamptz '2020-01-01 00:00:03Z', 'both', '[]'),
+ ('5', 'a', 'nobody', timestamptz '2020-01-01 00:00:04Z', 'to nobody', NULL);
+INSERT INTO im_friend_outbox (user_id, friend_id, remark, add_source, group_names, add_time) VALUES
+ ('a', 'b', 'Bee', 'Import', '{work,"close friends"}', timestamptz '2019-01-01 00:00Z'),
+ ('b', 'a', NULL, NULL, NULL, NULL), ('a', 'nobody', NULL, NULL, NULL, NULL);
+INSERT INTO im_account_outbox (user_id) VALUES ('a'), ('b');
+SQL
+poll_until { open_rows() == 0 } 'the first rows';
+is(statuses('dialog'), 'failed 1, imported 3, invalid 1', 'one-to-one messages are judged one by one');
+is(statuses('friend'), 'failed 1, imported 2', 'friends, too');
+like(value_of($node, "SELECT error_code || ': ' || error_info FROM im_friend_outbox WHERE status = 'failed'"),
+	qr/^30003: /, 'the service\'s code and words stand in the row of a friend');
+my @calls = map { $_->{command} } $service->journal;
+is($calls[0], 'multiaccount_import', 'the accounts came first');
+my @said = $service->dialog('a', 'b');
+is(join(' ', map { "$_->{from}>$_->{to}" } sort { $a->{seq} <=> $b->{seq} } @said), 'a>b b>a a>b', 'the messages are there, numbered in their order');
+is(join(' ', map { $_->{time} } sort { $a->{seq} <=> $b->{seq} } @said), '1577836801 1577836801 1577836802', 'with their times');
+is_deeply([ grep { $_->{mode} != 2 } @said ], [], 'as history: nobody is told, nothing is unread');
+is($said[2]{body}[0]{MsgType}, 'TIMImageElem', 'images may go, too') or diag(explain(\@said));
+my $friends = $service->account('a')->{friends};
+is_deeply($friends->{b}, { To_Account => 'b', Remark => 'Bee', AddSource => 'AddSource_Type_Import', GroupName => [ 'work', 'close friends' ], AddTime => 1546300800 },
+	'a friend is there with remark, source, groups and time');
+is(join(' ', keys %{ $service->account('b')->{friends} }), 'a', 'one row is one direction');
+is(row($node, "SELECT error_info FROM im_dialog_outbox WHERE status = 'invalid'")->{error_info} =~ /text|body/ ? 1 : 0, 1, 'text and body together are too much');
+
+# ---------------------------------------------------------------------------
+# One user's friends are written by one call at a time
+
+$service->fault({ do => 'hold', match => { command => 'friend_import' }, times => 1 });
+load("INSERT INTO im_account_outbox (user_id) SELECT 'u' || u FROM generate_series(1, 100) u;");
+poll_until { open_rows() == 0 } 'accounts';
+my $before = $service->journal('friend_import');
+load("INSERT INTO im_friend_outbox (user_id, friend_id) VALUES ('u1', 'u2');");
+$service->wait_for(held => 1);
+load("INSERT INTO im_friend_outbox (user_id, friend_id) VALUES ('u1', 'u3'), ('u2', 'u1');");
+poll_until { statuses('friend', "user_id = 'u2'") eq 'imported 1' } 'the other user\'s friend';
+is(scalar($service->journal('friend_import')) - $before, 2, 'a second call for the same user waits, one for another user does not');
+$service->release;
+poll_until { open_rows() == 0 } 'the second call';
+is(join(' ', sort keys %{ $service->account('u1')->{friends} }), 'u2 u3', 'then it goes');
+
+# Who is a friend already is done; who met another writer is tried again.
+$service->set(friend_again_code => 30015);
+load("INSERT INTO im_friend_outbox (user_id, friend_id) VALUES ('u1', 'u3') ON CONFLICT DO NOTHING;");
+$service->fault({ do => 'code', code => 30008, match => { command => 'friend_import' }, times => 2 });
+load("INSERT INTO im_friend_outbox (user_id, friend_id) VALUES ('u1', 'u4');");
+poll_until { open_rows() == 0 } 'friends once more';
+is(statuses('friend', "user_id = 'u1'"), 'imported 3', 'a second writer does not make a friend fail');
+$service->clear;
+
+# ---------------------------------------------------------------------------
+# Lost answers and deaths: 100 users, 300 friendships, 5,000 messages
+
+foreach my $command (qw(friend_import importmsg))
+{
+	$service->fault(
+		{ do => 'close_after', match => { command => $command, every => $command eq 'importmsg' ? 97 : 7 }, $command eq 'importmsg' ? () : (partial => 1) },
+		{ do => 'close_before', match => { command => $command, every => $command eq 'importmsg' ? 89 : 11 } });
+}
+load(<<'SQL');
+INSERT INTO im_friend_outbox (user_id, friend_id)
+SELECT 'u' || u, 'u' || (1 + (u + d * 7 - 1) % 100) FROM generate_series(1, 100) u, generate_series(1, 3) d;
+INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text)
+SELECT 'm' || m, 'u' || a, 'u' || (1 + (a + m / 100) % 100), timestamptz '2020-01-02 00:00Z' + make_interval(secs => m / 10), 'text ' || m
+FROM (SELECT m, 1 + m % 100 AS a FROM generate_series(1, 5000) m) s;
+SQL
+foreach my $n (1 .. 4)
+{
+	my $done = value_of($node, "SELECT count(*) FROM im_dialog_outbox WHERE status = 'imported'");
+
+	poll_until { open_rows() == 0 || value_of($node, "SELECT count(*) FROM im_dialog_outbox WHERE status = 'imported'") > $done + 500 } 'more messages';
+	die_of($node, 'kill -9 of the worker');
+}
+$service->clear;
+poll_until { open_rows() == 0 } 'all rows', 180;
+is(statuses('dialog', "source_id LIKE 'm%'"), value_of($node, "SELECT 'failed ' || count(*) FILTER (WHERE to_account = 'u98' OR from_account = 'u98') || ', imported ' || count(*) FILTER (WHERE to_account <> 'u98' AND from_account <> 'u98') FROM im_dialog_outbox WHERE source_id LIKE 'm%'"),
+	'every one-to-one message is imported, but those that the service refuses');
+is(statuses('friend', "friend_id = 'u99'"), 'failed 3', 'a refused friend fails alone');
+is(statuses('friend', "friend_id LIKE 'u%' AND friend_id <> 'u99'"), 'imported 301', 'the others are imported');
+my %there;
+foreach my $entry ($service->entries)
+{
+	$there{ $entry->{body}[0]{MsgContent}{Text} }++ if $entry->{kind} eq 'dialog' && $entry->{body}[0]{MsgType} eq 'TIMTextElem';
+}
+is(join(' ', grep { ($there{$_} // 0) != 1 } map { $_->{text} } rows($node, "SELECT text FROM im_dialog_outbox WHERE source_id LIKE 'm%' AND status = 'imported'")), '',
+	'each message is in the app, once');
+is_deeply([ $service->doubles ], [], 'nothing was done twice');
+is(value_of($node, "SELECT string_agg(kind || ' ' || total || ' ' || pending || ' ' || sending, '; ') FROM im_import_progress WHERE kind IN ('friend', 'dialog')"),
+	value_of($node, "SELECT 'friend ' || (SELECT count(*) FROM im_friend_outbox) || ' 0 0; dialog ' || (SELECT count(*) FROM im_dialog_outbox) || ' 0 0'"), 'the counts are right');
+
+done_testing();
