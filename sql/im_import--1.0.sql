@@ -156,7 +156,7 @@ CREATE TABLE @extschema@.im_outbox_columns (
 	maybe_sent_at timestamptz
 );
 COMMENT ON COLUMN @extschema@.im_outbox_columns.status IS
-'pending, sending, imported, failed (refused by the service), invalid (not sent), in_doubt (may have been applied, see im_import_failures)';
+'pending, sending, imported, failed (refused by the service), invalid (not sent), in_doubt (may have been applied, see im_import_failures), undone (taken back with its group: can be set to pending); of a group also undo, which you set: it is to be disbanded';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.attempts IS
 'requests made for this row whose result counts against max_attempts';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.error_code IS
@@ -378,6 +378,8 @@ CREATE TABLE @extschema@._im_tally (
 	failed bigint NOT NULL DEFAULT 0,
 	invalid bigint NOT NULL DEFAULT 0,
 	in_doubt bigint NOT NULL DEFAULT 0,
+	undo bigint NOT NULL DEFAULT 0,
+	undone bigint NOT NULL DEFAULT 0,
 	dirty boolean NOT NULL DEFAULT false
 );
 -- No key, which each INSERT into the outbox would pay for; where all tables are
@@ -432,14 +434,14 @@ BEGIN
 		EXECUTE pg_catalog.format($sql$
 			ALTER TABLE %1$s
 				ADD CONSTRAINT %2$s_status
-					CHECK (status IN ('pending', 'sending', 'imported', 'failed', 'invalid', 'in_doubt')),
+					CHECK (status IN ('pending', 'sending', 'imported', 'failed', 'invalid', 'in_doubt', %3$s'undone')),
 				ADD CONSTRAINT %2$s_id CHECK (id > (-9223372036854775808)::bigint);
 			COMMENT ON COLUMN %1$s.id IS 'number of the row; rows of one kind are sent in its order';
 			REVOKE ALL ON TABLE %1$s FROM PUBLIC;
 			REVOKE ALL ON SEQUENCE %1$s_id_seq FROM PUBLIC;
 			SELECT pg_catalog.pg_extension_config_dump('%1$s', '');
 			SELECT pg_catalog.pg_extension_config_dump('%1$s_id_seq', '')
-			$sql$, plain, o.name);
+			$sql$, plain, o.name, CASE o.kind WHEN 'group' THEN '''undo'', ' ELSE '' END);
 		-- New rows in order, or a group's open rows in order; retries by due
 		-- time; rows in flight, for recovery; rows that need a person.  The
 		-- worker's statements are made for exactly these.
@@ -453,7 +455,13 @@ BEGIN
 					CASE WHEN group_source_id IS NOT NULL AND group_id IS NULL THEN '+' || group_source_id
 						 WHEN group_id IS NOT NULL AND group_source_id IS NULL THEN '=' || group_id
 						 ELSE '' END) COLLATE "C", %3$s)
-					WHERE status IN ('pending', 'sending')
+					WHERE status IN ('pending', 'sending');
+				-- What goes with its group when that is taken back.
+				CREATE INDEX %2$s_done ON %1$s ((
+					CASE WHEN group_source_id IS NOT NULL AND group_id IS NULL THEN '+' || group_source_id
+						 WHEN group_id IS NOT NULL AND group_source_id IS NULL THEN '=' || group_id
+						 ELSE '' END) COLLATE "C")
+					WHERE status IN ('imported', 'in_doubt')
 				$sql$, plain, o.name, o.room_order);
 		END IF;
 		EXECUTE pg_catalog.format($sql$
@@ -486,6 +494,12 @@ BEGIN
 	END LOOP;
 END
 $make$;
+
+-- Groups that are to be taken back: in order, later ones by due time; and those
+-- whose GroupId means nothing any more.
+CREATE INDEX im_group_outbox_undo ON @extschema@.im_group_outbox (origin, id) WHERE status = 'undo' AND due_at IS NULL;
+CREATE INDEX im_group_outbox_undo_due ON @extschema@.im_group_outbox (origin, due_at) WHERE status = 'undo' AND due_at IS NOT NULL;
+CREATE INDEX im_group_outbox_undone ON @extschema@.im_group_outbox (group_id) WHERE status IN ('undo', 'undone');
 
 -- How far each room is: a group's members, messages and unread counts.  The
 -- time of the newest message decides with what time the next one can be sent.
@@ -627,7 +641,7 @@ RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_retry';
 REVOKE ALL ON FUNCTION @extschema@.im_import_retry(integer, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_retry(integer, text) IS
-'sets failed and invalid rows (of one error code, of one status) to pending; with status ''missing'' those imported rows of which im_import_verify() says that the app has no such group; returns how many';
+'sets failed and invalid rows (of one error code, of one status) to pending; with status ''undone'' those that were taken back; with status ''missing'' those imported rows of which im_import_verify() says that the app has no such group; returns how many';
 
 CREATE FUNCTION @extschema@.im_import_resolve(id bigint, group_id text DEFAULT NULL)
 RETURNS void
@@ -661,6 +675,7 @@ CREATE FUNCTION @extschema@._im_status(
 	OUT state text, OUT reason text,
 	OUT pending bigint, OUT sending bigint, OUT imported bigint,
 	OUT failed bigint, OUT invalid bigint, OUT in_doubt bigint,
+	OUT undo bigint, OUT undone bigint,
 	OUT total bigint, OUT percent_done numeric, OUT calls_per_second numeric,
 	OUT rate_limit numeric, OUT eta interval, OUT finish_at timestamptz,
 	OUT oldest_pending timestamptz, OUT last_error text,
@@ -694,7 +709,7 @@ COMMENT ON COLUMN @extschema@.im_import_progress.kind IS
 COMMENT ON COLUMN @extschema@.im_import_progress.total IS
 'rows of this kind, of every status';
 COMMENT ON COLUMN @extschema@.im_import_progress.pending IS
-'rows that are still to be sent, those that wait included';
+'rows that are still to be sent, those that wait included, and groups that are to be taken back';
 COMMENT ON COLUMN @extschema@.im_import_progress.waiting IS
 'pending rows whose group is not imported (yet), as the worker''s last look over all groups found them; 0 for kinds that belong to no group';
 COMMENT ON COLUMN @extschema@.im_import_progress.sending IS
@@ -708,7 +723,7 @@ COMMENT ON COLUMN @extschema@.im_import_progress.invalid IS
 COMMENT ON COLUMN @extschema@.im_import_progress.in_doubt IS
 'rows that may have been applied, see im_import_failures';
 COMMENT ON COLUMN @extschema@.im_import_progress.undone IS
-'rows that were taken back; always 0';
+'rows that were taken back, see status undo';
 COMMENT ON COLUMN @extschema@.im_import_progress.percent_done IS
 'rows that are neither pending nor sending, in per cent of all, rounded down; NULL: there are none';
 COMMENT ON COLUMN @extschema@.im_import_progress.rows_per_second IS
@@ -728,6 +743,8 @@ CREATE VIEW @extschema@.im_import_rooms AS
 		   CASE WHEN g.status IN ('failed', 'invalid', 'in_doubt') THEN 'the group needs a person, see im_import_failures'
 				WHEN g.status OPERATOR(pg_catalog.=) 'pending' THEN 'the group waits to be sent'
 				WHEN g.status OPERATOR(pg_catalog.=) 'sending' THEN 'the group is being sent'
+				WHEN g.status OPERATOR(pg_catalog.=) 'undo' THEN 'the group is being disbanded, its rows wait'
+				WHEN g.status OPERATOR(pg_catalog.=) 'undone' THEN 'the group is undone, its rows wait: set it to pending to import it again'
 				WHEN s.held IS NOT NULL THEN 'held: ' OPERATOR(pg_catalog.||) s.held
 				WHEN m.n OPERATOR(pg_catalog.>) 0 THEN 'members'
 				WHEN t.n OPERATOR(pg_catalog.>) 0 THEN 'messages'
@@ -771,7 +788,7 @@ COMMENT ON COLUMN @extschema@.im_import_rooms.name IS
 COMMENT ON COLUMN @extschema@.im_import_rooms.status IS
 'status of the row of the group';
 COMMENT ON COLUMN @extschema@.im_import_rooms.stage IS
-'what is done next: the group itself, members, messages, unread counts; done: no row of it is open; held: and why, until im_import_resume()';
+'what is done next: the group itself, members, messages, unread counts; done: no row of it is open; undone: the group was taken back; held: and why, until im_import_resume()';
 COMMENT ON COLUMN @extschema@.im_import_rooms.members_imported IS
 'members that are imported';
 COMMENT ON COLUMN @extschema@.im_import_rooms.members_open IS
@@ -932,7 +949,7 @@ COMMENT ON VIEW @extschema@.im_import_failures IS
 CREATE VIEW @extschema@.im_import_mapping AS
 	SELECT o.source_id, o.group_id, o.id, o.settled_at, o.status
 	FROM @extschema@.im_group_outbox o
-	WHERE o.status OPERATOR(pg_catalog.=) 'imported'
+	WHERE o.status IN ('imported', 'undo')
 		  OR (o.status IN ('pending', 'sending') AND o.group_id IS NOT NULL);
 COMMENT ON VIEW @extschema@.im_import_mapping IS
 'your key of each imported group and its GroupId in the app, and of groups that are still to be imported under an id of their own: WHERE status = ''imported'' leaves these out';
@@ -946,7 +963,7 @@ COMMENT ON COLUMN @extschema@.im_import_failures.kind IS
 COMMENT ON COLUMN @extschema@.im_import_failures.group_source_id IS
 'the row''s group, by your own key; NULL: it names none';
 COMMENT ON COLUMN @extschema@.im_import_mapping.status IS
-'imported: the group is in the app; pending or sending: it is still to be imported';
+'imported: the group is in the app; undo: it is, and is to be disbanded; pending or sending: it is still to be imported';
 
 CREATE FUNCTION @extschema@._im_stats(
 	OUT stats_reset timestamptz, OUT calls bigint, OUT lookups bigint,
@@ -1060,13 +1077,13 @@ AS $query$ SELECT $$
 	), twice AS MATERIALIZED (
 		SELECT b.group_id, count(*) AS rows
 		FROM @im@.im_group_outbox b
-		WHERE b.group_id IS NOT NULL AND b.status <> 'invalid'
+		WHERE b.group_id IS NOT NULL AND b.status NOT IN ('invalid', 'undone')
 		GROUP BY b.group_id
 		HAVING count(*) FILTER (WHERE b.status IN ('pending', 'sending')) > 1
 	), alike AS MATERIALIZED (
 		SELECT min(b.group_id COLLATE "C") AS one, max(b.group_id COLLATE "C") AS other
 		FROM @im@.im_group_outbox b
-		WHERE b.group_id IS NOT NULL AND b.status <> 'invalid'
+		WHERE b.group_id IS NOT NULL AND b.status NOT IN ('invalid', 'undone')
 		GROUP BY lower(b.group_id)
 		HAVING count(DISTINCT b.group_id) > 1 AND bool_or(b.status IN ('pending', 'sending'))
 	), options AS MATERIALIZED (
@@ -1137,6 +1154,12 @@ AS $query$ SELECT $$
 			   format('they wait until a row of im_group_outbox has the source_id; the first is ''%s''', min(d.group_source_id COLLATE "C"))
 		FROM dependents d
 		WHERE NOT EXISTS (SELECT FROM @im@.im_group_outbox b WHERE b.source_id = d.group_source_id)
+		GROUP BY d.place, d.item
+		UNION ALL
+		SELECT d.place, d.item || ' of rooms that are undone', to_char(count(*), 'FM999,999,999,999,990'),
+			   format('they wait until their group is set to pending and imported again; the first is ''%s''', min(d.group_source_id COLLATE "C"))
+		FROM dependents d
+		WHERE EXISTS (SELECT FROM @im@.im_group_outbox b WHERE b.source_id = d.group_source_id AND b.status IN ('undo', 'undone'))
 		GROUP BY d.place, d.item
 		UNION ALL
 		SELECT 44, 'messages older than 7, 30, 90 days', concat_ws(' / ',
@@ -1404,6 +1427,10 @@ COMMENT ON COLUMN @extschema@._im_tally.invalid IS
 'internal: difference of the number of rows whose status is invalid';
 COMMENT ON COLUMN @extschema@._im_tally.in_doubt IS
 'internal: difference of the number of rows whose status is in_doubt';
+COMMENT ON COLUMN @extschema@._im_tally.undo IS
+'internal: difference of the number of rows whose status is undo';
+COMMENT ON COLUMN @extschema@._im_tally.undone IS
+'internal: difference of the number of rows whose status is undone';
 COMMENT ON COLUMN @extschema@._im_tally.dirty IS
 'internal: true: rows came by a way that no trigger sees, so the worker counts again';
 COMMENT ON COLUMN @extschema@._im_control.origin IS
@@ -1440,10 +1467,14 @@ COMMENT ON COLUMN @extschema@.im_import_status.invalid IS
 'rows whose status is invalid, whatever database inserted them';
 COMMENT ON COLUMN @extschema@.im_import_status.in_doubt IS
 'rows whose status is in_doubt, whatever database inserted them';
+COMMENT ON COLUMN @extschema@.im_import_status.undo IS
+'groups that are to be taken back, whatever database inserted them; they count as open';
+COMMENT ON COLUMN @extschema@.im_import_status.undone IS
+'rows that were taken back, whatever database inserted them; they can be set to pending';
 COMMENT ON COLUMN @extschema@.im_import_status.total IS
-'sum of the six counts, exact in every snapshot';
+'sum of the eight counts, exact in every snapshot';
 COMMENT ON COLUMN @extschema@.im_import_status.percent_done IS
-'rows that are neither pending nor sending, in per cent of all';
+'rows that are neither pending nor sending nor undo, in per cent of all';
 COMMENT ON COLUMN @extschema@.im_import_status.calls_per_second IS
 'calls in the last ten seconds, divided by ten';
 COMMENT ON COLUMN @extschema@.im_import_status.rate_limit IS

@@ -302,6 +302,7 @@ RATE_OPTION(group, IM_GROUP)
 RATE_OPTION(member, IM_MEMBER)
 RATE_OPTION(message, IM_MESSAGE)
 RATE_OPTION(unread, IM_UNREAD)
+RATE_OPTION(undo, IM_UNDO_GROUP)
 
 /* Rows a call. */
 static bool
@@ -383,6 +384,8 @@ static const ImOption options[] = {
 	{"message_rate_limit", ForeignServerRelationId, parse_message_rate, RIGHT_ANY,
 	"Calls per second are expected, a number from 0.001 to 1000000.", false},
 	{"unread_rate_limit", ForeignServerRelationId, parse_unread_rate, RIGHT_ANY,
+	"Calls per second are expected, a number from 0.001 to 1000000.", false},
+	{"undo_rate_limit", ForeignServerRelationId, parse_undo_rate, RIGHT_ANY,
 	"Calls per second are expected, a number from 0.001 to 1000000.", false},
 	{"accounts_per_call", ForeignServerRelationId, parse_accounts_per_call, RIGHT_ANY,
 	"A number of rows from 1 to 1000 is expected; the service's limit is 100.", false},

@@ -39,7 +39,9 @@ typedef enum ImStatus
 	IM_IMPORTED,
 	IM_FAILED,
 	IM_INVALID,
-	IM_IN_DOUBT
+	IM_IN_DOUBT,
+	IM_UNDO,					/* imported, and to be taken back */
+	IM_UNDONE
 } ImStatus;
 
 /*
@@ -88,6 +90,7 @@ typedef struct ImReply
 	char		group_id[IM_GROUP_ID_MAX + 1];	/* GroupId, "" if absent or
 												 * unusable */
 	bool		odd_group_id;	/* there is a GroupId, and it is unusable */
+	int64_t		next_seq;		/* of a lookup: the group's NextMsgSeq, 0: not said */
 } ImReply;
 
 /* What get_group_info said of one group, compared with what we sent. */
@@ -114,6 +117,7 @@ typedef enum ImOutcome
 	/* of a lookup (get_group_info) only: */
 	IM_OUT_SAME,
 	IM_OUT_OTHER,
+	IM_OUT_IN_USE,				/* ours, but it holds what we did not import */
 	IM_OUT_ABSENT,
 	IM_OUT_UNREADABLE			/* cannot tell now */
 } ImOutcome;
@@ -129,7 +133,10 @@ typedef struct ImVerdict
 	int32_t		retry_after;	/* seconds for which it asks everybody to wait */
 } ImVerdict;
 
-/* The kinds of rows, in the order of a move. */
+/*
+ * The kinds of rows, in the order of a move.  Each has an outbox of its own, but
+ * for what is done with rows of another kind's.
+ */
 typedef enum ImKind
 {
 	IM_ACCOUNT,
@@ -138,10 +145,12 @@ typedef enum ImKind
 	IM_GROUP,
 	IM_MEMBER,
 	IM_MESSAGE,
-	IM_UNREAD
+	IM_UNREAD,
+	IM_UNDO_GROUP				/* rows of groups that are to be taken back */
 } ImKind;
 
-#define IM_KINDS			(IM_UNREAD + 1)
+#define IM_OUTBOXES			(IM_UNREAD + 1)
+#define IM_KINDS			(IM_UNDO_GROUP + 1)
 
 /* Which command of the service a call uses. */
 typedef enum ImOp
@@ -155,6 +164,7 @@ typedef enum ImOp
 	IM_OP_IMPORT_MEMBERS,
 	IM_OP_IMPORT_MESSAGES,
 	IM_OP_SET_UNREAD,
+	IM_OP_DESTROY_GROUP,
 	/* These only ask: */
 	IM_OP_GET_GROUP_INFO,		/* of one group, after an unknown outcome */
 	IM_OP_CHECK_GROUPS,			/* get_group_info of many */
@@ -230,13 +240,15 @@ typedef enum ImWhy
 	IM_WHY_REFUSED,				/* refused now, but maybe applied before */
 	IM_WHY_EXHAUSTED,			/* out of attempts, maybe applied */
 	IM_WHY_INVALID,				/* would not be sent now, maybe applied before */
-	IM_WHY_REPEAT				/* before it is sent again */
+	IM_WHY_REPEAT,				/* before it is sent again */
+	IM_WHY_UNDO					/* before its group is disbanded */
 } ImWhy;
 
 /* The life of a row as the protocol sees it while the row is claimed. */
 typedef struct ImLife
 {
 	ImRepeat	repeat;
+	bool		undoes;			/* what is sent disbands the row's group */
 	bool		maybe_sent;		/* before this attempt */
 	int64_t		suspect_ms;		/* age of the last attempt whose outcome is
 								 * unknown, see im_steady_age_ms(); only if
@@ -274,6 +286,15 @@ typedef enum ImAccountSeen
 	IM_ACCOUNT_ABSENT
 } ImAccountSeen;
 
+/* The messages of a group that is to be disbanded, as far as rows imported them. */
+typedef struct ImOwned
+{
+	int64_t		messages;
+	int64_t		least_seq;		/* of those whose number is known ... */
+	int64_t		most_seq;		/* ... */
+	bool		gapless;		/* all numbers are known, and none is left out */
+} ImOwned;
+
 struct ImCommand;
 struct ImRoom;
 
@@ -292,6 +313,7 @@ typedef struct ImRow
 	uint32_t	order;			/* im_import_drain() that it counts for, or 0 */
 	char	   *room_key;		/* of the room that a group becomes, or NULL */
 	struct ImRoom *room;		/* that the row belongs to, or NULL */
+	ImOwned		owned;			/* of a group that is to be disbanded */
 
 	/* What to send: filled by record. */
 	char		group_id[IM_GROUP_ID_MAX + 1];	/* its own or its group's; "" if

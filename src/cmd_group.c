@@ -57,7 +57,7 @@ static const ImWord join_words[] = {
  * The fields in the order of the import page's sample request.  The second
  * limit is what newer SDK documents say.
  */
-static const ImField fields[] = {
+const ImField im_group_fields[IM_GROUP_FIELDS] = {
 	{.column = "owner_account",.sent = "Owner_Account",.kind = IM_VALUE_TEXT,
 	.flags = IM_FIELD_NONEMPTY,.limit = {32, 32},.check = im_check_user_id},
 	{.column = "type",.sent = "Type",.kind = IM_VALUE_WORD,
@@ -91,14 +91,14 @@ const ImCommand im_cmd_group = {
 	.table = "im_group_outbox",
 	.op = IM_OP_IMPORT_GROUP,
 	.lookup_op = IM_OP_GET_GROUP_INFO,
-	.fields = fields,
-	.nfields = lengthof(fields),
+	.fields = im_group_fields,
+	.nfields = IM_GROUP_FIELDS,
 	.batch = 1,
-	.variant_field = 1,
+	.variant_field = IM_GROUP_VARIANT,
 	.function = "im_import_group",
 	.noun = "group",
 	.a_noun = "a group",
-	.change_hint = "The group exists: change it in the app. For another group insert another row. If somebody disbanded the group, CALL im_import_verify() first: a row that it calls missing can be sent again.",
+	.change_hint = "The group exists: change it in the app. For another group insert another row. If somebody disbanded the group, CALL im_import_verify() first: a row that it calls missing can be sent again. To have the group disbanded, set its status to undo.",
 	.makes_groups = true,
 	.after_accounts = true,
 	.sql = {
@@ -217,12 +217,13 @@ im_group_generate_id(const unsigned char *row_key, bool community, char *out)
 
 /* See cmd_group.h. */
 void
-im_group_lookup_body(StringInfo buf, const char *group_id)
+im_group_lookup_body(StringInfo buf, const char *group_id, bool messages)
 {
 	appendStringInfoString(buf, "{\"GroupIdList\":[");
 	escape_json(buf, group_id);
 	appendStringInfoString(buf, "],\"ResponseFilter\":{\"GroupBaseInfoFilter\":"
-						   "[\"Type\",\"Name\",\"Owner_Account\",\"CreateTime\"]}}");
+						   "[\"Type\",\"Name\",\"Owner_Account\",\"CreateTime\"");
+	appendStringInfoString(buf, messages ? ",\"NextMsgSeq\"]}}" : "]}}");
 }
 
 /* True if an earlier check asks for the same group. */

@@ -18,11 +18,22 @@
  */
 extern void im_group_generate_id(const unsigned char *row_key, bool community, char *out);
 
+/* The fields of a group's record, and which of them is its type. */
+#define IM_GROUP_FIELDS		12
+#define IM_GROUP_VARIANT	1
+extern const ImField im_group_fields[IM_GROUP_FIELDS];
+
 /* True if a record's type column says Community (any spelling we accept). */
 extern bool im_group_is_community(const ImRecordMap *map, const Datum *values, const bool *nulls);
 
-/* Body of get_group_info for one group, appended to buf. */
-extern void im_group_lookup_body(StringInfo buf, const char *group_id);
+/*
+ * Body of get_group_info for one group, appended to buf; messages: also how many
+ * messages it has had.
+ */
+extern void im_group_lookup_body(StringInfo buf, const char *group_id, bool messages);
+
+/* Body of destroy_group. */
+extern void im_group_destroy_body(StringInfo buf, const char *group_id);
 
 /*
  * The same for many groups and all fields that ImCompared names; of several

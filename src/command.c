@@ -22,13 +22,14 @@ const ImCommand *const im_commands[IM_KINDS] = {
 	[IM_MEMBER] = &im_cmd_member,
 	[IM_MESSAGE] = &im_cmd_message,
 	[IM_UNREAD] = &im_cmd_unread,
+	[IM_UNDO_GROUP] = &im_cmd_undo,
 };
 
 /* See command.h. */
 const ImCommand *
 im_command_find(const char *name)
 {
-	for (int i = 0; i < IM_KINDS; i++)
+	for (int i = 0; i < IM_OUTBOXES; i++)
 		if (pg_strcasecmp(im_commands[i]->name, name) == 0)
 			return im_commands[i];
 	return NULL;
@@ -38,7 +39,7 @@ im_command_find(const char *name)
 const ImCommand *
 im_command_of_table(const char *table)
 {
-	for (int i = 0; i < IM_KINDS; i++)
+	for (int i = 0; i < IM_OUTBOXES; i++)
 		if (strcmp(im_commands[i]->table, table) == 0)
 			return im_commands[i];
 	return NULL;

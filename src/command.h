@@ -120,6 +120,9 @@ typedef struct ImCommand
 	bool		harmless;		/* to send a row a second time changes nothing */
 	bool		makes_groups;	/* a row becomes a group, with a GroupId of its own */
 	bool		roomed;			/* a row belongs to a group, and waits for it */
+	bool		undoes;			/* rows of another kind are taken back */
+	ImKind		outbox;			/* ... of this one; else see im_outbox_of() */
+	int32_t		absent_codes[2];	/* of a call: there was nothing to do */
 	bool		after_accounts; /* a row waits until no account is open */
 	int			variant_field;	/* a word, on which rules of other fields
 								 * depend: its place in fields[], or -1 */
@@ -129,6 +132,32 @@ typedef struct ImCommand
 
 /* All of them, in the order of a move, by ImKind. */
 extern const ImCommand *const im_commands[IM_KINDS];
+
+/* The kind whose outbox has the rows of a kind. */
+static inline ImKind
+im_outbox_of(ImKind kind)
+{
+	return im_commands[kind]->undoes ? im_commands[kind]->outbox : kind;
+}
+
+/* The status of rows that are to be sent, that are being sent, and that are done. */
+static inline ImStatus
+im_open_status(const ImCommand *command)
+{
+	return command->undoes ? IM_UNDO : IM_PENDING;
+}
+
+static inline ImStatus
+im_busy_status(const ImCommand *command)
+{
+	return command->undoes ? IM_UNDO : IM_SENDING;
+}
+
+static inline ImStatus
+im_done_status(const ImCommand *command)
+{
+	return command->undoes ? IM_UNDONE : IM_IMPORTED;
+}
 
 /* The kind of that name, or of that outbox; NULL: there is none. */
 extern const ImCommand *im_command_find(const char *name);
@@ -155,5 +184,6 @@ extern const ImCommand im_cmd_group;
 extern const ImCommand im_cmd_member;
 extern const ImCommand im_cmd_message;
 extern const ImCommand im_cmd_unread;
+extern const ImCommand im_cmd_undo;
 
 #endif							/* IM_COMMAND_H */

@@ -227,7 +227,10 @@ send_call(ImDispatch *dispatch, ImCall *call, bool urgent)
 	switch (call->op)
 	{
 		case IM_OP_GET_GROUP_INFO:
-			im_group_lookup_body(&body, call->rows[0]->group_id);
+			im_group_lookup_body(&body, call->rows[0]->group_id, call->command->undoes);
+			break;
+		case IM_OP_DESTROY_GROUP:
+			im_group_destroy_body(&body, call->rows[0]->group_id);
 			break;
 		case IM_OP_GET_MESSAGES:
 			put_read_back(&body, call);
@@ -649,6 +652,69 @@ take_messages(ImDispatch *dispatch, ImCall *call)
 	return true;
 }
 
+/* ---- before a group is disbanded ---- */
+
+/* Sets what was found out about a group that is to be disbanded. */
+static void
+decide_undo(ImRow *row, ImOutcome outcome)
+{
+	row->verdict.outcome = outcome;
+	row->verdict.code = 0;
+	row->info[0] = '\0';
+}
+
+/*
+ * Numbers of a group's messages were used that none of ours has.  False if what
+ * has them must be read first: the question is under way.  A new Private group
+ * may begin with 2, so that there can be less than it seems, before the first of
+ * ours; anywhere else a message is somebody else's.
+ */
+static bool
+take_numbers(ImDispatch *dispatch, ImCall *call)
+{
+	ImRow	   *row = call->rows[0];
+	const ImOwned *owned = &row->owned;
+	ImCall	   *read;
+
+	if (owned->messages > 0 && (!owned->gapless || call->reply.next_seq - 1 != owned->most_seq))
+	{
+		decide_undo(row, IM_OUT_IN_USE);
+		return true;
+	}
+	read = make_call(dispatch, IM_OP_GET_MESSAGES, row->kind, 1);
+	read->rows[read->nrows++] = row;
+	read->read_below = owned->messages > 0 ? owned->least_seq - 1 : 0;
+	send_call(dispatch, read, true);
+	return false;
+}
+
+/*
+ * The service was asked about a group that is to be disbanded.  False if more
+ * must be asked: then the next question is under way.
+ */
+static bool
+take_undo(ImDispatch *dispatch, ImCall *call)
+{
+	ImRow	   *row = call->rows[0];
+
+	if (call->op == IM_OP_GET_MESSAGES)
+	{
+		row->verdict = call->verdict;
+		if (call->verdict.outcome == IM_OUT_SAME)
+			decide_undo(row, call->nread > 0 ? IM_OUT_IN_USE : IM_OUT_SAME);
+		return true;
+	}
+	if (row->verdict.outcome == IM_OUT_OTHER)
+		decide_undo(row, IM_OUT_OTHER);
+	if (row->verdict.outcome != IM_OUT_SAME)
+		return true;
+	if (call->reply.next_seq <= 0)
+		decide_undo(row, IM_OUT_UNREADABLE);
+	else if (call->reply.next_seq - 1 > row->owned.messages)
+		return take_numbers(dispatch, call);
+	return true;
+}
+
 /* Accounts of refused rows were looked at: the refusal gets words. */
 static void
 take_explanation(ImCall *call)
@@ -680,7 +746,8 @@ take_call(ImDispatch *dispatch, ImCall *call)
 
 	remove_live(dispatch, call);
 	if (split_refused(dispatch, call) ||
-		(call->op == IM_OP_GET_MESSAGES && !take_messages(dispatch, call)))
+		(im_op_asks(call->op) && call->command->undoes && !take_undo(dispatch, call)) ||
+		(call->op == IM_OP_GET_MESSAGES && !call->command->undoes && !take_messages(dispatch, call)))
 	{
 		free_call(call);
 		return;

@@ -203,6 +203,13 @@ answer_request(ImSlot *slot, int i, ImRequestResult result, const ImRow *row, co
 	im_slot_unlock(slot);
 }
 
+/* True if the row is not at an end. */
+static bool
+is_open(const ImRow *row)
+{
+	return row->next.status == im_open_status(im_commands[row->kind]);
+}
+
 /* A row is written: tell who waits for it, and forget it. */
 static void
 finish_row(ImDrain *drain, ImRow *row)
@@ -221,7 +228,7 @@ finish_row(ImDrain *drain, ImRow *row)
 
 	/* What surely was not sent is not what a person has ordered. */
 	im_order_settled(drain->slot, row->order,
-					 row->next.status == IM_PENDING && !row->next.suspect_now);
+					 is_open(row) && !row->next.suspect_now);
 	im_dispatch_free_row(row);
 }
 
@@ -384,8 +391,11 @@ rows_wanted(const ImDrain *drain, ImKind kind, int allowed)
 		want = Min(want, budget_of_day(drain));
 	/* What an order counts are groups; what they need goes with them. */
 	if (drain->control.paused)
-		want = (int) Min((int64) want, command->makes_groups ? rows_ordered(drain) :
+		want = (int) Min((int64) want, command->makes_groups || command->undoes ? rows_ordered(drain) :
 						 rows_ordered(drain) > 0 ? ROWS_MAX : 0);
+	/* It is spent on those that are to be undone first. */
+	if (drain->control.paused && command->makes_groups && drain->hungry[IM_UNDO_GROUP])
+		want = 0;
 	return Max(want, 0);
 }
 
@@ -645,13 +655,13 @@ show_activity(const ImDrain *drain)
 		return;					/* being counted */
 	rows = tallies.all;
 	drain->flow->dependents = false;
-	for (int kind = 0; kind < IM_KINDS; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 		if (im_commands[kind]->roomed && tallies.of[kind].by_status[IM_PENDING] > 0)
 			drain->flow->dependents = true;
 	describe(drain, &report);
 	for (int i = 0; i < IM_STATUSES; i++)
 		total += rows.by_status[i];
-	open = rows.by_status[IM_PENDING] + rows.by_status[IM_SENDING];
+	open = rows.by_status[IM_PENDING] + rows.by_status[IM_SENDING] + rows.by_status[IM_UNDO];
 	snprintf(line, sizeof(line), "im_import: " INT64_FORMAT " of " INT64_FORMAT " rows, %s%s%s",
 			 total - open, total, im_state_name(report.state), report.reason[0] ? ": " : "",
 			 im_text_from_utf8(report.reason));
@@ -784,7 +794,7 @@ note_failure(ImDrain *drain, Transaction *tx, const char *error)
 static uint32
 order_for(ImDrain *drain, const ImRow *row)
 {
-	if (row->request >= 0 || !im_commands[row->kind]->makes_groups)
+	if (row->request >= 0 || !(im_commands[row->kind]->makes_groups || im_commands[row->kind]->undoes))
 		return 0;
 	return im_order_take(drain->slot);
 }
@@ -798,6 +808,11 @@ launch_claimed(ImDrain *drain, ImClaim *claim)
 	foreach(lc, claim->rows)
 		((ImRow *) lfirst(lc))->order = order_for(drain, lfirst(lc));
 	im_flow_claimed(drain->flow, claim);
+	if (im_commands[claim->kind]->undoes)
+	{
+		im_flow_leave(drain->flow, claim->rows);
+		im_flow_leave(drain->flow, claim->settled);
+	}
 	im_dispatch_rows(drain->dispatch, claim->rows);
 	foreach(lc, claim->settled)
 	{
@@ -838,7 +853,7 @@ note_progress(ImSlot *slot, const List *rows)
 	{
 		const ImRow *row = lfirst(lc);
 
-		settled[row->kind] += row->next.status != IM_PENDING;
+		settled[row->kind] += !is_open(row);
 	}
 
 	im_slot_lock(slot);
@@ -906,8 +921,11 @@ note_history(ImSlot *slot, const List *rows)
 
 	foreach(lc, rows)
 	{
-		ImStatus	status = ((ImRow *) lfirst(lc))->next.status;
+		const ImRow *row = lfirst(lc);
+		ImStatus	status = row->next.status;
 
+		if (im_commands[row->kind]->undoes)
+			continue;
 		imported += status == IM_IMPORTED;
 		failed += status == IM_FAILED || status == IM_INVALID || status == IM_IN_DOUBT;
 	}
@@ -936,7 +954,7 @@ finish_written(ImDrain *drain, Transaction *tx)
 	{
 		ImRow	   *row = lfirst(lc);
 
-		if (row->next.status == IM_PENDING && row->room == NULL)
+		if (is_open(row) && row->room == NULL)
 			drain->hungry[row->kind] = !im_commands[row->kind]->roomed;
 		finish_row(drain, row);
 	}
@@ -1117,7 +1135,7 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 	{
 		claim = plan_claims(drain, &tx, allowed);
 		tx.sweep = im_flow_wants_sweep(drain->flow, now) &&
-			(!drain->control.paused || rows_ordered(drain) > 0);
+			(!drain->control.paused || (rows_ordered(drain) > 0 && !drain->hungry[IM_UNDO_GROUP]));
 	}
 	flush = flush || (drain->dispatch->outcomes != NIL && claim && now >= drain->flush_after);
 	if (flush)

@@ -206,6 +206,8 @@ im_flow_settled(ImFlow *flow, const List *rows)
 		if (row->room != NULL)
 			im_rooms_settled(flow->rooms, row->room, 1, again,
 							 again ? im_now_us() + row->next.delay_ms * 1000 : 0);
+		else if (im_commands[row->kind]->undoes)
+			flow->sweep_owed = true;	/* its rows wait now, or go on */
 		else if (row->room_key != NULL && row->next.status == IM_IMPORTED && flow->dependents)
 		{
 			const char *group_id = row->group_id[0] ? row->group_id : row->said_id;
@@ -220,6 +222,32 @@ im_flow_settled(ImFlow *flow, const List *rows)
 			else
 				room->ordered = row->order != 0;
 		}
+	}
+}
+
+/* Nothing more is sent for a room of that key. */
+static void
+leave_room(ImFlow *flow, const char *key)
+{
+	ImRoom	   *room = im_rooms_find(flow->rooms, key);
+
+	if (room != NULL)
+		im_rooms_leave(flow->rooms, room);
+}
+
+/* See flow.h. */
+void
+im_flow_leave(ImFlow *flow, const List *rows)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		const ImRow *row = lfirst(lc);
+
+		if (row->room_key != NULL)
+			leave_room(flow, row->room_key);
+		leave_room(flow, psprintf("=%s", row->group_id));
 	}
 }
 

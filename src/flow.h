@@ -61,6 +61,9 @@ extern void im_flow_claimed(ImFlow *flow, const ImClaim *claim);
 /* Rows were written back, or their claim was undone. */
 extern void im_flow_settled(ImFlow *flow, const List *rows);
 
+/* Groups are to be disbanded: nothing more is sent for them. */
+extern void im_flow_leave(ImFlow *flow, const List *rows);
+
 /* What there is to note of rooms when rows are claimed and written back. */
 extern ImRoomNote *im_flow_notes(const List *claimed, const List *written, const List *held, int *n);
 

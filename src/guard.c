@@ -2,7 +2,8 @@
  * guard.c
  *	  The trigger that guards the outbox.
  *
- * It lets a person repair what created no group, and nothing else.  A
+ * It lets a person repair what created no group, or have a group taken back, and
+ * nothing else.  A
  * row that may have created a group must keep the record that was sent: the
  * next attempt sends the same body, and a lookup compares with it.
  *
@@ -21,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "cmd_group.h"
@@ -131,6 +133,8 @@ instead_of_change(const ImCommand *command, ImStatus status, bool foreign)
 	{
 		case IM_IMPORTED:
 			return command->change_hint;
+		case IM_UNDO:
+			return "Wait until it is undone; what the worker has not begun can be set back to imported.";
 		case IM_IN_DOUBT:
 			return command->harmless ?
 				"Set its status to pending alone: to send it again does no harm." :
@@ -144,6 +148,8 @@ instead_of_change(const ImCommand *command, ImStatus status, bool foreign)
 static const char *
 why_frozen(const ImCommand *command, ImStatus status, bool foreign)
 {
+	if (status == IM_UNDO)
+		return "The row's group may still exist; its record must stay what was sent.";
 	if (status == IM_IMPORTED)
 		return psprintf("The row is imported, so its %s exists; its record must stay what was sent.",
 						command->noun);
@@ -164,10 +170,12 @@ check_record(const ImCommand *command, HeapTuple old, HeapTuple new, TupleDesc d
 
 	(void) column(old, desc, "maybe_sent_at", &never_sent);
 
+	if (status == IM_UNDONE)
+		return;					/* nothing of it is there any more */
 	/* An open row of another database may have been sent there. */
 	if (status == IM_PENDING && foreign)
 		never_sent = false;
-	if (never_sent && status != IM_SENDING && status != IM_IMPORTED && status != IM_IN_DOUBT)
+	if (never_sent && status != IM_SENDING && status != IM_IMPORTED && status != IM_IN_DOUBT && status != IM_UNDO)
 		return;
 	for (int i = 0; i < command->nfields; i++)
 		if (differs(old, new, desc, command->fields[i].column))
@@ -198,11 +206,50 @@ is_missing(HeapTuple old, TupleDesc desc)
 	return missing;
 }
 
-/* The one change of status that a person can make: a repair. */
+/* Raises unless a person may have this row's group disbanded. */
+static void
+check_undo(const ImCommand *command, HeapTuple old, TupleDesc desc, ImStatus from)
+{
+	bool		isnull;
+	bool		foreign = DatumGetInt64(column(old, desc, "origin", &isnull)) != im_origin();
+
+	if (command->makes_groups && from == IM_IMPORTED && !foreign)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot undo outbox row %lld", id_of(old, desc)),
+			 !command->makes_groups ? errdetail("It is %s, which goes with its group.", command->a_noun) :
+			 foreign && from == IM_IMPORTED ? errdetail("Another database has imported it.") :
+			 errdetail("It is %s, and only imported groups can be undone.", im_status_name(from)),
+			 !command->makes_groups ? errhint("Undo the group: UPDATE im_group_outbox SET status = 'undo' WHERE ...; its rows become undone with it.") :
+			 foreign && from == IM_IMPORTED ? errhint("Undo it there, or disband the group in the app's console.") :
+			 errhint("Give a condition: UPDATE im_group_outbox SET status = 'undo' WHERE status = 'imported' AND ....")));
+}
+
+/* True if the worker has not yet begun with a row that is to be undone. */
+static bool
+is_untouched(HeapTuple old, TupleDesc desc)
+{
+	bool		unclaimed;
+	bool		never_sent;
+
+	(void) column(old, desc, "claim", &unclaimed);
+	(void) column(old, desc, "maybe_sent_at", &never_sent);
+	return unclaimed && never_sent;
+}
+
+/* The changes of status that a person can make: a repair, and to have it undone. */
 static void
 check_status(const ImCommand *command, HeapTuple old, TupleDesc desc, ImStatus from, ImStatus to)
 {
-	if (to == IM_PENDING && (from == IM_FAILED || from == IM_INVALID ||
+	if (to == IM_UNDO)
+	{
+		check_undo(command, old, desc, from);
+		return;
+	}
+	if (from == IM_UNDO && to == IM_IMPORTED && is_untouched(old, desc))
+		return;
+	if (to == IM_PENDING && (from == IM_FAILED || from == IM_INVALID || from == IM_UNDONE ||
 							 (from == IM_IN_DOUBT && command->harmless) ||
 							 (from == IM_IMPORTED && is_missing(old, desc))))
 		return;
@@ -210,9 +257,9 @@ check_status(const ImCommand *command, HeapTuple old, TupleDesc desc, ImStatus f
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("cannot change the status of outbox row %lld from %s to %s",
 					id_of(old, desc), im_status_name(from), im_status_name(to)),
-			 from == IM_IN_DOUBT || from == IM_IMPORTED ?
+			 from == IM_IN_DOUBT || from == IM_IMPORTED || from == IM_UNDO ?
 			 errhint("%s", instead_of_change(command, from, false)) :
-			 errhint("Only failed and invalid rows can be set, to pending; a row that shall not be sent can be deleted.")));
+			 errhint("Only failed, invalid and undone rows can be set, to pending; a row that shall not be sent can be deleted.")));
 }
 
 /* True if the row's group_id is the one that was generated for it. */
@@ -255,9 +302,9 @@ typedef struct Anew
 {
 	TupleDesc	desc;
 	int			n;
-	int			columns[lengthof(result_columns) + 3];
-	Datum		values[lengthof(result_columns) + 3];
-	bool		nulls[lengthof(result_columns) + 3];
+	int			columns[lengthof(result_columns) + 8];
+	Datum		values[lengthof(result_columns) + 8];
+	bool		nulls[lengthof(result_columns) + 8];
 } Anew;
 
 /* Notes a column's new value. */
@@ -270,6 +317,76 @@ set_column(Anew *anew, const char *name, Datum value, bool isnull)
 }
 
 /*
+ * A request to disband the group, or one to make it, may still be under way: not
+ * before it must be dead.
+ */
+static void
+wait_for_requests(Anew *anew, HeapTuple row)
+{
+	bool		never_sent;
+	TimestampTz at = DatumGetTimestampTz(column(row, anew->desc, "maybe_sent_at", &never_sent)) +
+		IM_ZOMBIE_MS * INT64CONST(1000);
+
+	if (never_sent)
+		return;
+	set_column(anew, "maybe_sent_at", (Datum) 0, true);
+	if (at > GetCurrentTimestamp())
+		set_column(anew, "due_at", TimestampTzGetDatum(at), false);
+}
+
+/* A row whose group is to be disbanded, or after all is not. */
+static HeapTuple
+start_undo(HeapTuple new, TupleDesc desc, ImStatus to)
+{
+	Anew		anew = {.desc = desc};
+
+	set_column(&anew, "attempts", Int32GetDatum(0), false);
+	set_column(&anew, "error_code", (Datum) 0, true);
+	set_column(&anew, "error_info", (Datum) 0, true);
+	set_column(&anew, "settled_at", TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()), to == IM_UNDO);
+	if (to == IM_UNDO)
+		wait_for_requests(&anew, new);
+	else
+		set_column(&anew, "due_at", (Datum) 0, true);
+	return heap_modify_tuple_by_cols(new, desc, anew.n, anew.columns, anew.values, anew.nulls);
+}
+
+/* 128 random bits, as _im_row_key() has them. */
+static Datum
+new_row_key(void)
+{
+	pg_uuid_t  *key = palloc(sizeof(pg_uuid_t));
+
+	if (!pg_strong_random(key->data, UUID_LEN))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random row key"),
+				 errhint("The system has no randomness: try again.")));
+	return UUIDPGetDatum(key);
+}
+
+/*
+ * An undone row starts anew.  What was known of a message in its group is of no
+ * use.  A group whose id was generated gets another: row_key is another; one
+ * with an id of its own must not be disbanded by a late request.
+ */
+static void
+forget_group(Anew *anew, const ImCommand *command, HeapTuple new, bool own_id)
+{
+	static const char *const of_group[] = {"sent_time", "msg_seq"};
+
+	for (int i = 0; i < (int) lengthof(of_group); i++)
+		if (SPI_fnumber(anew->desc, of_group[i]) > 0)
+			set_column(anew, of_group[i], (Datum) 0, true);
+	if (own_id)
+		wait_for_requests(anew, new);
+	else
+		set_column(anew, "maybe_sent_at", (Datum) 0, true);
+	if (command->makes_groups)
+		set_column(anew, "row_key", new_row_key(), false);
+}
+
+/*
  * A repaired row starts anew, its generated id (which depends on type) too.
  * It is this database's from now on, wherever it came from: who repairs it here
  * wants it sent from here.
@@ -278,15 +395,18 @@ static HeapTuple
 start_anew(const ImCommand *command, HeapTuple new, TupleDesc desc, ImStatus from)
 {
 	Anew		anew = {.desc = desc};
+	bool		new_id = command->makes_groups &&
+		(is_generated(new, desc) || ((from == IM_IMPORTED || from == IM_UNDONE) && is_assigned(new, desc)));
 
 	for (int i = 0; i < (int) lengthof(result_columns); i++)
 		set_column(&anew, result_columns[i], (Datum) 0, i > 0);	/* attempts: 0, all others: NULL */
 	set_column(&anew, "origin", Int64GetDatum(im_origin()), false);
-	if (command->makes_groups &&
-		(is_generated(new, desc) || (from == IM_IMPORTED && is_assigned(new, desc))))
+	if (new_id)
 		set_column(&anew, "group_id", (Datum) 0, true);
 	if (from == IM_IMPORTED)
 		set_column(&anew, "maybe_sent_at", (Datum) 0, true);	/* the app said so */
+	if (from == IM_UNDONE)
+		forget_group(&anew, command, new, !new_id);
 	return heap_modify_tuple_by_cols(new, desc, anew.n, anew.columns, anew.values, anew.nulls);
 }
 
@@ -351,5 +471,7 @@ im_sql_outbox_guard(PG_FUNCTION_ARGS)
 	if (from == to)
 		PG_RETURN_POINTER(new);
 	check_status(command, old, desc, from, to);
+	if (to != IM_PENDING)
+		PG_RETURN_POINTER(start_undo(new, desc, to));
 	PG_RETURN_POINTER(start_anew(command, new, desc, from));
 }

@@ -49,11 +49,11 @@ struct ImOutbox
 {
 	ImInstalled installed;		/* as of the last look */
 	Oid			schema;			/* of the extension */
-	Oid			relid[IM_KINDS];
+	Oid			relid[IM_OUTBOXES];
 	Oid			owner;
 	bool		is_sender;		/* this process is the worker */
 	uint64		generation;		/* counts the times that tables were others */
-	ImTally		difference[IM_KINDS];	/* of the current transaction, worker only */
+	ImTally		difference[IM_OUTBOXES];	/* of the current transaction, worker only */
 	int64		created;		/* groups not yet in _im_days ... */
 	int64		writing;		/* ... of which the current transaction writes */
 	int64		groups_today;	/* those included; see im_outbox_groups_today() */
@@ -89,7 +89,7 @@ im_outbox_is_sender(void)
 void
 im_outbox_moved(ImKind kind, ImStatus from, ImStatus to, int64 n)
 {
-	ImTally    *difference = &im_outbox_get()->difference[kind];
+	ImTally    *difference = &im_outbox_get()->difference[im_outbox_of(kind)];
 
 	difference->by_status[from] -= n;
 	difference->by_status[to] += n;
@@ -102,7 +102,7 @@ find_tables(ImOutbox *outbox, Oid schema)
 	bool		same = schema == outbox->schema;
 	bool		all = true;
 
-	for (int kind = 0; kind < IM_KINDS; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 	{
 		Oid			relid = get_relname_relid(im_commands[kind]->table, schema);
 
@@ -199,7 +199,7 @@ run_transaction(void (*fn) (void *arg), void *arg)
 		memset(outbox->difference, 0, sizeof(outbox->difference));
 		outbox->writing = 0;
 		fn(arg);
-		for (int kind = 0; kind < IM_KINDS && outbox->is_sender; kind++)
+		for (int kind = 0; kind < IM_OUTBOXES && outbox->is_sender; kind++)
 			im_tally_add(outbox->schema, kind, im_origin(), &outbox->difference[kind]);
 		im_outbox_leave(&saved);
 	}
@@ -248,7 +248,7 @@ im_outbox_run(void (*fn) (void *arg), void *arg, char **failed)
 static bool
 lock_tables(ImOutbox *outbox, LOCKMODE mode, bool insist)
 {
-	for (int kind = 0; kind < IM_KINDS; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 		if (insist)
 			LockRelationOid(outbox->relid[kind], mode);
 		else if (!ConditionalLockRelationOid(outbox->relid[kind], mode))
@@ -312,7 +312,7 @@ bool
 im_outbox_try_lock(ImOutbox *outbox)
 {
 	outbox->blocker[0] = '\0';
-	for (int kind = 0; kind < IM_KINDS; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 	{
 		Relation	rel;
 
@@ -486,7 +486,7 @@ im_outbox_count(ImOutbox *outbox, int64 watermark, ImCounts *counts)
 	counts->exact = im_tally_read(outbox->schema, &counts->tallies);
 	counts->rows = counts->tallies.all;
 	counts->foreign_open = counts->tallies.foreign_open;
-	for (int kind = 0; kind < IM_KINDS; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 	{
 		TimestampTz oldest;
 

@@ -19,7 +19,7 @@
 #include <string.h>
 
 static const char *const status_names[] = {
-	"pending", "sending", "imported", "failed", "invalid", "in_doubt"
+	"pending", "sending", "imported", "failed", "invalid", "in_doubt", "undo", "undone"
 };
 
 /* See protocol.h. */
@@ -33,7 +33,7 @@ im_status_name(ImStatus status)
 bool
 im_status_parse(const char *name, ImStatus *status)
 {
-	for (int i = IM_PENDING; i <= IM_IN_DOUBT; i++)
+	for (int i = IM_PENDING; i <= IM_UNDONE; i++)
 	{
 		if (strcmp(name, status_names[i]) == 0)
 		{
@@ -175,6 +175,11 @@ im_protocol_claim(const ImLife *row, bool invalid, const ImPolicy *policy, ImNex
 {
 	bool		exhausted = row->attempts > policy->max_attempts;
 
+	if (row->undoes)
+	{
+		look_up(next, row, IM_WHY_UNDO);
+		return;
+	}
 	if (row->maybe_sent && row->repeat == IM_REPEAT_NEVER)
 		doubt(next, row, "may have created a group whose id is not known");
 	else if (invalid && !row->maybe_sent)
@@ -273,7 +278,7 @@ judge_absent(const ImLife *row, const ImPolicy *policy, double jitter, ImNext *n
 	{
 		/* Taken and absent at once: a dissolved group's id rests a while. */
 		again_or(row, policy, jitter,
-				 "the service calls the GroupId taken, yet knows no such group", next);
+				 "the service calls the GroupId taken, yet knows no such group: the id of a disbanded group may stay taken for a time", next);
 		return;
 	}
 	/* Refused while its outcome was unknown, for its time perhaps: it gets another. */
@@ -326,11 +331,127 @@ judge_unreadable(const ImLife *row, const ImPolicy *policy, double jitter, ImNex
 		wait_for_zombies(next, row);
 }
 
+/* ---- undo: nothing is ever in doubt, because to disband twice does no harm ---- */
+
+/* The row is to be undone later; attempt says whether this one counts. */
+static void
+undo_later(ImNext *next, const ImLife *row, bool attempt, int64_t delay_ms)
+{
+	settle(next, row, IM_UNDO);
+	if (!attempt && next->attempts > 0)
+		next->attempts--;
+	next->delay_ms = delay_ms;
+}
+
+/*
+ * The group stays, which is true only once no request to disband it can be under
+ * way any more.
+ */
+static void
+keep_group(ImNext *next, const ImLife *row, const char *reason)
+{
+	if (row->maybe_sent && !zombies_gone(row))
+	{
+		undo_later(next, row, false, IM_ZOMBIE_MS - (row->suspect_ms > 0 ? row->suspect_ms : 0));
+		next->suspect_now = row->suspect_ms < 0;
+		return;
+	}
+	settle(next, row, IM_IMPORTED);
+	next->maybe_sent = false;
+	next->reason = reason;
+}
+
+/* See protocol.h. */
+void
+im_protocol_keep(const ImLife *row, const char *reason, ImNext *next)
+{
+	keep_group(next, row, reason);
+}
+
+/* See protocol.h. */
+void
+im_protocol_undo_later(const ImLife *row, int64_t delay_ms, ImNext *next)
+{
+	undo_later(next, row, false, delay_ms);
+}
+
+/* Whether the group was disbanded is not known: that is found out before it is tried again. */
+static void
+undo_unknown(ImNext *next, const ImLife *row, bool counts, double jitter)
+{
+	undo_later(next, row, counts, im_protocol_backoff(row->attempts, jitter));
+	next->maybe_sent = true;
+	next->suspect_now = true;
+}
+
+/* What an exchange means for a row that is to be undone. */
+static void
+judge_undo(const ImLife *row, const ImVerdict *verdict, const ImPolicy *policy, bool counts,
+		   double jitter, ImNext *next)
+{
+	bool		exhausted = row->attempts >= policy->max_attempts;
+
+	switch (verdict->outcome)
+	{
+		case IM_OUT_DONE:
+		case IM_OUT_ABSENT:
+			settle(next, row, IM_UNDONE);
+			break;
+		case IM_OUT_SAME:
+			settle(next, row, IM_UNDO);
+			next->act = IM_ACT_SEND;
+			break;
+		case IM_OUT_OTHER:
+			keep_group(next, row, "not undone: the group is not what was imported, somebody has changed its type, name, owner or time");
+			break;
+		case IM_OUT_IN_USE:
+			keep_group(next, row, "not undone: the group has messages that no row has imported");
+			break;
+		case IM_OUT_EXISTS:
+		case IM_OUT_REFUSED:
+			if (row->maybe_sent && !exhausted)
+				undo_later(next, row, true, im_protocol_backoff(row->attempts, jitter));
+			else
+				keep_group(next, row, "not undone: the service has refused to disband the group");
+			break;
+		case IM_OUT_NOT_SENT:
+		case IM_OUT_RESIGN:
+			undo_later(next, row, false, 0);
+			break;
+		case IM_OUT_SLOW:
+		case IM_OUT_QUOTA:
+			undo_later(next, row, false, im_protocol_backoff(1, jitter));
+			break;
+		case IM_OUT_STOP:
+			if (verdict->ambiguous)
+				undo_unknown(next, row, false, jitter);
+			else
+				undo_later(next, row, false, 0);
+			break;
+		case IM_OUT_UNKNOWN:
+			undo_unknown(next, row, counts, jitter);
+			break;
+		case IM_OUT_UNREADABLE:
+			/* What may be gone cannot be called imported: that is asked for ever. */
+			counts = counts && verdict->answered;
+			if (counts && exhausted && !row->maybe_sent)
+				keep_group(next, row, "not undone: the group could not be looked up");
+			else
+				undo_later(next, row, counts, im_protocol_backoff(row->attempts, jitter));
+			break;
+	}
+}
+
 /* See protocol.h. */
 void
 im_protocol_judge(const ImLife *row, const ImVerdict *verdict, const ImPolicy *policy,
 				  bool counts, double jitter, ImNext *next)
 {
+	if (row->undoes)
+	{
+		judge_undo(row, verdict, policy, counts, jitter, next);
+		return;
+	}
 	switch (verdict->outcome)
 	{
 		case IM_OUT_DONE:
@@ -366,6 +487,7 @@ im_protocol_judge(const ImLife *row, const ImVerdict *verdict, const ImPolicy *p
 			judge_unknown(row, policy, counts, jitter, next);
 			break;
 		case IM_OUT_OTHER:
+		case IM_OUT_IN_USE:
 			judge_other(row, next);
 			break;
 		case IM_OUT_ABSENT:

@@ -82,6 +82,12 @@ extern void im_protocol_recover(ImRepeat repeat, int32_t attempts, ImNext *next)
  */
 extern void im_protocol_adopt(ImRepeat repeat, int32_t attempts, ImNext *next);
 
+/* The group of a row that is to be undone stays, because of this. */
+extern void im_protocol_keep(const ImLife *row, const char *reason, ImNext *next);
+
+/* A row that is to be undone has to wait for others. */
+extern void im_protocol_undo_later(const ImLife *row, int64_t delay_ms, ImNext *next);
+
 /* The back-off before attempt number attempts + 1: full jitter. */
 extern int64_t im_protocol_backoff(int32_t attempts, double jitter);
 

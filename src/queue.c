@@ -35,6 +35,8 @@
 #include "statements.h"
 
 #define GONE_SHOWN			500	/* deleted rows that a message names */
+#define UNDO_ROWS			5000	/* rows that go with their groups in one transaction */
+#define UNDO_AGAIN			1000	/* ms after which a busy room is looked at again */
 #define ATTEMPTS_MAX		1000000 /* as in ST_MARK; no sum can overflow */
 
 /* Where ours stand in CLAIM_COLUMNS; the record's fields follow. */
@@ -93,17 +95,25 @@ im_queue_watermark(ImKind kind)
  * Adoption, recovery
  */
 
+/* What pending means for a kind. */
+static ImStatus
+status_in(ImKind kind, ImStatus status)
+{
+	return status == IM_PENDING ? im_open_status(im_commands[kind]) : status;
+}
+
 /* Adopts one sort of open rows; the protocol says what becomes of them. */
 static int64
 adopt_sort(ImKind kind, ImRepeat repeat, bool foreign, bool own, bool assigned_ids)
 {
-	static const ImStatus open[] = {IM_PENDING, IM_SENDING};
+	const ImStatus open[] = {im_open_status(im_commands[kind]), im_busy_status(im_commands[kind])};
 	ImNext		next;
 	Datum		args[9];
 	char		nulls[] = "         ";
 	int64		total = 0;
 
 	im_protocol_adopt(repeat, 0, &next);
+	next.status = status_in(kind, next.status);
 	args[0] = Int64GetDatum(im_origin());
 	args[1] = BoolGetDatum(foreign);
 	args[2] = BoolGetDatum(own);
@@ -115,7 +125,7 @@ adopt_sort(ImKind kind, ImRepeat repeat, bool foreign, bool own, bool assigned_i
 	else
 		nulls[5] = nulls[6] = 'n';
 	args[7] = BoolGetDatum(assigned_ids);
-	for (int i = 0; i < (int) lengthof(open); i++)
+	for (int i = 0; i < (open[0] == open[1] ? 1 : 2); i++)
 	{
 		int64		n;
 
@@ -164,6 +174,7 @@ recover_sort(ImKind kind, ImRepeat repeat, Datum live)
 	uint64		n;
 
 	im_protocol_recover(repeat, 1, &next);
+	next.status = status_in(kind, next.status);
 	args[0] = Int64GetDatum(im_origin());
 	args[1] = BoolGetDatum(repeat == IM_REPEAT_NEVER);
 	args[2] = CStringGetTextDatum(im_status_name(next.status));
@@ -173,8 +184,10 @@ recover_sort(ImKind kind, ImRepeat repeat, Datum live)
 	else
 		nulls[4] = 'n';
 	args[5] = live;
+	if (im_commands[kind]->undoes)
+		nulls[3] = 'n';			/* it is done again: nothing to tell */
 	n = execute(kind, ST_RECOVER, args, nulls, 0);
-	im_outbox_moved(kind, IM_SENDING, next.status, (int64) n);
+	im_outbox_moved(kind, im_busy_status(im_commands[kind]), next.status, (int64) n);
 	if (im_commands[kind]->makes_groups)
 		im_outbox_note_groups(im_outbox_get(), (int64) n);	/* each may have created one */
 	if (n > 0)
@@ -293,7 +306,7 @@ mono_us(void)
 static ImRepeat
 repeat_of(const Tuple *tuple, bool has_group_id)
 {
-	if (tuple->command->harmless)
+	if (tuple->command->harmless || tuple->command->undoes)
 		return IM_REPEAT_HARMLESS;
 	if (tuple->command->ordered)
 		return IM_REPEAT_READ_BACK;
@@ -320,6 +333,7 @@ keep_row(ImRow *row, const Tuple *tuple)
 	row->id = DatumGetInt64(tuple->values[COL_ID]);
 	memcpy(row->row_key, DatumGetUUIDP(tuple->values[COL_ROW_KEY])->data, UUID_LEN);
 	row->request = -1;
+	row->life.undoes = tuple->command->undoes;
 	row->life.attempts = Min(DatumGetInt32(tuple->values[COL_ATTEMPTS]), ATTEMPTS_MAX) + 1;
 	row->claim = tuple->nulls[COL_CLAIM] ? 0 : DatumGetInt64(tuple->values[COL_CLAIM]);
 	row->life.maybe_sent = !tuple->nulls[COL_MAYBE_SENT_AT];
@@ -398,11 +412,11 @@ group_id_for(const ImRow *row, const Tuple *tuple, char *generated)
 	return generated;
 }
 
-/* What becomes a room when it is imported. */
+/* What becomes a room when it is imported, and is none any more when it is undone. */
 static void
 keep_room_key(ImRow *row, const Tuple *tuple)
 {
-	if (!tuple->command->makes_groups || tuple->nulls[COL_EXTRA])
+	if ((!tuple->command->makes_groups && !tuple->command->undoes) || tuple->nulls[COL_EXTRA])
 		return;
 	row->room_key = MemoryContextStrdup(tuple->claim->ctx,
 										psprintf("+%s", TextDatumGetCString(tuple->values[COL_EXTRA])));
@@ -853,7 +867,8 @@ mark(ImKind kind, List *rows)
 	args[2] = PointerGetDatum(construct_array(sends, n, BOOLOID, 1, true, TYPALIGN_CHAR));
 	args[3] = Int64GetDatum(token);
 	args[4] = int8_array(numbers, n);
-	im_outbox_moved(kind, IM_PENDING, IM_SENDING, (int64) execute(kind, ST_MARK, args, NULL, 0));
+	im_outbox_moved(kind, im_open_status(im_commands[kind]), im_busy_status(im_commands[kind]),
+					(int64) execute(kind, ST_MARK, args, NULL, 0));
 }
 
 /* ------------------------------------------------------------------------
@@ -937,7 +952,7 @@ fill(Column *columns, int i, ImRow *row)
 	columns[SET_INFO].nulls[i] = !says;
 	if (says)
 		columns[SET_INFO].values[i] = CStringGetTextDatum(info);
-	columns[SET_DUE].nulls[i] = next->status != IM_PENDING;
+	columns[SET_DUE].nulls[i] = next->status != im_open_status(im_commands[row->kind]);
 	columns[SET_DUE].values[i] = TimestampTzGetDatum(row->judged_at + next->delay_ms * 1000);
 	columns[SET_MAYBE].nulls[i] = !next->maybe_sent;
 	columns[SET_MAYBE].values[i] = TimestampTzGetDatum(next->suspect_now ? row->judged_at
@@ -1041,6 +1056,81 @@ split(List *rows, const pg_uuid_t *keys, int n, List **in, List **out)
 	}
 }
 
+/* ---- undo ---- */
+
+/* The keys of the rooms that a row's group is. */
+static Datum
+rooms_of(const ImRow *row)
+{
+	Datum		keys[2];
+	int			n = 0;
+
+	keys[n++] = CStringGetTextDatum(psprintf("=%s", im_text_from_utf8(row->group_id)));
+	if (row->room_key != NULL)
+		keys[n++] = CStringGetTextDatum(row->room_key);
+	return PointerGetDatum(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* Rows of a room whose group is gone go with it, at most so many. Returns how many. */
+static int64
+undo_rows(ImKind kind, Datum rooms, int64 most)
+{
+	Datum		args[3] = {Int64GetDatum(im_origin()), rooms, Int64GetDatum(most)};
+	uint64		n = execute(kind, ST_UNDO_ROWS, args, NULL, 0);
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		ImStatus	from;
+
+		if (name != NULL && im_status_parse(name, &from))
+			im_outbox_moved(kind, from, IM_UNDONE, 1);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return (int64) n;
+}
+
+/* True if no row of a group that is gone is left. *most counts down. */
+static bool
+undo_room(const ImRow *row, int64 *most)
+{
+	Datum		args[2] = {Int64GetDatum(im_origin()), rooms_of(row)};
+	Datum		room[2] = {args[1], PointerGetDatum(row->row_key)};
+	bool		left;
+
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+		if (im_commands[kind]->roomed && *most > 0)
+			*most -= undo_rows(kind, args[1], *most);
+	left = execute(IM_GROUP, ST_UNDO_LEFT, args, NULL, 1) > 0;
+	SPI_freetuptable(SPI_tuptable);
+	if (!left)
+		execute(IM_GROUP, ST_UNDO_ROOM, room, NULL, 0);
+	return !left;
+}
+
+/*
+ * Groups are gone, and so are their members, messages and unread counts.  Where
+ * there are many, or somebody locks one, the rest is for later: the row stays
+ * undo, and the service will say once more that there is no such group.
+ */
+static void
+undo_rooms(List *rows)
+{
+	int64		most = UNDO_ROWS;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		ImRow	   *row = lfirst(lc);
+
+		if (row->next.status != IM_UNDONE || undo_room(row, &most))
+			continue;
+		row->next.status = IM_UNDO;
+		row->next.delay_ms = most > 0 ? UNDO_AGAIN : 0;
+		row->next.reason = "the group is disbanded, its rows are being marked";
+	}
+}
+
 /* Rows that nobody can write to any more: the log is all that is left of them. */
 static void
 report_gone(const ImCommand *command, List *gone)
@@ -1082,8 +1172,10 @@ im_queue_settle(ImKind kind, List **rows, List **done)
 		return;
 	keys = select_rows(kind, ST_LOCKABLE, *rows, &n);
 	split(*rows, keys, n, &mine, &missing);
+	if (im_commands[kind]->undoes)
+		undo_rooms(mine);
 	if (mine != NIL)
-		write_rows(kind, mine, IM_SENDING);
+		write_rows(kind, mine, im_busy_status(im_commands[kind]));
 	if (missing != NIL)
 	{
 		keys = select_rows(kind, ST_EXISTING, missing, &n);
@@ -1093,6 +1185,56 @@ im_queue_settle(ImKind kind, List **rows, List **done)
 		report_gone(im_commands[kind], gone);
 	*rows = locked;
 	*done = list_concat(list_concat(*done, mine), gone);
+}
+
+/* What ST_UNDO_LOOK says of a group, line i. True if it can be asked for. */
+static bool
+look_at_group(ImRow *row, uint64 i)
+{
+	bool		isnull;
+
+	row->owned.messages = DatumGetInt64(im_statement_value(i, 1, &isnull));
+	row->owned.least_seq = DatumGetInt64(im_statement_value(i, 2, &isnull));
+	row->owned.most_seq = DatumGetInt64(im_statement_value(i, 3, &isnull));
+	row->owned.gapless = DatumGetBool(im_statement_value(i, 4, &isnull)) && !isnull;
+	if (DatumGetBool(im_statement_value(i, 5, &isnull)))
+		im_protocol_undo_later(&row->life, UNDO_AGAIN, &row->next);
+	else if (DatumGetBool(im_statement_value(i, 6, &isnull)))
+		im_protocol_keep(&row->life, "not undone: messages in its topics cannot be counted; disband the group in the console", &row->next);
+	return row->next.act != IM_ACT_SETTLE;
+}
+
+/*
+ * Looks at the rooms of groups that are to be disbanded: what was imported into
+ * them, and whether something is under way, for which the group has to wait.
+ */
+static void
+look_at_groups(ImClaim *claim)
+{
+	List	   *rows = claim->rows;
+	Datum	   *ids = palloc(sizeof(Datum) * list_length(rows));
+	Datum		args[2];
+	int			n = 0;
+	uint64		found;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+		ids[n++] = Int64GetDatum(((ImRow *) lfirst(lc))->id);
+	args[0] = int8_array(ids, n);
+	args[1] = Int64GetDatum(im_origin());
+	found = execute(claim->kind, ST_UNDO_LOOK, args, NULL, 0);
+	claim->rows = NIL;
+	for (uint64 i = 0; i < found; i++)
+	{
+		bool		isnull;
+		ImRow	   *row = list_nth(rows, (int) DatumGetInt64(im_statement_value(i, 7, &isnull)) - 1);
+
+		if (look_at_group(row, i))
+			claim->rows = lappend(claim->rows, row);
+		else
+			claim->settled = lappend(claim->settled, row);
+	}
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /*
@@ -1109,7 +1251,7 @@ write_claim(ImClaim *claim)
 	foreach(lc, settled)
 		((ImRow *) lfirst(lc))->judged_at = GetCurrentTimestamp();
 	if (settled != NIL)
-		write_rows(claim->kind, settled, IM_PENDING);
+		write_rows(claim->kind, settled, im_open_status(im_commands[claim->kind]));
 	claim->nwritten = list_length(claim->rows);
 	claim->nsettled = list_length(claim->settled);
 }
@@ -1128,6 +1270,8 @@ im_queue_claim(ImClaim *claim)
 		take_rooms(claim);
 	else if (claim->want > 0)
 		take_next(claim);
+	if (im_commands[claim->kind]->undoes && claim->rows != NIL)
+		look_at_groups(claim);
 	write_claim(claim);
 }
 
@@ -1167,6 +1311,8 @@ im_queue_retry(ImKind kind, const int32 *error_code, const char *status)
 	/* What is in doubt is for a person to settle, unless to send it does no harm. */
 	if (status != NULL && strcmp(status, "in_doubt") == 0 && !im_commands[kind]->harmless)
 		return 0;
+	if (status != NULL && strcmp(status, im_status_name(IM_UNDONE)) == 0)
+		return (int64) execute(kind, ST_RETRY_UNDONE, NULL, NULL, 0);
 	if (error_code != NULL)
 		args[0] = Int32GetDatum(*error_code);
 	if (status != NULL)

@@ -38,6 +38,7 @@ typedef enum Key
 	KEY_JOIN_OPTION,
 	KEY_TOPIC,
 	KEY_CUSTOM,
+	KEY_NEXT_SEQ,
 	KEY_PAIR_KEY,				/* of an entry of AppDefinedData */
 	KEY_PAIR_VALUE,
 	KEY_COUNT
@@ -60,6 +61,7 @@ static const char *const key_names[KEY_COUNT] = {
 	[KEY_JOIN_OPTION] = "ApplyJoinOption",
 	[KEY_TOPIC] = "SupportTopic",
 	[KEY_CUSTOM] = "AppDefinedData",
+	[KEY_NEXT_SEQ] = "NextMsgSeq",
 	[KEY_PAIR_KEY] = "Key",
 	[KEY_PAIR_VALUE] = "Value",
 };
@@ -234,6 +236,7 @@ clear_reply(ImReply *reply)
 	reply->info[0] = '\0';
 	reply->group_id[0] = '\0';
 	reply->odd_group_id = false;
+	reply->next_seq = 0;
 }
 
 /* See reply.h. */
@@ -381,6 +384,8 @@ im_reply_compare(const char *body, size_t len, const char *group_id,
 	if (!find_entry(&answer.of[KEY_GROUP_INFO], group_id, &entry))
 		return IM_FOUND_UNREADABLE;
 	copy_info(&entry.of[KEY_ERROR_INFO], reply->info);
+	if (!im_json_whole(&entry.of[KEY_NEXT_SEQ], &reply->next_seq))
+		reply->next_seq = 0;
 	if (!read_body(sent, sent_len, &request))
 		return IM_FOUND_UNREADABLE;
 	return judge_entry(&entry, &request);

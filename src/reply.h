@@ -26,7 +26,7 @@ extern void im_reply_parse(const char *body, size_t len, ImReply *reply);
  * entry for the group, and is not readable if the answer has none) and the
  * entry's ErrorInfo, or without an entry the answer's.  A group without a
  * CreateTime that we sent is unreadable rather than another group; one without
- * an owner that we sent is another group.
+ * an owner that we sent is another group.  NextMsgSeq is read if it is there.
  */
 extern ImFound im_reply_compare(const char *body, size_t len, const char *group_id,
 								const char *sent, size_t sent_len, ImReply *reply);

@@ -273,6 +273,17 @@ im_rooms_advance(ImRooms *rooms, ImRoom *room)
 }
 
 /* See rooms.h. */
+void
+im_rooms_leave(ImRooms *rooms, ImRoom *room)
+{
+	room->held = true;
+	if (room->nrows == 0)
+		forget(rooms, room);
+	else
+		unlist(rooms, room);
+}
+
+/* See rooms.h. */
 bool
 im_rooms_busy(const ImRooms *rooms)
 {

@@ -92,6 +92,9 @@ extern void im_rooms_begin(ImRooms *rooms, ImRoom *room);
 /* No row of this stage is open: on to the next one, or the room is done and gone. */
 extern void im_rooms_advance(ImRooms *rooms, ImRoom *room);
 
+/* Nothing more is sent for the room: it is gone once its claimed rows are settled. */
+extern void im_rooms_leave(ImRooms *rooms, ImRoom *room);
+
 /* True if rows of any room are claimed or a room waits for its turn. */
 extern bool im_rooms_busy(const ImRooms *rooms);
 

@@ -59,6 +59,7 @@ static const Operation operations[IM_OPS] = {
 	[IM_OP_IMPORT_MEMBERS] = {"group_open_http_svc/import_group_member", REPLY_SMALL},
 	[IM_OP_IMPORT_MESSAGES] = {"group_open_http_svc/import_group_msg", REPLY_SMALL},
 	[IM_OP_SET_UNREAD] = {"group_open_http_svc/set_unread_msg_num", REPLY_SMALL},
+	[IM_OP_DESTROY_GROUP] = {"group_open_http_svc/destroy_group", REPLY_SMALL},
 	[IM_OP_GET_GROUP_INFO] = {"group_open_http_svc/get_group_info", REPLY_LARGE},
 	[IM_OP_CHECK_GROUPS] = {"group_open_http_svc/get_group_info", REPLY_LARGE},
 	[IM_OP_CHECK_ACCOUNTS] = {"im_open_login_svc/account_check", REPLY_SMALL},
@@ -636,6 +637,7 @@ read_reply(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	call->reply.info[0] = '\0';
 	call->reply.group_id[0] = '\0';
 	call->reply.odd_group_id = false;
+	call->reply.next_seq = 0;
 	if (http_call->failure != 0)
 		im_text_clean(http_call->error, strlen(http_call->error),
 					   call->reply.info, sizeof(call->reply.info));
@@ -672,6 +674,16 @@ note_signature(ImSender *sender, const Flight *flight, const ImVerdict *verdict)
 		sender->refused_serial = 0;
 }
 
+/* True if a code says that there was nothing left to do, which is as good as done. */
+static bool
+says_absent(const ImCall *call)
+{
+	const ImCommand *command = call->command;
+
+	return command != NULL && call->op == command->op && call->reply.readable && call->reply.code != 0 &&
+		(call->reply.code == command->absent_codes[0] || call->reply.code == command->absent_codes[1]);
+}
+
 /* Judges a finished flight and counts it. */
 static void
 judge(ImSender *sender, Flight *flight)
@@ -702,6 +714,8 @@ judge(ImSender *sender, Flight *flight)
 		exchange.class = IM_CLASS_RETRY;
 		exchange.documented = false;
 	}
+	else if (says_absent(call))
+		exchange.class = IM_CLASS_DONE;
 	im_judge(&exchange, &call->verdict);
 	call->verdict.retry_after = call->retry_after;
 	note_signature(sender, flight, &call->verdict);

@@ -23,6 +23,7 @@
 #include "utils/snapmgr.h"
 
 #include "command.h"
+#include "protocol.h"
 #include "statements.h"
 
 #define MAX_PARAMS			14
@@ -49,6 +50,20 @@ typedef struct Statement
 	" AND NOT EXISTS (SELECT FROM {schema}.im_" kind "_outbox i WHERE i.status IN ('pending', 'sending')" \
 	" AND i.origin = ANY (ARRAY(SELECT DISTINCT y.origin FROM " TALLY " y))" \
 	" AND " ROOM " COLLATE \"C\" = '+' || g.source_id)"
+
+/* The group of a row is taken back, or is to be. */
+#define UNDOING(o)	o ".status IN ('undo', 'undone')"
+
+/* A row that goes with its group. */
+#define IN_GROUP(i)	i ".status IN ('imported', 'in_doubt')"
+
+/* Rooms in which something is under way now. */
+#define FLYING(kind) \
+	"SELECT " ROOM " AS room FROM {schema}.im_" kind "_outbox i WHERE i.status = 'sending' AND i.origin = $2"
+
+/* A row of one of the rooms $2 that goes with its group. */
+#define LEFT_OF(kind) \
+	"SELECT FROM {schema}.im_" kind "_outbox i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = ANY ($2) AND " IN_GROUP("i")
 
 #define TALLY	"{schema}._im_tally"
 #define SUM(column) "COALESCE(pg_catalog.sum(" column "), 0)::bigint"
@@ -83,13 +98,13 @@ typedef struct Statement
 static const Statement statements[NSTATEMENTS] = {
 	[ST_CLAIM_NEW] = {
 		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
-		" WHERE origin = $1 AND id > $2 AND status = 'pending' AND due_at IS NULL"
+		" WHERE origin = $1 AND id > $2 AND status = '{open}' AND due_at IS NULL{free}"
 		" ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED",
 	3, {INT8OID, INT8OID, INT8OID}},
 	[ST_CLAIM_DUE] = {
 		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
 		" WHERE origin = $1 AND due_at <= pg_catalog.now()"
-		" AND status = 'pending' AND due_at IS NOT NULL"
+		" AND status = '{open}' AND due_at IS NOT NULL{free}"
 		" ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED",
 	2, {INT8OID, INT8OID}},
 	[ST_CLAIM_ASKED] = {
@@ -98,8 +113,8 @@ static const Statement statements[NSTATEMENTS] = {
 		" FOR UPDATE SKIP LOCKED",
 	3, {INT8OID, INT8OID, UUIDOID}},
 	[ST_MARK] = {
-		"UPDATE " OUTBOX " o SET status = 'sending', attempts = LEAST(o.attempts, 1000000) + 1,"
-		" {claimed}claim = $4, sent_at = pg_catalog.now(), due_at = NULL,"
+		"UPDATE " OUTBOX " o SET status = '{busy}', attempts = LEAST(o.attempts, 1000000) + 1,"
+		" {claimed}claim = $4, sent_at = {sent_at}, due_at = NULL,"
 		" maybe_sent_at = CASE WHEN v.sends THEN pg_catalog.now() ELSE o.maybe_sent_at END"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($5))"
 		" AS v (id, word, sends, number)"
@@ -115,14 +130,14 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_SETTLE] = {
 		"UPDATE " OUTBOX " o SET status = v.status, attempts = v.attempts,"
 		" {settled}"
-		" error_code = CASE WHEN v.status = 'imported' THEN NULL ELSE COALESCE(v.code, o.error_code) END,"
+		" error_code = CASE WHEN v.status = '{done}' THEN NULL ELSE COALESCE(v.code, o.error_code) END,"
 		/* Words without a code explain what the code that stands there led to. */
-		" error_info = CASE WHEN v.status = 'imported' THEN NULL"
+		" error_info = CASE WHEN v.status = '{done}' THEN NULL"
 		" WHEN v.code IS NOT NULL OR v.info IS NULL OR o.error_info IS NULL THEN COALESCE(v.info, o.error_info)"
 		" WHEN pg_catalog.strpos(o.error_info, v.info) > 0 THEN o.error_info"
 		" ELSE o.error_info || '; ' || v.info END,"
 		" due_at = v.due_at, maybe_sent_at = v.maybe_sent_at, claim = NULL,"
-		" settled_at = CASE WHEN v.status = 'pending' THEN NULL ELSE pg_catalog.now() END"
+		" settled_at = CASE WHEN v.status = '{open}' THEN NULL ELSE pg_catalog.now() END"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
 		" pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),"
 		" pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11))"
@@ -138,37 +153,37 @@ static const Statement statements[NSTATEMENTS] = {
 	2, {INT8OID, INT8OID}},
 	[ST_RECOVER] = {
 		"UPDATE " OUTBOX " SET status = $3, maybe_sent_at = pg_catalog.now(), claim = NULL,"
-		" due_at = CASE WHEN $3 = 'pending' THEN pg_catalog.now() END,"
-		" settled_at = CASE WHEN $3 = 'pending' THEN NULL ELSE pg_catalog.now() END,"
+		" due_at = CASE WHEN $3 = '{open}' THEN pg_catalog.now() END,"
+		" settled_at = CASE WHEN $3 = '{open}' THEN NULL ELSE pg_catalog.now() END,"
 		" error_code = $4, error_info = $5"
 		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
-		" WHERE status = 'sending' AND origin = $1 AND ({unnamed}) = $2"
+		" WHERE {dead} AND origin = $1 AND ({unnamed}) = $2"
 		" AND (claim IS NULL OR NOT claim = ANY ($6)) FOR UPDATE SKIP LOCKED))",
 	6, {INT8OID, BOOLOID, TEXTOID, INT4OID, TEXTOID, INT8ARRAYOID}},
 	[ST_ANY_DEAD] = {
 		"SELECT FROM " OUTBOX
-		" WHERE status = 'sending' AND origin = $1 AND (claim IS NULL OR NOT claim = ANY ($2)) LIMIT 1",
+		" WHERE {dead} AND origin = $1 AND (claim IS NULL OR NOT claim = ANY ($2)) LIMIT 1",
 	2, {INT8OID, INT8ARRAYOID}},
 	[ST_CAP_DUE] = {
 		"UPDATE " OUTBOX " SET due_at = pg_catalog.now()"
 		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
-		" WHERE origin = $1 AND status = 'pending' AND due_at IS NOT NULL"
+		" WHERE origin = $1 AND status = '{open}' AND due_at IS NOT NULL"
 		" AND due_at > pg_catalog.now() + '10 minutes'::pg_catalog.interval FOR UPDATE SKIP LOCKED))",
 	1, {INT8OID}},
 	[ST_NEXT_DUE] = {
 		"SELECT due_at FROM " OUTBOX
-		" WHERE origin = $1 AND status = 'pending' AND due_at IS NOT NULL"
+		" WHERE origin = $1 AND status = '{open}' AND due_at IS NOT NULL"
 		" ORDER BY due_at LIMIT 1",
 	1, {INT8OID}},
 	[ST_HAS_OPEN] = {
-		"SELECT FROM " OUTBOX " WHERE origin = $1 AND status = 'pending' AND due_at IS NULL"
-		" UNION ALL SELECT FROM " OUTBOX " WHERE origin = $1 AND status = 'pending' AND due_at IS NOT NULL"
-		" UNION ALL SELECT FROM " OUTBOX " WHERE status = 'sending' AND origin = $1 LIMIT 1",
+		"SELECT FROM " OUTBOX " WHERE origin = $1 AND status = '{open}' AND due_at IS NULL"
+		" UNION ALL SELECT FROM " OUTBOX " WHERE origin = $1 AND status = '{open}' AND due_at IS NOT NULL"
+		" UNION ALL SELECT FROM " OUTBOX " WHERE {dead} AND origin = $1 LIMIT 1",
 	1, {INT8OID}},
 	[ST_ADOPT] = {
 		"UPDATE " OUTBOX " SET origin = $1, status = $5, attempts = 0, claim = NULL,"
 		" maybe_sent_at = pg_catalog.now(), due_at = NULL, error_code = $6, error_info = $7,"
-		" settled_at = CASE WHEN $5 = 'pending' THEN NULL ELSE pg_catalog.now() END"
+		" settled_at = CASE WHEN $5 = '{open}' THEN NULL ELSE pg_catalog.now() END"
 		" WHERE status = $9"
 		" AND ((origin <> $1 AND $2) OR (origin = $1 AND $3))"
 		" AND ({unnamed} AND ($8 OR status = 'sending')) = $4",
@@ -179,8 +194,8 @@ static const Statement statements[NSTATEMENTS] = {
 	1, {INT8OID}},
 	[ST_TALLY_SUM] = {
 		"SELECT kind, " SUM("pending") ", " SUM("sending") ", " SUM("imported") ", " SUM("failed") ", "
-		SUM("invalid") ", " SUM("in_doubt") ","
-		" COALESCE(pg_catalog.sum(pending + sending) FILTER (WHERE origin <> $1), 0)::bigint,"
+		SUM("invalid") ", " SUM("in_doubt") ", " SUM("undo") ", " SUM("undone") ","
+		" COALESCE(pg_catalog.sum(pending + sending + undo) FILTER (WHERE origin <> $1), 0)::bigint,"
 		" COALESCE(pg_catalog.bool_or(dirty), false) OR NOT EXISTS"
 		" (SELECT FROM {schema}._im_control c WHERE c.triggers = (" TRIGGERS "))"
 		" OR " EMPTIED_SINCE
@@ -193,9 +208,9 @@ static const Statement statements[NSTATEMENTS] = {
 		"DELETE FROM " TALLY " WHERE kind OPERATOR(pg_catalog.=) '{kind}'",
 	0, {0}},
 	[ST_TALLY_RECOUNT] = {
-		"INSERT INTO " TALLY " (kind, origin, pending, sending, imported, failed, invalid, in_doubt)"
+		"INSERT INTO " TALLY " (kind, origin, pending, sending, imported, failed, invalid, in_doubt, undo, undone)"
 		" SELECT '{kind}', origin, " COUNT("pending") ", " COUNT("sending") ", " COUNT("imported") ", "
-		COUNT("failed") ", " COUNT("invalid") ", " COUNT("in_doubt") " FROM " OUTBOX " GROUP BY origin",
+		COUNT("failed") ", " COUNT("invalid") ", " COUNT("in_doubt") ", " COUNT("undo") ", " COUNT("undone") " FROM " OUTBOX " GROUP BY origin",
 	0, {0}},
 	[ST_TALLY_COUNTED] = {
 		"UPDATE {schema}._im_control SET triggers = (" TRIGGERS ") WHERE origin = $1",
@@ -205,9 +220,10 @@ static const Statement statements[NSTATEMENTS] = {
 	1, {INT8OID}},
 	[ST_TALLY_FOLD] = {
 		"WITH gone AS (DELETE FROM " TALLY " RETURNING *)"
-		" INSERT INTO " TALLY " (kind, origin, pending, sending, imported, failed, invalid, in_doubt, dirty)"
+		" INSERT INTO " TALLY " (kind, origin, pending, sending, imported, failed, invalid, in_doubt, undo, undone, dirty)"
 		" SELECT kind, origin, pg_catalog.sum(pending), pg_catalog.sum(sending), pg_catalog.sum(imported),"
 		" pg_catalog.sum(failed), pg_catalog.sum(invalid), pg_catalog.sum(in_doubt),"
+		" pg_catalog.sum(undo), pg_catalog.sum(undone),"
 		" pg_catalog.bool_or(dirty) FROM gone GROUP BY kind, origin",
 	0, {0}},
 	[ST_TALLY_DIRTY] = {
@@ -242,6 +258,9 @@ static const Statement statements[NSTATEMENTS] = {
 	2, {INT4OID, TEXTARRAYOID}},
 	[ST_RETRY_MISSING] = {
 		"UPDATE " OUTBOX " o SET status = 'pending' WHERE " MISSING,
+	0, {0}},
+	[ST_RETRY_UNDONE] = {
+		"UPDATE " OUTBOX " SET status = 'pending' WHERE status = 'undone'",
 	0, {0}},
 	[ST_IS_MISSING] = {
 		"SELECT FROM {schema}.im_import_verified WHERE row_key = $1 AND result = 'missing'"
@@ -315,6 +334,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" WHERE pg_catalog.left(w.room, 1) = '+'"
 		" AND g.source_id = pg_catalog.substr(w.room, 2) AND g.status = 'imported'"
 		" UNION ALL SELECT pg_catalog.substr(w.room, 2), 0 WHERE pg_catalog.left(w.room, 1) = '='"
+		" AND NOT EXISTS (SELECT FROM {schema}.im_group_outbox u WHERE u.group_id = pg_catalog.substr(w.room, 2) AND " UNDOING("u") ")"
 		") k ON NOT EXISTS (SELECT FROM {schema}._im_room_state s WHERE s.room = w.room AND s.held IS NOT NULL)"
 		" WHERE w.room IS NOT NULL",
 	3, {INT8OID, TEXTOID, INT8OID}},
@@ -363,6 +383,38 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_ROOM_RELEASE] = {
 		"UPDATE {schema}._im_room_state SET held = NULL WHERE held IS NOT NULL",
 	0, {0}},
+	/*
+	 * Of each of these groups how many messages were imported by rows, with which
+	 * numbers, whether any row of it is under way, and whether it has topics, whose
+	 * messages cannot be counted.
+	 */
+	[ST_UNDO_LOOK] = {
+		"WITH flying AS MATERIALIZED (" FLYING("member") " UNION ALL " FLYING("message") " UNION ALL " FLYING("unread") ")"
+		" SELECT GREATEST(m.n, (SELECT pg_catalog.sum(s.messages) FROM {schema}._im_room_state s WHERE s.room = ANY (r.rooms)))::bigint,"
+		" COALESCE(m.least, 0), COALESCE(m.most, 0), m.n = m.numbered AND m.most - m.least + 1 = m.n,"
+		" EXISTS (SELECT FROM flying f WHERE f.room = ANY (r.rooms)), o.support_topic IS TRUE, v.n"
+		" FROM pg_catalog.unnest($1) WITH ORDINALITY AS v (id, n) JOIN " OUTBOX " o ON o.id = v.id,"
+		" LATERAL (SELECT ARRAY['+' || o.source_id, '=' || o.group_id] COLLATE \"C\" AS rooms) r,"
+		" LATERAL (SELECT pg_catalog.count(*) AS n, pg_catalog.count(i.msg_seq) AS numbered, pg_catalog.min(i.msg_seq) AS least,"
+		" pg_catalog.max(i.msg_seq) AS most FROM {schema}.im_message_outbox i"
+		" WHERE " ROOM " COLLATE \"C\" = ANY (r.rooms) AND i.status = 'imported') m",
+	2, {INT8ARRAYOID, INT8OID}},
+	/* Rows of rooms whose group is gone; what somebody locks is left for later. */
+	[ST_UNDO_ROWS] = {
+		"WITH s AS (SELECT i.id, i.status FROM " OUTBOX " i WHERE i.origin = $1"
+		" AND " ROOM " COLLATE \"C\" = ANY ($2) AND " IN_GROUP("i") " LIMIT $3 FOR UPDATE SKIP LOCKED)"
+		" UPDATE " OUTBOX " o SET status = 'undone', error_code = NULL, error_info = NULL, due_at = NULL,"
+		" maybe_sent_at = NULL, claim = NULL, settled_at = pg_catalog.now()"
+		" FROM s WHERE o.id = s.id RETURNING s.status",
+	3, {INT8OID, TEXTARRAYOID, INT8OID}},
+	[ST_UNDO_LEFT] = {
+		LEFT_OF("member") " UNION ALL " LEFT_OF("message") " UNION ALL " LEFT_OF("unread") " LIMIT 1",
+	2, {INT8OID, TEXTARRAYOID}},
+	/* What was known of a room begins anew, and so does the time of its messages. */
+	[ST_UNDO_ROOM] = {
+		"WITH checked AS (DELETE FROM {schema}.im_import_verified WHERE row_key = $2)"
+		" DELETE FROM {schema}._im_room_state WHERE room = ANY ($1)",
+	2, {TEXTARRAYOID, UUIDOID}},
 	[ST_FORGET] = {
 		"WITH gone AS (DELETE FROM " OUTBOX " WHERE status = 'imported' AND id = ANY (ARRAY("
 		"SELECT g.id FROM {schema}.im_group_outbox g WHERE g.id > $2 AND g.status = 'imported' AND g.settled_at < $1"
@@ -393,12 +445,14 @@ forget(ImKind kind)
 void
 im_statements_grown(ImKind kind, BlockNumber pages)
 {
-	static BlockNumber known[IM_KINDS];
+	static BlockNumber known[IM_OUTBOXES];
 
 	known[kind] = Min(known[kind], pages);	/* what shrinks a table invalidates its plans */
 	if (pages / 2 <= known[kind])
 		return;
-	forget(kind);
+	for (int k = 0; k < IM_KINDS; k++)
+		if (im_outbox_of(k) == kind)
+			forget(k);
 	known[kind] = pages;
 }
 
@@ -428,6 +482,13 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		{"named", command->sql.named},
 		{"unnamed", command->sql.unnamed},
 		{"order", command->sql.order},
+		{"open", im_status_name(im_open_status(command))},
+		{"busy", im_status_name(im_busy_status(command))},
+		{"done", im_status_name(im_done_status(command))},
+		/* What is to be undone keeps its status while it is claimed, and when it was sent. */
+		{"free", command->undoes ? " AND claim IS NULL" : ""},
+		{"dead", command->undoes ? "status = 'undo' AND claim IS NOT NULL" : "status = 'sending'"},
+		{"sent_at", command->undoes ? "o.sent_at" : "pg_catalog.now()"},
 	};
 
 	if (len == strlen("columns") && strncmp(word, "columns", len) == 0)

@@ -161,19 +161,19 @@ im_sql_retry(PG_FUNCTION_ARGS)
 	int64		n;
 
 	if (status != NULL && !missing && (!im_status_parse(status, &parsed) ||
-						   (parsed != IM_FAILED && parsed != IM_INVALID && parsed != IM_IN_DOUBT)))
+						   (parsed != IM_FAILED && parsed != IM_INVALID && parsed != IM_IN_DOUBT && parsed != IM_UNDONE)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("rows of status \"%s\" cannot be retried", status),
-				 errhint("Give failed or invalid, in_doubt for kinds of rows that can be sent again without harm, or missing for imported rows that the app does not have, as im_import_verify() found; settle a row in doubt with im_import_resolve().")));
-	if (missing && !PG_ARGISNULL(0))
+				 errhint("Give failed, invalid or undone, in_doubt for kinds of rows that can be sent again without harm, or missing for imported rows that the app does not have, as im_import_verify() found; settle a row in doubt with im_import_resolve().")));
+	if ((missing || parsed == IM_UNDONE) && !PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("rows that the app does not have are of no error code"),
-				 errhint("Leave error_code out: SELECT im_import_retry(status => 'missing').")));
+				 errhint("Leave error_code out: SELECT im_import_retry(status => '%s').", status)));
 	im_outbox_enter(&saved);
 	n = missing ? im_outbox_retry_missing(outbox) : 0;
-	for (int kind = 0; kind < IM_KINDS && !missing; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES && !missing; kind++)
 		n += im_queue_retry(kind, PG_ARGISNULL(0) ? NULL : &code, status);
 	im_outbox_leave(&saved);
 	if (n == 0 && status != NULL && parsed == IM_IN_DOUBT && !missing)
@@ -443,6 +443,13 @@ wait_for_order(const Ordering *ordering, ImView *view)
 	}
 }
 
+/* What is said of rows that were taken back, if there are any. */
+static const char *
+undone_text(int64 n)
+{
+	return n > 0 ? psprintf(", " INT64_FORMAT " undone", n) : "";
+}
+
 /*
  * Says how the rows ended.  These are differences of counts: what others
  * deleted or set back meanwhile is in them, so none is shown below zero.
@@ -450,14 +457,14 @@ wait_for_order(const Ordering *ordering, ImView *view)
 static void
 tell_result(const ImView *before, const ImView *after)
 {
-	int64		n[IM_IN_DOUBT + 1];
+	int64		n[IM_STATUSES];
 
-	for (int i = 0; i <= IM_IN_DOUBT; i++)
+	for (int i = 0; i < IM_STATUSES; i++)
 		n[i] = Max(after->counts.rows.by_status[i] - before->counts.rows.by_status[i], 0);
 	ereport(NOTICE,
 			(errmsg("im_import: " INT64_FORMAT " rows imported, " INT64_FORMAT " failed, "
-					INT64_FORMAT " invalid, " INT64_FORMAT " in doubt",
-					n[IM_IMPORTED], n[IM_FAILED], n[IM_INVALID], n[IM_IN_DOUBT]),
+					INT64_FORMAT " invalid, " INT64_FORMAT " in doubt%s",
+					n[IM_IMPORTED], n[IM_FAILED], n[IM_INVALID], n[IM_IN_DOUBT], undone_text(n[IM_UNDONE])),
 			 n[IM_FAILED] + n[IM_INVALID] + n[IM_IN_DOUBT] == 0 ? 0 :
 			 errhint("See im_import_errors and im_import_failures.")));
 }
@@ -517,14 +524,14 @@ tell_end(const ImView *view)
 		ereport(WARNING,
 				(errcode(ERRCODE_WARNING),
 				 errmsg("im_import: " INT64_FORMAT " rows wait for groups that are not imported", view->waiting),
-				 errdetail("Their group is failed, invalid or in doubt, or no row of im_group_outbox has their group_source_id as its source_id; or people already write in it (im_import_resume() has it tried again)."),
+				 errdetail("Their group is failed, invalid, in doubt or undone, or no row of im_group_outbox has their group_source_id as its source_id; or people already write in it (im_import_resume() has it tried again)."),
 				 errhint("Repair or insert the groups, and their rows go on by themselves; im_import_plan() names the first ones.")));
 
 	ereport(NOTICE,
 			(errmsg("im_import: no row %s: " INT64_FORMAT " imported, " INT64_FORMAT " failed, "
-					INT64_FORMAT " invalid, " INT64_FORMAT " in doubt",
+					INT64_FORMAT " invalid, " INT64_FORMAT " in doubt%s",
 					view->waiting > 0 ? "moves any more" : "is open",
-					n[IM_IMPORTED], n[IM_FAILED], n[IM_INVALID], n[IM_IN_DOUBT]),
+					n[IM_IMPORTED], n[IM_FAILED], n[IM_INVALID], n[IM_IN_DOUBT], undone_text(n[IM_UNDONE])),
 			 n[IM_FAILED] + n[IM_INVALID] + n[IM_IN_DOUBT] == 0 ? 0 :
 			 errhint("See im_import_errors and im_import_failures.")));
 }

@@ -58,11 +58,11 @@ static bool marking = false;
 static Datum
 outbox_oids(Oid schema)
 {
-	Datum		oids[IM_KINDS];
+	Datum		oids[IM_OUTBOXES];
 
-	for (int kind = 0; kind < IM_KINDS; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 		oids[kind] = ObjectIdGetDatum(get_relname_relid(im_commands[kind]->table, schema));
-	return PointerGetDatum(construct_array(oids, IM_KINDS, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	return PointerGetDatum(construct_array(oids, IM_OUTBOXES, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
 }
 
 /* True if a crash leaves the table what it was. */
@@ -81,7 +81,7 @@ crash_mark(Oid schema)
 {
 	bool		logged = is_logged(schema, "_im_tally");
 
-	for (int kind = 0; kind < IM_KINDS; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 		logged = logged && is_logged(schema, im_commands[kind]->table);
 	return CStringGetTextDatum(logged ? "" : psprintf(UINT64_FORMAT " ", im_shared_mark()));
 }
@@ -198,7 +198,7 @@ im_tally_recount(Oid schema)
 	(void) set_config_option("enable_seqscan", "on", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	im_statement(schema, IM_GROUP, ST_TALLY_CLEAR, NULL, NULL, 0);
-	for (int kind = 0; kind < IM_KINDS; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 		im_statement(schema, kind, ST_TALLY_RECOUNT, NULL, NULL, 0);
 	im_statement(schema, IM_GROUP, ST_TALLY_COUNTED, args, NULL, 0);
 	AtEOXact_GUC(true, level);

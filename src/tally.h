@@ -9,7 +9,7 @@
 
 #include "call.h"
 
-#define IM_STATUSES			(IM_IN_DOUBT + 1)
+#define IM_STATUSES			(IM_UNDONE + 1)
 
 typedef struct ImTally
 {
@@ -19,7 +19,7 @@ typedef struct ImTally
 /* The rows of each kind, of all kinds, and the open ones of other origins. */
 typedef struct ImTallies
 {
-	ImTally		of[IM_KINDS];
+	ImTally		of[IM_OUTBOXES];
 	ImTally		all;
 	int64		foreign_open;
 } ImTallies;

@@ -54,7 +54,9 @@ typedef struct Findings
 int64
 im_view_open(const ImView *view)
 {
-	return view->counts.rows.by_status[IM_PENDING] + view->counts.rows.by_status[IM_SENDING];
+	const int64 *n = view->counts.rows.by_status;
+
+	return n[IM_PENDING] + n[IM_SENDING] + n[IM_UNDO];
 }
 
 /* See watch.h. */
@@ -70,7 +72,7 @@ copy_paces(ImView *view, const ImSlot *slot)
 {
 	bool		running = slot->settle_weight > 0 && im_now_us() - slot->settle_rate_at < STALE_RATE;
 
-	for (int kind = 0; kind < IM_KINDS; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 	{
 		const ImCommand *command = im_commands[kind];
 		ImPace	   *pace = &view->paces[kind];
@@ -93,7 +95,7 @@ static void
 copy_limits(ImView *view, const ImApp *app)
 {
 	view->rate_limit = app->rate_limit;
-	for (int kind = 0; kind < IM_KINDS; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 	{
 		view->paces[kind].rate_limit = im_app_rate(app, im_commands[kind]->op);
 		view->paces[kind].rows_per_call = im_app_batch(app, kind);
@@ -191,7 +193,7 @@ count_waiting(ImView *view, const Findings *found)
 	if (!found->have_slot || !found->fresh ||
 		found->slot.report.beneath == IM_STATE_RUNNING || !found->slot.swept)
 		return;
-	for (int kind = 0; kind < IM_KINDS; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 		view->waiting += view->paces[kind].waiting;
 }
 
@@ -268,7 +270,7 @@ im_watch(ImView *view)
 	im_outbox_count(outbox, watermark_of_sender(), &view->counts);
 	(void) im_outbox_read_control(outbox, &found.control);
 	im_outbox_leave(&saved);
-	for (int i = IM_PENDING; i <= IM_IN_DOUBT; i++)
+	for (int i = IM_PENDING; i <= IM_UNDONE; i++)
 		view->total += view->counts.rows.by_status[i];
 
 	found.app = im_app_load(CurrentMemoryContext, &found.problem);
@@ -302,7 +304,7 @@ seconds_interval(double seconds)
 /* Columns of _im_status(), in its order. */
 enum
 {
-	S_STATE, S_REASON, S_COUNTS, S_TOTAL = S_COUNTS + IM_IN_DOUBT + 1, S_PERCENT, S_CPS,
+	S_STATE, S_REASON, S_COUNTS, S_TOTAL = S_COUNTS + IM_UNDONE + 1, S_PERCENT, S_CPS,
 	S_RATE, S_ETA, S_FINISH, S_OLDEST, S_LAST_ERROR, S_LAST_ERROR_AT, S_PID, S_COLUMNS
 };
 
@@ -344,7 +346,7 @@ im_sql_status(PG_FUNCTION_ARGS)
 	values[S_STATE] = CStringGetTextDatum(im_state_name(view.report.state));
 	nulls[S_REASON] = view.report.reason[0] == '\0';
 	values[S_REASON] = CStringGetTextDatum(im_text_from_utf8(view.report.reason));
-	for (int i = 0; i <= IM_IN_DOUBT; i++)
+	for (int i = 0; i <= IM_UNDONE; i++)
 		values[S_COUNTS + i] = Int64GetDatum(view.counts.rows.by_status[i]);
 	values[S_TOTAL] = Int64GetDatum(view.total);
 	fill_progress(&view, values, nulls);
@@ -393,17 +395,17 @@ fill_kind(const ImView *view, ImKind kind, Datum *values, bool *nulls)
 {
 	const ImPace *pace = &view->paces[kind];
 	const int64 *n = view->counts.tallies.of[kind].by_status;
-	int64		left = n[IM_PENDING] + n[IM_SENDING];
-	int64		done = n[IM_IMPORTED] + n[IM_FAILED] + n[IM_INVALID] + n[IM_IN_DOUBT];
+	int64		left = n[IM_PENDING] + n[IM_SENDING] + n[IM_UNDO];
+	int64		done = n[IM_IMPORTED] + n[IM_FAILED] + n[IM_INVALID] + n[IM_IN_DOUBT] + n[IM_UNDONE];
 	double		seconds = seconds_left(view, kind, done);
 
 	values[P_KIND] = CStringGetTextDatum(im_commands[kind]->name);
 	values[P_TOTAL] = Int64GetDatum(left + done);
-	values[P_PENDING] = Int64GetDatum(n[IM_PENDING]);
+	values[P_PENDING] = Int64GetDatum(n[IM_PENDING] + n[IM_UNDO]);
 	values[P_WAITING] = Int64GetDatum(pace->waiting);
 	for (int i = IM_SENDING; i <= IM_IN_DOUBT; i++)
 		values[P_SENDING + i - IM_SENDING] = Int64GetDatum(n[i]);
-	values[P_UNDONE] = Int64GetDatum(0);
+	values[P_UNDONE] = Int64GetDatum(n[IM_UNDONE]);
 	nulls[P_PERCENT] = left + done == 0;
 	if (left + done > 0)
 		values[P_PERCENT] = two_digits(left == 0 ? 100.0 : floor(10000.0 * done / (left + done)) / 100.0);
@@ -426,7 +428,7 @@ im_sql_progress(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	im_watch(&view);
-	for (int kind = 0; kind < IM_KINDS; kind++)
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 	{
 		Datum		values[P_COLUMNS] = {0};
 		bool		nulls[P_COLUMNS] = {0};

@@ -32,7 +32,7 @@ typedef struct ImView
 	double		calls_per_second;
 	double		rate_limit;		/* 0 if not configured */
 	double		settle_rate;	/* rows a second, 0 if not known */
-	ImPace		paces[IM_KINDS];
+	ImPace		paces[IM_OUTBOXES];
 	int			worker_pid;		/* 0 if none */
 	int			in_flight;
 	char		last_error[IM_REASON_MAX];
