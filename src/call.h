@@ -229,7 +229,8 @@ typedef enum ImRepeat
 	IM_REPEAT_REFUSED,			/* it has an id of its own: refused as taken */
 	IM_REPEAT_NEVER,			/* a second one: the service chooses the id */
 	IM_REPEAT_HARMLESS,			/* nothing new */
-	IM_REPEAT_READ_BACK			/* nothing new, but only what is there tells */
+	IM_REPEAT_READ_BACK,		/* nothing new, but only what is there tells */
+	IM_REPEAT_UNDO				/* it disbands a group, which is then gone */
 } ImRepeat;
 
 /* Why a lookup is made, so that its result can be judged. */
@@ -248,7 +249,6 @@ typedef enum ImWhy
 typedef struct ImLife
 {
 	ImRepeat	repeat;
-	bool		undoes;			/* what is sent disbands the row's group */
 	bool		maybe_sent;		/* before this attempt */
 	int64_t		suspect_ms;		/* age of the last attempt whose outcome is
 								 * unknown, see im_steady_age_ms(); only if

@@ -175,7 +175,7 @@ im_protocol_claim(const ImLife *row, bool invalid, const ImPolicy *policy, ImNex
 {
 	bool		exhausted = row->attempts > policy->max_attempts;
 
-	if (row->undoes)
+	if (row->repeat == IM_REPEAT_UNDO)
 	{
 		look_up(next, row, IM_WHY_UNDO);
 		return;
@@ -447,7 +447,7 @@ void
 im_protocol_judge(const ImLife *row, const ImVerdict *verdict, const ImPolicy *policy,
 				  bool counts, double jitter, ImNext *next)
 {
-	if (row->undoes)
+	if (row->repeat == IM_REPEAT_UNDO)
 	{
 		judge_undo(row, verdict, policy, counts, jitter, next);
 		return;

@@ -306,7 +306,9 @@ mono_us(void)
 static ImRepeat
 repeat_of(const Tuple *tuple, bool has_group_id)
 {
-	if (tuple->command->harmless || tuple->command->undoes)
+	if (tuple->command->undoes)
+		return IM_REPEAT_UNDO;
+	if (tuple->command->harmless)
 		return IM_REPEAT_HARMLESS;
 	if (tuple->command->ordered)
 		return IM_REPEAT_READ_BACK;
@@ -333,7 +335,6 @@ keep_row(ImRow *row, const Tuple *tuple)
 	row->id = DatumGetInt64(tuple->values[COL_ID]);
 	memcpy(row->row_key, DatumGetUUIDP(tuple->values[COL_ROW_KEY])->data, UUID_LEN);
 	row->request = -1;
-	row->life.undoes = tuple->command->undoes;
 	row->life.attempts = Min(DatumGetInt32(tuple->values[COL_ATTEMPTS]), ATTEMPTS_MAX) + 1;
 	row->claim = tuple->nulls[COL_CLAIM] ? 0 : DatumGetInt64(tuple->values[COL_CLAIM]);
 	row->life.maybe_sent = !tuple->nulls[COL_MAYBE_SENT_AT];

@@ -184,6 +184,11 @@ static const Claimed claimed[] = {
 	IM_ACT_SETTLE, IM_IN_DOUBT, IM_WHY_NONE, true, 0, 0, false},
 
 	/* A message that was maybe sent is read back first, and not at once. */
+	{"undo", {IM_REPEAT_UNDO, .attempts = 1}, false,
+	IM_ACT_LOOKUP, IM_PENDING, IM_WHY_UNDO, false, 1, 0, false},
+	{"undo, maybe sent", {IM_REPEAT_UNDO, true, 0, 9, IM_WHY_NONE}, true,
+	IM_ACT_LOOKUP, IM_PENDING, IM_WHY_UNDO, true, 9, 0, false},
+
 	{"message, new", {IM_REPEAT_READ_BACK, .attempts = 1}, false,
 	IM_ACT_SEND, IM_SENDING, IM_WHY_NONE, false, 1, 0, false},
 	{"message, maybe sent", {IM_REPEAT_READ_BACK, true, IM_READ_BACK_MS, 2, IM_WHY_NONE}, false,
@@ -246,6 +251,8 @@ typedef struct Decided
 #define ASKED(m, n, w)	{IM_REPEAT_REFUSED, (m), OLD, (n), (w)}
 #define PLAIN(m, n)		{IM_REPEAT_HARMLESS, (m), OLD, (n), IM_WHY_NONE}
 #define MESSAGE(m, age, n, w) {IM_REPEAT_READ_BACK, (m), (age), (n), (w)}
+#define UNDO(m, age, n)	{IM_REPEAT_UNDO, (m), (age), (n), IM_WHY_UNDO}
+#define LATER(m, now, n, ms) IM_ACT_SETTLE, IM_UNDO, IM_WHY_NONE, (m), (now), (n), (ms)
 #define ITEM(c)			{.outcome = IM_OUT_REFUSED, .code = (c), .answered = true, .of_item = true}
 #define V(o)			{.outcome = (o), .answered = true}
 #define SILENT(o)		{.outcome = (o)}
@@ -294,6 +301,29 @@ static const Decided decided[] = {
 	{"unknown, assigned", ASSIGNED, SILENT(IM_OUT_UNKNOWN), true,
 	IM_ACT_SETTLE, IM_IN_DOUBT, IM_WHY_NONE, true, true, 1, 0},
 	{"unknown, out of attempts", NEW(3), SILENT(IM_OUT_UNKNOWN), true, WAITS(true, true, 3, IM_ZOMBIE_MS)},
+
+	/* Undo: never a doubt, never a failure; what stays is imported. */
+	{"undo: ours", UNDO(false, 0, 1), V(IM_OUT_SAME), true, IM_ACT_SEND, IM_UNDO, IM_WHY_NONE, false, false, 1, 0},
+	{"undo: disbanded", UNDO(false, 0, 1), V(IM_OUT_DONE), true, ENDS(IM_UNDONE, false, 1)},
+	{"undo: disbanded, maybe before", UNDO(true, 5, 2), V(IM_OUT_DONE), true, ENDS(IM_UNDONE, true, 2)},
+	{"undo: absent", UNDO(true, 5, 2), V(IM_OUT_ABSENT), true, ENDS(IM_UNDONE, true, 2)},
+	{"undo: changed", UNDO(false, 0, 1), V(IM_OUT_OTHER), true, ENDS(IM_IMPORTED, false, 1)},
+	{"undo: in use", UNDO(false, 0, 1), V(IM_OUT_IN_USE), true, ENDS(IM_IMPORTED, false, 1)},
+	{"undo: in use, an earlier request is dead", UNDO(true, OLD, 2), V(IM_OUT_IN_USE), true, ENDS(IM_IMPORTED, false, 2)},
+	{"undo: in use, an earlier request may live", UNDO(true, 1000, 2), V(IM_OUT_IN_USE), true, LATER(true, false, 1, OLD - 1000)},
+	{"undo: changed, clock set back", UNDO(true, -5, 2), V(IM_OUT_OTHER), true, LATER(true, true, 1, OLD)},
+	{"undo: refused", UNDO(false, 0, 1), V(IM_OUT_REFUSED), true, ENDS(IM_IMPORTED, false, 1)},
+	{"undo: refused, maybe sent", UNDO(true, OLD, 2), V(IM_OUT_REFUSED), true, LATER(true, false, 2, 1)},
+	{"undo: refused, maybe sent, out of attempts", UNDO(true, OLD, 3), V(IM_OUT_REFUSED), true, ENDS(IM_IMPORTED, false, 3)},
+	{"undo: not sent", UNDO(false, 0, 1), SILENT(IM_OUT_NOT_SENT), true, LATER(false, false, 0, 0)},
+	{"undo: slow", UNDO(true, 7, 3), V(IM_OUT_SLOW), true, LATER(true, false, 2, 1)},
+	{"undo: stop", UNDO(false, 0, 1), V(IM_OUT_STOP), true, LATER(false, false, 0, 0)},
+	{"undo: unknown", UNDO(false, 0, 1), SILENT(IM_OUT_UNKNOWN), true, LATER(true, true, 1, 1)},
+	{"undo: unknown, however often", UNDO(true, OLD, 50), SILENT(IM_OUT_UNKNOWN), true, LATER(true, true, 50, 1)},
+	{"undo: unreadable", UNDO(false, 0, 1), V(IM_OUT_UNREADABLE), true, LATER(false, false, 1, 1)},
+	{"undo: unreadable, out of attempts", UNDO(false, 0, 3), V(IM_OUT_UNREADABLE), true, ENDS(IM_IMPORTED, false, 3)},
+	{"undo: unreadable, maybe sent", UNDO(true, OLD, 50), V(IM_OUT_UNREADABLE), true, LATER(true, false, 50, 1)},
+	{"undo: nothing answers", UNDO(false, 0, 50), SILENT(IM_OUT_UNREADABLE), false, LATER(false, false, 49, 1)},
 
 	/* Lookups because the id is taken. */
 	{"taken: ours", ASKED(false, 1, IM_WHY_EXISTS), V(IM_OUT_SAME), true, ENDS(IM_IMPORTED, false, 1)},
