@@ -156,7 +156,7 @@ CREATE TABLE @extschema@.im_outbox_columns (
 	maybe_sent_at timestamptz
 );
 COMMENT ON COLUMN @extschema@.im_outbox_columns.status IS
-'pending, sending, imported, failed (refused by the service), invalid (not sent), in_doubt (may have been applied, see im_import_failures), undone (taken back with its group: can be set to pending); of a group also undo, which you set: it is to be disbanded';
+'pending, sending, imported, failed (refused by the service), invalid (not sent), in_doubt (may have been applied, see im_import_failures), undone (taken back with its group, and can be set to pending)';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.attempts IS
 'requests made for this row whose result counts against max_attempts';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.error_code IS
@@ -1403,6 +1403,8 @@ COMMENT ON COLUMN @extschema@.im_group_outbox.create_time IS
 'when the group was made, in whole seconds, not in the future; up to 5 seconds ahead of this server''s clock is sent as now; NULL: the time of the import';
 COMMENT ON COLUMN @extschema@.im_group_outbox.support_topic IS
 'whether a Community has topics; for no other type';
+COMMENT ON COLUMN @extschema@.im_group_outbox.status IS
+'pending, sending, imported, failed (refused by the service), invalid (not sent), in_doubt (may have been applied, see im_import_failures), undo (which you set on an imported group: it is to be disbanded), undone (it is, and can be set to pending)';
 COMMENT ON COLUMN @extschema@.im_group_outbox.error_info IS
 'what is wrong, in the service''s words or in those of the extension';
 COMMENT ON COLUMN @extschema@.im_group_outbox.enqueued_at IS

@@ -54,6 +54,7 @@ my %output = (
 	'in chat, problems of all rooms' => qr/name is over 30 bytes/,
 	'in chat, the outbox is filled while paused' => qr/^\s*refused rows\s+\| 6 /m,
 	'in chat, the first hundred' => qr/^\s*imported\s+\|\s+96 /m,
+	'in chat, the hundred taken back' => qr/\(0 rows\).*to_be_sent_again\s+-+\s+96\s/s,
 	'in chat, steering' => qr/paused by .* the app is busy/,
 	'in chat, what failed' => qr/^\s*10019 \|\s+6 \|\s+6 \|/m,
 	'in chat, kinds of problems' => qr/invalid\s+\|\s+10004 \| name is over 30 bytes of UTF-8\s+\|\s+6 \|/,

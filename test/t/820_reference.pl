@@ -75,7 +75,7 @@ sub first_column
 
 my ($check) = value_of($node, "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'im_group_outbox_status'");
 my $statuses = [ sort $check =~ /'([a-z_]+)'/g ];
-is(scalar @$statuses, 6, 'there are six statuses');
+is(scalar @$statuses, 8, 'there are eight statuses');
 is_deeply(first_column($reference, 'Statuses'), $statuses, 'all of them in reference.md');
 is_deeply(first_column($readme, 'What a status means'), $statuses, 'and in the README');
 
@@ -132,7 +132,7 @@ foreach my $line (split /\n/, $reference)
 	is_deeply([ map { is_taken($of, $name, $_) ? 1 : 0 } @good, @bad ], [ 1, 1, 0, 0 ], "the bounds of $name");
 	$bounds++;
 }
-is($bounds, 21, 'every option with bounds is looked at');
+is($bounds, 22, 'every option with bounds is looked at');
 
 # The code of a taken id is one that the import gives; 002_codes.pl sees it given.
 my ($different) = slurp_file("$root/src/call.h") =~ /IM_CODE_DIFFERENT = (-?\d+)/;
