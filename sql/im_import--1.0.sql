@@ -499,7 +499,7 @@ $make$;
 -- whose GroupId means nothing any more.
 CREATE INDEX im_group_outbox_undo ON @extschema@.im_group_outbox (origin, id) WHERE status = 'undo' AND due_at IS NULL;
 CREATE INDEX im_group_outbox_undo_due ON @extschema@.im_group_outbox (origin, due_at) WHERE status = 'undo' AND due_at IS NOT NULL;
-CREATE INDEX im_group_outbox_undone ON @extschema@.im_group_outbox (group_id) WHERE status IN ('undo', 'undone');
+CREATE INDEX im_group_outbox_undone ON @extschema@.im_group_outbox (group_id) WHERE status IN ('undo', 'undone') AND group_id IS NOT NULL;
 
 -- How far each room is: a group's members, messages and unread counts.  The
 -- time of the newest message decides with what time the next one can be sent.

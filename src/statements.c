@@ -487,7 +487,7 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		{"done", im_status_name(im_done_status(command))},
 		/* What is to be undone keeps its status while it is claimed, and when it was sent. */
 		{"free", command->undoes ? " AND claim IS NULL" : ""},
-		{"dead", command->undoes ? "status = 'undo' AND claim IS NOT NULL" : "status = 'sending'"},
+		{"dead", command->undoes ? "status = 'undo' AND due_at IS NULL AND claim IS NOT NULL" : "status = 'sending'"},
 		{"sent_at", command->undoes ? "o.sent_at" : "pg_catalog.now()"},
 	};
 
