@@ -436,7 +436,7 @@ must_wait(const ImSender *sender, const ImCall *call)
 {
 	dlist_iter	iter;
 
-	if (!call->command->serial || call->op != call->command->op || call->rows[0]->key == NULL)
+	if (call->command == NULL || !call->command->serial || call->op != call->command->op || call->rows[0]->key == NULL)
 		return false;
 	dlist_foreach(iter, unconstify(dlist_head *, &sender->flying))
 	{
