@@ -443,8 +443,9 @@ BEGIN
 			SELECT pg_catalog.pg_extension_config_dump('%1$s_id_seq', '')
 			$sql$, plain, o.name, CASE o.kind WHEN 'group' THEN '''undo'', ' ELSE '' END);
 		-- New rows in order, or a group's open rows in order; retries by due
-		-- time; rows in flight, for recovery; rows that need a person.  The
-		-- worker's statements are made for exactly these.
+		-- time; rows in flight, for recovery; rows that need a person; of a
+		-- group's rows in their order those of unknown outcome, which come
+		-- before all others.  The worker's statements are made for exactly these.
 		IF o.room_order IS NULL THEN
 			EXECUTE pg_catalog.format($sql$
 				CREATE INDEX %2$s_new ON %1$s (origin, id) WHERE status = 'pending' AND due_at IS NULL
@@ -462,6 +463,15 @@ BEGIN
 						 WHEN group_id IS NOT NULL AND group_source_id IS NULL THEN '=' || group_id
 						 ELSE '' END) COLLATE "C")
 					WHERE status IN ('imported', 'in_doubt')
+				$sql$, plain, o.name, o.room_order);
+		END IF;
+		IF o.room_order OPERATOR(pg_catalog.<>) 'id' THEN
+			EXECUTE pg_catalog.format($sql$
+				CREATE INDEX %2$s_unknown ON %1$s (origin, (
+					CASE WHEN group_source_id IS NOT NULL AND group_id IS NULL THEN '+' || group_source_id
+						 WHEN group_id IS NOT NULL AND group_source_id IS NULL THEN '=' || group_id
+						 ELSE '' END) COLLATE "C", %3$s)
+					WHERE status = 'pending' AND maybe_sent_at IS NOT NULL
 				$sql$, plain, o.name, o.room_order);
 		END IF;
 		EXECUTE pg_catalog.format($sql$

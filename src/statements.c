@@ -45,6 +45,11 @@ typedef struct Statement
 	" WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' || i.group_id" \
 	" ELSE '' END)"
 
+/* The rows of a room, r, of which nobody knows whether they were applied; open at its end. */
+#define UNKNOWN_OF_ROOM \
+	"(SELECT i.id, i.send_time FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room" \
+	" AND i.status = 'pending' AND i.maybe_sent_at IS NOT NULL ORDER BY i.send_time, i.id"
+
 /* A group, g, has no open row of a kind, of whatever database. */
 #define NONE_OPEN(kind) \
 	" AND NOT EXISTS (SELECT FROM {schema}.im_" kind "_outbox i WHERE i.status IN ('pending', 'sending')" \
@@ -304,8 +309,11 @@ static const Statement statements[NSTATEMENTS] = {
 		" (SELECT s.newest_time FROM {schema}._im_room_state s WHERE s.room = r.room)"
 		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS r (room, after, n),"
 		" LATERAL (SELECT f.id, pg_catalog.row_number() OVER (ORDER BY f.send_time, f.id) AS rank"
-		" FROM (SELECT i.id, i.send_time FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
-		" AND i.status IN ('pending', 'sending') ORDER BY i.send_time, i.id LIMIT $4) f) a"
+		/* What may be there already is looked up before anything is sent after it. */
+		" FROM (" UNKNOWN_OF_ROOM " LIMIT $4) UNION ALL"
+		" (SELECT i.id, i.send_time FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
+		" AND i.status IN ('pending', 'sending') AND NOT EXISTS " UNKNOWN_OF_ROOM " LIMIT 1)"
+		" ORDER BY i.send_time, i.id LIMIT $4)) f) a"
 		" JOIN " OUTBOX " o ON o.id = a.id"
 		" WHERE o.status = 'pending' AND (o.due_at IS NULL OR o.due_at <= pg_catalog.now())"
 		" ORDER BY r.n, a.rank FOR UPDATE OF o SKIP LOCKED",

@@ -199,6 +199,20 @@ is("@order", 'import_group import_group_msg import_group_member import_group_msg
 is(texts('g-behind'), whole('behind', 21), '... and no message is lost by it');
 is_deeply($service->unread('g-behind'), { late => 5 }, '... nor the unread count');
 
+# A message comes that is older than those of which nobody knows whether they arrived:
+# they are looked up first, and sent with the times that they have.
+$service->fault({ do => 'close_before', match => { command => 'import_group_msg', group_id => 'g-older' }, times => 1 });
+load(room_sql('older', 7, 60));
+poll_until { value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'older' AND status = 'pending' AND maybe_sent_at IS NOT NULL") == 7 }
+'messages of unknown outcome';
+load("INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES ('older/0', 'older', 'u0', timestamptz '2020-01-02 00:00Z', 'older 8');");
+settled("group_source_id = 'older'", 'an older message');
+is(statuses('older'), 'imported 8', 'an older message waits for those of unknown outcome, and is sent behind them');
+is(texts('g-older'), whole('older', 8), '... and none is there twice');
+is(scalar(grep { $_->{body} =~ /g-older/ } $service->journal('import_group_msg')), 3, '... with one call');
+is(value_of($node, "SELECT string_agg(source_id, ' ' ORDER BY source_id) FROM im_message_outbox WHERE group_source_id = 'older' AND sent_time <> extract(epoch FROM send_time)"),
+	'older/0', '... whose time alone is another');
+
 # ---------------------------------------------------------------------------
 # Somebody writes in a group that is not imported yet
 
