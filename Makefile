@@ -34,6 +34,7 @@ OBJS = \
 	src/limiter.o \
 	src/names.o \
 	src/outbox.o \
+	src/plan.o \
 	src/problem.o \
 	src/protocol.o \
 	src/queue.o \

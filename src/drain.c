@@ -16,11 +16,12 @@
  * (drain->outcomes).  If a transaction fails, nothing is known of it: its
  * claims are dropped unsent and recovery looks at the table again.
  *
+ * What a turn does, how much it claims and how long it sleeps is decided in
+ * plan.c; here the facts are gathered, and what was decided is done.
+ *
  * Must not know: signals, SQL text, JSON.
  */
 #include "postgres.h"
-
-#include <limits.h>
 
 #include "commands/async.h"
 #include "commands/dbcommands.h"
@@ -42,31 +43,14 @@
 #include "failpoint.h"
 #include "flow.h"
 #include "outbox.h"
+#include "plan.h"
 #include "protocol.h"
 #include "queue.h"
 #include "sender.h"
 #include "text.h"
 
-#define MS					INT64_C(1000)
 #define SEC					INT64_C(1000000)
-
-#define FLUSH_COUNT			250 /* outcomes are written when so many wait ... */
-#define FLUSH_AFTER			(50 * MS)	/* ... or the first waits so long */
-#define LOOK_EVERY			(1 * SEC)	/* at options and pause, doorbell or not */
-#define RESCAN_EVERY		(5 * SEC)	/* for ids that were committed late */
-#define RESCAN_SHARE		50	/* of our time at most 1/50 for that */
-#define LINGER				(3 * SEC)	/* connected with nothing to do */
-#define STAY_AT_LEAST		(4 * SEC)	/* since the start, see worker.c */
-#define RETRY_FIRST			(1 * SEC)	/* after a failed transaction */
-#define RETRY_MAX			(30 * SEC)
-#define LOCKED_AGAIN		(200 * MS)	/* try a locked row again after this */
-#define RECOVER_AGAIN		(5 * SEC)	/* when a dead row was locked */
-#define CLAIM_AHEAD			0.1 /* seconds of work claimed beyond the slots */
-#define CLAIM_AHEAD_MAX		400
-#define DUE_MAX				(600 * SEC)	/* no back-off is longer */
-#define ROWS_MAX			4000	/* claimed at one time, of all kinds */
 #define SHUTDOWN_GRACE		(1 * SEC)
-#define COUNT_PATIENCE		10	/* looks without a chance to count */
 
 struct ImDrain
 {
@@ -76,7 +60,7 @@ struct ImDrain
 	ImSender   *sender;			/* the dispatch's */
 	ImDispatch *dispatch;		/* calls under way, and outcomes to be written */
 	ImFlow	   *flow;			/* rooms at work */
-	int64		flush_after;	/* somebody locks an outcome's row: not before */
+	ImPlan		plan;			/* what the turns are planned with */
 
 	ImInstalled installed;
 	char		database[NAMEDATALEN];	/* its name, "" before the first look */
@@ -85,68 +69,32 @@ struct ImDrain
 	char		trouble[IM_REASON_MAX]; /* why not configured */
 	uint64		options;		/* generation of them at the last look, 0: none yet */
 	uint32		rings;			/* of the doorbell, as last looked after */
-	bool		just_paused;	/* what is queued was claimed before the pause */
-	int64		looked_at;
-	int64		counted_at;
-
-	bool		hungry[IM_KINDS];	/* there may be rows to claim, of kinds without rooms */
-	bool		rescan[IM_KINDS];	/* look for them from the true minimum */
-	bool		rescan_owed;	/* somebody rang since the last such look */
-	int64		rescanned_at;
-	int64		rescan_cost;
-	int64		next_due[IM_KINDS]; /* monotonic; 0: no retry waits */
-	bool		dirty;			/* recovery is due ... */
-	int64		recover_at;		/* ... not before this */
-	int64		retry_at;		/* after a failed transaction */
-	int64		retry_delay;
-	bool		careful;		/* write outcomes one by one */
-
-	int			uncounted;		/* looks since the counts were right */
-
-	int64		idle_since;
-	int64		started_at;
 };
 
 /* What one transaction is to do and has done. */
 typedef struct Transaction
 {
 	ImDrain    *drain;
-	bool		look;			/* options, pause, fence */
-	bool		count;			/* counts, and what is shown of them */
+	ImTurn		turn;
 	List	   *writing;		/* outcomes to be written */
 	List	   *written;
 	ImClaim		claims[IM_KINDS];
 	bool		wants[IM_KINDS];	/* which of them are to be made */
-	bool		sweep;			/* look for rooms */
-	bool		swept;
 	bool		table_busy;
 	char		pause_reason[IM_REASON_MAX];	/* "" if not to be paused */
 } Transaction;
 
-static void describe(const ImDrain *drain, ImReport *report);
-
-/* Rows may have come, of any kind. */
-static void
-be_hungry(ImDrain *drain)
-{
-	for (int kind = 0; kind < IM_KINDS; kind++)
-		drain->hungry[kind] = !im_commands[kind]->roomed;
-}
-
-/* Every kind is to be looked for from its true minimum. */
-static void
-rescan_all(ImDrain *drain)
-{
-	for (int kind = 0; kind < IM_KINDS; kind++)
-		drain->rescan[kind] = true;
-}
+static void describe(const ImDrain *drain, const ImPlanFacts *facts, ImReport *report);
 
 /* See drain.h. */
 ImDrain *
 im_drain_create(MemoryContext ctx, ImSlot *slot)
 {
 	ImDrain    *drain = MemoryContextAllocZero(ctx, sizeof(ImDrain));
+	bool		loose[IM_KINDS];
 
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		loose[kind] = !im_commands[kind]->roomed;
 	drain->ctx = ctx;
 	drain->turn_ctx = AllocSetContextCreate(ctx, "im_import turn", ALLOCSET_DEFAULT_SIZES);
 	drain->slot = slot;
@@ -154,10 +102,7 @@ im_drain_create(MemoryContext ctx, ImSlot *slot)
 	drain->sender = drain->dispatch->sender;
 	drain->flow = im_flow_create(ctx);
 	drain->installed = IM_INSTALLED;
-	rescan_all(drain);
-	be_hungry(drain);
-	drain->dirty = !slot->clean;
-	drain->idle_since = drain->started_at = im_now_us();
+	im_plan_start(&drain->plan, loose, !slot->clean, im_now_us());
 	im_orders_orphaned(slot);
 
 	/* Key or plan may have expired meanwhile: one call finds out, not many. */
@@ -311,57 +256,14 @@ refuse_requests(ImDrain *drain, bool all, const char *why)
 }
 
 /* ------------------------------------------------------------------------
- * How much to claim
+ * The facts
  */
 
-/* Groups that may still be created today; INT_MAX without a budget. */
-static int
-budget_of_day(const ImDrain *drain)
+/* True if calls may be started at all, apart from the breaker. */
+static bool
+may_send(const ImDrain *drain)
 {
-	const ImApp *app = im_sender_app(drain->sender);
-	int64		left;
-
-	if (app->groups_per_day == 0)
-		return INT_MAX;
-	/* What is judged is counted, if it may have created a group. */
-	left = app->groups_per_day - im_outbox_groups_today(im_outbox_get()) -
-		drain->dispatch->nrows_of[IM_GROUP];
-	return left < 0 ? 0 : (int) Min(left, INT_MAX);
-}
-
-/* How many calls of a kind to have claimed: the slots, and a little work ahead. */
-static int
-claim_target(const ImDrain *drain, const ImCommand *command)
-{
-	const ImApp *app = im_sender_app(drain->sender);
-	double		seconds = command->makes_groups && app->assigned_ids ? CLAIM_AHEAD / 5 : CLAIM_AHEAD;
-	double		ahead = im_app_rate(app, command->op) * seconds;
-
-	/*
-	 * Do not claim more than the rate lets us send: after a crash every
-	 * claimed row has to be treated as possibly sent.
-	 */
-	if (ahead + 1 < app->max_in_flight)
-		return Min((int) ahead + 1 + im_sender_flying(drain->sender, command->op),
-				   app->max_in_flight + CLAIM_AHEAD_MAX);
-	return app->max_in_flight + (int) Min(ahead, CLAIM_AHEAD_MAX);
-}
-
-/* How many calls of a kind the next transaction should claim rows for. */
-static int
-calls_wanted(const ImDrain *drain, const ImCommand *command, int allowed)
-{
-	int			target = claim_target(drain, command);
-	int			open = im_sender_open(drain->sender, command->op);
-	int			want = Min(target - open, allowed);
-
-	if (im_dispatch_open(drain->dispatch) >= ROWS_MAX)
-		return 0;
-	/* A few at a time would cost a commit each: what may queue is half sent first. */
-	if (want * 2 < target - im_sender_flying(drain->sender, command->op) &&
-		open > im_sender_flying(drain->sender, command->op))
-		return 0;
-	return Max(want, 0);
+	return drain->installed == IM_INSTALLED && drain->configured && !drain->control.fenced;
 }
 
 /* Rows that im_import_drain() may still send. */
@@ -376,60 +278,79 @@ rows_ordered(const ImDrain *drain)
 	return ordered;
 }
 
-/* How many rows of a kind without rooms the next transaction should claim. */
-static int
-rows_wanted(const ImDrain *drain, ImKind kind, int allowed)
-{
-	const ImCommand *command = im_commands[kind];
-	int			want;
-
-	if (!drain->hungry[kind] || allowed <= 0)
-		return 0;
-	want = calls_wanted(drain, command, allowed) * im_dispatch_batch(drain->dispatch, kind);
-	want = Min(want, ROWS_MAX - im_dispatch_open(drain->dispatch));
-	if (command->makes_groups)
-		want = Min(want, budget_of_day(drain));
-	/* What an order counts are groups; what they need goes with them. */
-	if (drain->control.paused)
-		want = (int) Min((int64) want, command->makes_groups || command->undoes ? rows_ordered(drain) :
-						 rows_ordered(drain) > 0 ? ROWS_MAX : 0);
-	/* It is spent on those that are to be undone first. */
-	if (drain->control.paused && command->makes_groups && drain->hungry[IM_UNDO_GROUP])
-		want = 0;
-	return Max(want, 0);
-}
-
-/* True if accounts are on their way, or wait for their time. */
+/* True if an account waits to be written back. */
 static bool
-accounts_busy(const ImDrain *drain)
+accounts_judged(const ImDrain *drain)
 {
 	ListCell   *lc;
 
-	if (drain->next_due[IM_ACCOUNT] != 0 || drain->dispatch->nrows_of[IM_ACCOUNT] > 0)
-		return true;
 	foreach(lc, drain->dispatch->outcomes)
-	{
 		if (((ImRow *) lfirst(lc))->kind == IM_ACCOUNT)
 			return true;
-	}
 	return false;
 }
 
-/* True if rows are open that groups and friends wait for, as far as is known. */
-static bool
-accounts_open(const ImDrain *drain)
+/* Microseconds until the day of groups_per_day ends, at midnight UTC. */
+static int64
+time_to_midnight(void)
 {
-	return drain->hungry[IM_ACCOUNT] || accounts_busy(drain);
+	return USECS_PER_DAY - GetCurrentTimestamp() % USECS_PER_DAY;
 }
 
-/* True if there may be rows to claim for some kind. */
-static bool
-is_hungry(const ImDrain *drain)
+/* What is so of one kind. */
+static void
+gather_kind(const ImDrain *drain, const ImApp *app, ImKind kind, ImPlanKind *its)
 {
+	const ImCommand *command = im_commands[kind];
+
+	its->roomed = command->roomed;
+	its->makes_groups = command->makes_groups;
+	its->undoes = command->undoes;
+	its->after_accounts = command->after_accounts;
+	its->batch = im_dispatch_batch(drain->dispatch, kind);
+	its->rate = im_app_rate(app, command->op);
+	its->open = im_sender_open(drain->sender, command->op);
+	its->flying = im_sender_flying(drain->sender, command->op);
+	its->nrows = drain->dispatch->nrows_of[kind];
+}
+
+/* Gathers what plan.c decides by; the slot must not be locked. */
+static void
+gather(const ImDrain *drain, ImPlanFacts *facts)
+{
+	const ImApp *app = im_sender_app(drain->sender);
+	const ImDispatch *dispatch = drain->dispatch;
+	const ImFlow *flow = drain->flow;
+
+	memset(facts, 0, sizeof(*facts));
+	facts->now = im_now_us();
+	facts->may_send = may_send(drain);
+	facts->ending = ProcDiePending;
+	facts->reconfigure = drain->configured && im_sender_wants_configure(drain->sender);
+	facts->paused = drain->control.paused;
+	facts->ordered = facts->paused ? rows_ordered(drain) : 0;
+	facts->nrows = dispatch->nrows;
+	facts->outcomes = list_length(dispatch->outcomes);
+	facts->outcomes_since = dispatch->outcomes_since;
+	facts->accounts_judged = accounts_judged(drain);
+	facts->queued = im_sender_queued(drain->sender);
+	facts->in_flight = im_sender_in_flight(drain->sender);
+	facts->rooms = flow->rooms;
+	facts->finding = flow->sweep_owed || flow->sweeping || flow->stale;
+	facts->sweep_due = im_flow_sweep_due(flow);
+	facts->breaker = &drain->slot->breaker;
+	facts->beneath = drain->slot->report.beneath;
+	facts->ring = drain->slot->ring;
+	facts->worked = dispatch->worked;
+	facts->midnight = time_to_midnight();
+	if (app == NULL)
+		return;					/* never configured: nothing is claimed */
+	facts->max_in_flight = app->max_in_flight;
+	facts->assigned_ids = app->assigned_ids;
+	facts->groups_per_day = app->groups_per_day;
+	facts->groups_today = im_outbox_groups_today(im_outbox_get());
 	for (int kind = 0; kind < IM_KINDS; kind++)
-		if (drain->hungry[kind])
-			return true;
-	return im_rooms_wait(drain->flow->rooms, drain->control.paused, im_now_us()) == 0;
+		gather_kind(drain, app, kind, &facts->kinds[kind]);
 }
 
 /* ------------------------------------------------------------------------
@@ -505,7 +426,7 @@ look_around(ImDrain *drain)
 		(void) im_queue_adopt_all(false, im_sender_app(drain->sender));
 		im_outbox_control(im_outbox_get(), &drain->control);
 	}
-	drain->just_paused = drain->control.paused && !was_paused;
+	drain->plan.just_paused = drain->control.paused && !was_paused;
 	forget_dead_orders(drain->slot);
 	if (!im_orders_any(drain->slot))
 		im_rooms_forget_orders(drain->flow->rooms);
@@ -515,17 +436,16 @@ look_around(ImDrain *drain)
 static void
 recover_rows(ImDrain *drain)
 {
-	drain->dirty = false;
+	bool		all = true;
+
 	for (int kind = 0; kind < IM_KINDS; kind++)
 	{
 		int			n;
 		int64	   *claims = im_dispatch_claims(drain->dispatch, kind, &n);
 
-		if (!im_queue_recover(kind, claims, n))
-			drain->dirty = true;
+		all = im_queue_recover(kind, claims, n) && all;
 	}
-	drain->recover_at = im_now_us() + RECOVER_AGAIN;
-	be_hungry(drain);
+	im_plan_recovered(&drain->plan, all, im_now_us());
 	im_flow_owe_sweep(drain->flow);
 }
 
@@ -534,27 +454,22 @@ static void
 note_next_due(ImDrain *drain, ImKind kind, bool claimed)
 {
 	TimestampTz due = im_queue_next_due(kind);
-	int64		delay;
+	int64		delay = due == 0 ? -1 : Max((int64) (due - GetCurrentTimestamp()), 0);
+	bool		passed_over = due == 0 && drain->dispatch->nrows_of[kind] == 0 && !claimed &&
+		im_queue_has_open(kind);
 
-	drain->next_due[kind] = 0;
-	if (due == 0)
-	{
-		/* Rows that somebody locks were passed over: look again soon. */
-		if (drain->dispatch->nrows_of[kind] == 0 && !claimed && im_queue_has_open(kind))
-			drain->next_due[kind] = im_now_us() + RESCAN_EVERY;
-		return;
-	}
-	delay = Max((int64) (due - GetCurrentTimestamp()), 0);
-	drain->next_due[kind] = im_now_us() + Min(delay, DUE_MAX) + MS;
-	if (delay > DUE_MAX)
-		drain->dirty = true;	/* the clock was set back: recovery caps it */
+	im_plan_next_due(&drain->plan, kind, delay, passed_over, im_now_us());
 }
 
-/* True if a claim found all that there is of its kind, and that is nothing. */
-static bool
-found_nothing(const ImClaim *claim)
+/* What a claim found, for the plan. */
+static ImPlanFound
+found_by(const ImClaim *claim)
 {
-	return claim->short_scan && claim->rows == NIL && claim->settled == NIL;
+	return (ImPlanFound)
+	{
+		.want = claim->want,.short_scan = claim->short_scan,.nrows = list_length(claim->rows),
+			.nsettled = list_length(claim->settled)
+	};
 }
 
 /* Makes one claim. */
@@ -564,7 +479,7 @@ claim_rows(ImDrain *drain, ImClaim *claim)
 	claim->app = im_sender_app(drain->sender);
 	claim->ctx = drain->dispatch->calls_ctx;
 	claim->steady = &drain->slot->steady;
-	claim->rescan = drain->rescan[claim->kind];
+	claim->rescan = drain->plan.rescan[claim->kind];
 	im_queue_claim(claim);
 	if (claim->want > 0 && claim->short_scan)
 		note_next_due(drain, claim->kind, claim->rows != NIL);
@@ -579,33 +494,28 @@ claim_all(ImDrain *drain, Transaction *tx)
 {
 	int64		start = im_now_us();
 	bool		rescanned = false;
-	bool		accounts = accounts_open(drain);
+	bool		accounts;
+	ImPlanFacts facts;
 
+	gather(drain, &facts);
+	accounts = im_plan_accounts_open(&drain->plan, &facts);
 	for (int kind = 0; kind < IM_KINDS; kind++)
 	{
 		ImClaim    *claim = &tx->claims[kind];
+		ImPlanFound found;
 
 		if (!tx->wants[kind])
 			continue;
 		if (im_commands[kind]->after_accounts && accounts)
 			claim->want = 0;
 		claim_rows(drain, claim);
-		/* A kind that gets no call now still has to be looked for: later. */
-		if (claim->want > 0)
-		{
-			rescanned = rescanned || drain->rescan[kind];
-			drain->rescan[kind] = false;
-		}
-		if (kind == IM_ACCOUNT && claim->want > 0 && found_nothing(claim) &&
-			drain->next_due[kind] == 0 && drain->dispatch->nrows_of[kind] == 0)
+		found = found_by(claim);
+		rescanned = im_plan_found(&drain->plan, kind, &found) || rescanned;
+		if (kind == IM_ACCOUNT && im_plan_accounts_over(&drain->plan, &facts, &found))
 			accounts = false;
 	}
 	if (rescanned)
-	{
-		drain->rescanned_at = im_now_us();
-		drain->rescan_cost = drain->rescanned_at - start;
-		drain->rescan_owed = false;
-	}
+		im_plan_rescanned(&drain->plan, start, im_now_us());
 }
 
 /* Notes in the rooms' table what is claimed and what was written. */
@@ -626,14 +536,11 @@ note_rooms(ImDrain *drain, Transaction *tx)
 static bool
 keep_count(ImDrain *drain)
 {
-	bool		insist = drain->uncounted >= COUNT_PATIENCE && drain->dispatch->nrows == 0;
+	bool		insist = im_plan_insists(&drain->plan, drain->dispatch->nrows);
 
-	if (drain->uncounted > 2 * COUNT_PATIENCE)
-		drain->uncounted = 0;	/* an insisting one has failed: be patient again */
-	drain->uncounted++;
 	if (!im_outbox_keep_count(im_outbox_get(), insist))
 		return false;
-	drain->uncounted = 0;
+	drain->plan.uncounted = 0;
 	return true;
 }
 
@@ -650,6 +557,7 @@ show_activity(const ImDrain *drain)
 	int64		open;
 	ImTallies	tallies;
 	ImTally		rows;
+	ImPlanFacts facts;
 
 	if (!im_tally_read(im_outbox_schema(im_outbox_get()), &tallies))
 		return;					/* being counted */
@@ -658,7 +566,8 @@ show_activity(const ImDrain *drain)
 	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 		if (im_commands[kind]->roomed && tallies.of[kind].by_status[IM_PENDING] > 0)
 			drain->flow->dependents = true;
-	describe(drain, &report);
+	gather(drain, &facts);
+	describe(drain, &facts, &report);
 	for (int i = 0; i < IM_STATUSES; i++)
 		total += rows.by_status[i];
 	open = rows.by_status[IM_PENDING] + rows.by_status[IM_SENDING] + rows.by_status[IM_UNDO];
@@ -706,35 +615,35 @@ transact(void *arg)
 	ImDrain    *drain = tx->drain;
 	ImOutbox   *outbox = im_outbox_get();
 
-	if (tx->look)
+	if (tx->turn.look)
 		look_around(drain);
 	if (tx->pause_reason[0] != '\0')
 	{
 		/* From here on, not from the next look on. */
 		im_outbox_pause(outbox, true, "im_import", tx->pause_reason);
 		(void) im_outbox_read_control(outbox, &drain->control);
-		drain->just_paused = true;
+		drain->plan.just_paused = true;
 		memset(tx->wants, 0, sizeof(tx->wants));
-		tx->sweep = false;
+		tx->turn.sweep = false;
 	}
 	tx->table_busy = !im_outbox_try_lock(outbox);
 	if (tx->table_busy)
 		return;
-	if (tx->count && keep_count(drain))
+	if (tx->turn.count && keep_count(drain))
 		show_activity(drain);
 	settle_all(tx);
-	if (tx->count || drain->dispatch->nrows == 0)
+	if (tx->turn.count || drain->dispatch->nrows == 0)
 		im_outbox_write_day(outbox);
 	if (!drain->configured || drain->control.fenced)
 	{
 		memset(tx->wants, 0, sizeof(tx->wants));
-		tx->sweep = false;
+		tx->turn.sweep = false;
 		note_rooms(drain, tx);
 		return;
 	}
-	if (drain->dirty && im_now_us() >= drain->recover_at)
+	if (im_plan_recovers(&drain->plan, im_now_us()))
 		recover_rows(drain);
-	if (tx->sweep)
+	if (tx->turn.sweep)
 		im_flow_sweep(drain->flow);
 	claim_all(drain, tx);
 	im_queue_unread_again(&tx->claims[IM_MESSAGE]);
@@ -776,14 +685,8 @@ note_failure(ImDrain *drain, Transaction *tx, const char *error)
 	}
 	drain->flow->found = NIL;
 	im_flow_owe_sweep(drain->flow);
-	if (drain->careful)
+	if (im_plan_failed(&drain->plan, im_now_us()))
 		rotate_outcomes(drain);
-	drain->dirty = true;
-	drain->recover_at = 0;
-	rescan_all(drain);
-	drain->careful = true;
-	drain->retry_delay = drain->retry_delay == 0 ? RETRY_FIRST : Min(drain->retry_delay * 2, RETRY_MAX);
-	drain->retry_at = im_now_us() + drain->retry_delay;
 	im_slot_lock(drain->slot);
 	copy_text(drain->slot->last_error, sizeof(drain->slot->last_error), error ? error : "");
 	drain->slot->last_error_at = GetCurrentTimestamp();
@@ -891,16 +794,11 @@ drop_written(ImDrain *drain, Transaction *tx)
 	MemoryContext old = MemoryContextSwitchTo(drain->ctx);
 	List	   *left;
 
-	drain->flush_after = 0;
-	if (tx->writing != NIL)
-	{
-		drain->flush_after = im_now_us() + LOCKED_AGAIN;
-		if (drain->careful)
-			rotate_outcomes(drain);
-	}
+	if (im_plan_wrote(&drain->plan, tx->writing != NIL, im_now_us()))
+		rotate_outcomes(drain);
 	if (tx->written == NIL)
 		left = drain->dispatch->outcomes;
-	else if (drain->careful)
+	else if (drain->plan.careful)
 		left = list_delete_first(drain->dispatch->outcomes);
 	else
 	{
@@ -955,33 +853,30 @@ finish_written(ImDrain *drain, Transaction *tx)
 		ImRow	   *row = lfirst(lc);
 
 		if (is_open(row) && row->room == NULL)
-			drain->hungry[row->kind] = !im_commands[row->kind]->roomed;
+			im_plan_came_back(&drain->plan, row->kind);
 		finish_row(drain, row);
 	}
-	if (drain->dispatch->outcomes == NIL)
-		drain->careful = false;
+	im_plan_succeeded(&drain->plan, list_length(drain->dispatch->outcomes));
 }
 
 /* The transaction committed: everything it did is true now. */
 static void
 note_success(ImDrain *drain, Transaction *tx)
 {
-	drain->retry_delay = 0;
-	drain->retry_at = 0;
 	finish_written(drain, tx);
 	for (int kind = 0; kind < IM_KINDS; kind++)
 	{
 		ImClaim    *claim = &tx->claims[kind];
+		ImPlanFound found = found_by(claim);
 
 		note_history(drain->slot, claim->settled);
-		if (claim->want > 0 && claim->short_scan && claim->nwritten == 0)
-			drain->hungry[kind] = false;
+		im_plan_claimed(&drain->plan, kind, &found);
 		answer_unclaimed(drain, claim);
 		if (tx->wants[kind])
 			launch_claimed(drain, claim);
 	}
 	/* Groups first: an order that they were claimed for is not a room's. */
-	if (tx->sweep && im_flow_swept(drain->flow, drain->control.paused, take_room_order, drain))
+	if (tx->turn.sweep && im_flow_swept(drain->flow, drain->control.paused, take_room_order, drain))
 	{
 		im_slot_lock(drain->slot);
 		memcpy(drain->slot->waiting, drain->flow->waiting, sizeof(drain->slot->waiting));
@@ -999,10 +894,7 @@ run_transaction(ImDrain *drain, Transaction *tx)
 
 	tx->drain = drain;
 	im_steady_note(&drain->slot->steady, GetCurrentTimestamp(), im_now_us());
-	if (tx->look)
-		drain->looked_at = im_now_us();
-	if (tx->count)
-		drain->counted_at = im_now_us();
+	im_plan_begun(&drain->plan, &tx->turn, im_now_us());
 	ok = im_outbox_run(transact, tx, &error);
 	drain->installed = im_outbox_installed(im_outbox_get());
 	if (ok && has_claimed(tx))
@@ -1012,31 +904,9 @@ run_transaction(ImDrain *drain, Transaction *tx)
 	if (!ok)
 		note_failure(drain, tx, error);
 	else if (tx->table_busy)
-		drain->retry_at = im_now_us() + 200 * MS;
+		im_plan_table_busy(&drain->plan, im_now_us());
 	else
 		note_success(drain, tx);
-}
-
-/* True if outcomes should be written now. */
-static bool
-must_flush(const ImDrain *drain, int64 now)
-{
-	const ImDispatch *dispatch = drain->dispatch;
-
-	if (dispatch->outcomes == NIL || now < drain->flush_after)
-		return false;
-	return drain->careful || list_length(dispatch->outcomes) >= FLUSH_COUNT ||
-		dispatch->nrows == 0 || now - dispatch->outcomes_since >= FLUSH_AFTER;
-}
-
-/* Which outcomes the next transaction writes. */
-static List *
-outcomes_to_write(const ImDrain *drain)
-{
-	/* After a failure one at a time: a poisonous one must not hold the rest. */
-	if (drain->careful && drain->dispatch->outcomes != NIL)
-		return list_make1(linitial(drain->dispatch->outcomes));
-	return list_copy(drain->dispatch->outcomes);
 }
 
 /* Nine of ten rows refused for one reason: a person should look first. */
@@ -1059,26 +929,23 @@ check_same_refusal(ImDrain *drain, Transaction *tx)
 
 /* Plans the claim of one kind; *allowed, in calls, counts down. */
 static void
-plan_kind(ImDrain *drain, Transaction *tx, ImKind kind, int *allowed)
+plan_kind(ImDrain *drain, Transaction *tx, const ImPlanFacts *facts, ImKind kind, int *allowed)
 {
-	const ImCommand *command = im_commands[kind];
 	ImClaim    *claim = &tx->claims[kind];
-	int			batch = im_dispatch_batch(drain->dispatch, kind);
+	int			batch = facts->kinds[kind].batch;
 
 	claim->kind = kind;
-	if (command->roomed)
-		im_flow_pick(drain->flow, claim, calls_wanted(drain, command, *allowed), batch,
-					 drain->control.paused);
-	/* What surely has to wait must not use up the one call that tries the service. */
-	else if (!(command->after_accounts && accounts_busy(drain)))
-		claim->want = rows_wanted(drain, kind, *allowed);
+	if (facts->kinds[kind].roomed)
+		im_flow_pick(drain->flow, claim, im_plan_calls(facts, kind, *allowed), batch, facts->paused);
+	else
+		claim->want = im_plan_rows(&drain->plan, facts, kind, *allowed);
 	tx->wants[kind] = claim->want > 0 || claim->nrooms > 0 || claim->asked != NIL;
 	*allowed -= Min(*allowed, claim->nrooms + (claim->want + batch - 1) / batch);
 }
 
 /* Plans all claims; sessions' rows come first. */
 static bool
-plan_claims(ImDrain *drain, Transaction *tx, int allowed)
+plan_claims(ImDrain *drain, Transaction *tx, const ImPlanFacts *facts, int allowed)
 {
 	bool		any = false;
 	ListCell   *lc;
@@ -1093,56 +960,60 @@ plan_claims(ImDrain *drain, Transaction *tx, int allowed)
 		}
 	for (int kind = 0; kind < IM_KINDS; kind++)
 	{
-		plan_kind(drain, tx, kind, &allowed);
+		plan_kind(drain, tx, facts, kind, &allowed);
 		any = any || tx->wants[kind];
 	}
 	return any;
 }
 
-/* Retries that are due now make their kinds hungry. */
-static void
-note_due(ImDrain *drain, int64 now)
+/* How many calls may start now. */
+static int
+calls_allowed(ImDrain *drain, const ImPlanFacts *facts)
 {
-	for (int kind = 0; kind < IM_KINDS; kind++)
-		if (drain->next_due[kind] != 0 && now >= drain->next_due[kind])
-		{
-			drain->hungry[kind] = drain->rescan_owed = true;
-			drain->next_due[kind] = 0;
-		}
+	int			allowed;
+
+	im_slot_lock(drain->slot);
+	allowed = im_plan_allowed(facts);
+	im_slot_unlock(drain->slot);
+	return allowed;
+}
+
+/* For how many calls rows may be claimed. */
+static int
+claims_allowed(ImDrain *drain, const ImPlanFacts *facts)
+{
+	int			allowed;
+
+	im_slot_lock(drain->slot);
+	allowed = im_plan_claims_allowed(facts);
+	im_slot_unlock(drain->slot);
+	return allowed;
 }
 
 /* Decides what the turn's transaction does, and runs it if there is anything. */
 static void
-settle_and_claim(ImDrain *drain, bool rang, int allowed)
+settle_and_claim(ImDrain *drain, bool rang)
 {
 	Transaction tx = {0};
-	int64		now = im_now_us();
-	bool		flush = must_flush(drain, now);
+	ImPlanFacts facts;
+	bool		may_try;
 	bool		claim = false;
 
-	tx.look = rang || now - drain->looked_at >= LOOK_EVERY ||
-		(drain->configured && im_sender_wants_configure(drain->sender));
-	tx.count = rang || now - drain->counted_at >= LOOK_EVERY;
-	check_same_refusal(drain, &tx);
-	if (drain->retry_at > now && !rang)
-		return;
-	note_due(drain, now);
 	/* What waits is known exactly only by a look after the last room is done. */
 	if (drain->flow->stale && im_dispatch_open(drain->dispatch) == 0 &&
 		!im_rooms_busy(drain->flow->rooms))
 		im_flow_owe_sweep(drain->flow);
-	if (drain->configured && !drain->control.fenced)
-	{
-		claim = plan_claims(drain, &tx, allowed);
-		tx.sweep = im_flow_wants_sweep(drain->flow, now) &&
-			(!drain->control.paused || (rows_ordered(drain) > 0 && !drain->hungry[IM_UNDO_GROUP]));
-	}
-	flush = flush || (drain->dispatch->outcomes != NIL && claim && now >= drain->flush_after);
-	if (flush)
-		tx.writing = outcomes_to_write(drain);
-	if (tx.look || tx.count || flush || claim || tx.sweep || tx.pause_reason[0] != '\0' ||
-		(drain->dirty && now >= drain->recover_at))
-		run_transaction(drain, &tx);
+	gather(drain, &facts);
+	may_try = im_plan_turn(&drain->plan, &facts, rang, &tx.turn);
+	check_same_refusal(drain, &tx);
+	if (!may_try)
+		return;
+	if (facts.may_send)
+		claim = plan_claims(drain, &tx, &facts, claims_allowed(drain, &facts));
+	if (!im_plan_transaction(&drain->plan, &facts, claim, tx.pause_reason[0] != '\0', &tx.turn))
+		return;
+	tx.writing = list_truncate(list_copy(drain->dispatch->outcomes), tx.turn.write);
+	run_transaction(drain, &tx);
 }
 
 /* ------------------------------------------------------------------------
@@ -1151,10 +1022,9 @@ settle_and_claim(ImDrain *drain, bool rang, int allowed)
 
 /* What the drain is doing, and why it waits. */
 static void
-describe(const ImDrain *drain, ImReport *report)
+describe(const ImDrain *drain, const ImPlanFacts *known, ImReport *report)
 {
 	const ImSlot *slot = drain->slot;
-	const ImApp *app = im_sender_app(drain->sender);
 	ImFacts		facts = {
 		.preloaded = true,
 		.configured = drain->installed != IM_INSTALLED_OTHER && drain->configured,
@@ -1163,9 +1033,8 @@ describe(const ImDrain *drain, ImReport *report)
 		.paused = drain->control.paused,
 		.pause_reason = drain->control.reason,
 		.ordered = im_orders_left(slot),
-		.busy = im_dispatch_open(drain->dispatch) > 0 || is_hungry(drain) ||
-			drain->flow->sweep_owed || drain->flow->sweeping || drain->flow->stale,
-		.failure = drain->retry_delay != 0 ? slot->last_error : NULL,
+		.busy = im_plan_busy(&drain->plan, known),
+		.failure = drain->plan.retry_delay != 0 ? slot->last_error : NULL,
 		.lock = im_outbox_blocker(im_outbox_get()),
 		.rate = slot->limiters[IM_OP_IMPORT_GROUP].rate,
 		.rate_limit = slot->limiters[IM_OP_IMPORT_GROUP].limit
@@ -1176,18 +1045,18 @@ describe(const ImDrain *drain, ImReport *report)
 			"run ALTER EXTENSION im_import UPDATE; if that changes nothing, restart the server";
 	if (drain->control.fenced)
 		facts.fence = drain->control.fence_reason;
-	if (drain->configured && drain->hungry[IM_GROUP] && budget_of_day(drain) == 0)
-		facts.day_budget = app->groups_per_day;
+	if (drain->configured && im_plan_day_is_spent(&drain->plan, known))
+		facts.day_budget = known->groups_per_day;
 	im_state_of(&facts, im_now_us(), report);
 }
 
 /* Shows the state to the views; the slot must be locked. */
 static void
-publish(ImDrain *drain)
+publish(ImDrain *drain, const ImPlanFacts *facts)
 {
 	ImSlot	   *slot = drain->slot;
 
-	describe(drain, &slot->report);
+	describe(drain, facts, &slot->report);
 	slot->rings_seen = drain->rings;
 	slot->in_flight = im_sender_in_flight(drain->sender);
 	slot->watermark = im_queue_watermark(IM_GROUP);
@@ -1240,182 +1109,27 @@ tell_state(ImDrain *drain)
 	ImSlot	   *slot = drain->slot;
 	ImState		state = slot->report.state;
 
-	if (state == slot->told || drain->looked_at == 0)
+	if (state == slot->told || drain->plan.looked_at == 0)
 		return;
 	slot->told = state;
 	(void) im_outbox_run(notify, &state, NULL);
 }
 
-/* True if calls may be started at all, apart from the breaker. */
-static bool
-may_send(const ImDrain *drain)
-{
-	return drain->installed == IM_INSTALLED && drain->configured && !drain->control.fenced;
-}
-
-/* True if all that is left to do is a look at the table that would be too soon. */
-static bool
-waits_to_rescan(const ImDrain *drain)
-{
-	return drain->rescan_owed && drain->slot->report.beneath == IM_STATE_IDLE;
-}
-
-/* True if rows may be claimed, apart from what the service says. */
-static bool
-may_claim(const ImDrain *drain)
-{
-	return !drain->control.paused || im_orders_left(drain->slot) > 0;
-}
-
-/* True if the next transaction would claim rows. */
-static bool
-could_claim(const ImDrain *drain, int allowed)
-{
-	bool		room_waits = im_rooms_wait(drain->flow->rooms, drain->control.paused, im_now_us()) == 0;
-	bool		accounts = accounts_open(drain);
-
-	for (int kind = 0; kind < IM_KINDS; kind++)
-	{
-		const ImCommand *command = im_commands[kind];
-
-		if (im_sender_open(drain->sender, command->op) > im_sender_flying(drain->sender, command->op))
-			continue;			/* some are queued: they go first */
-		if (command->roomed ? room_waits && calls_wanted(drain, command, allowed) > 0 &&
-			im_rooms_wait_at(drain->flow->rooms, kind, drain->control.paused, im_now_us()) == 0 :
-			rows_wanted(drain, kind, allowed) > 0 && !(command->after_accounts && accounts))
-			return true;
-	}
-	return false;
-}
-
-/* When the earliest retry is due that is not found through a room; 0: none. */
-static int64
-earliest_due(const ImDrain *drain)
-{
-	int64		due = 0;
-
-	for (int kind = 0; kind < IM_KINDS; kind++)
-		if (drain->next_due[kind] != 0 && (due == 0 || drain->next_due[kind] < due))
-			due = drain->next_due[kind];
-	return due;
-}
-
-/* When a room's turn comes, or the next part of a sweep; 0: never. */
-static int64
-next_in_rooms(const ImDrain *drain, int64 now)
-{
-	const ImFlow *flow = drain->flow;
-	int64		wait = im_rooms_wait(flow->rooms, drain->control.paused, now);
-	int64		at = wait >= 0 ? now + wait : 0;
-	int64		sweep = im_flow_sweep_due(flow);
-
-	if (sweep != 0 && (at == 0 || sweep < at))
-		at = Max(sweep, now + 1);
-	return at;
-}
-
-/* How long to sleep at most, in microseconds; pump says when it can go on. */
-static int64
-time_to_sleep(ImDrain *drain, int64 pump, int allowed)
-{
-	int64		now = im_now_us();
-	int64		probe = im_breaker_wait(&drain->slot->breaker, now);
-	int64		due = earliest_due(drain);
-	int64		rooms = next_in_rooms(drain, now);
-	int64		sleep = LOOK_EVERY;
-
-	/* There is more to claim, and nobody who would wake us for it. */
-	if (drain->retry_at <= now && may_send(drain) && could_claim(drain, allowed))
-		return 0;
-	if (pump >= 0)
-		sleep = Min(sleep, pump);
-	if (probe > 0)
-		sleep = Min(sleep, probe);
-	if (drain->dispatch->outcomes != NIL)
-		sleep = Min(sleep, Max(Max(drain->dispatch->outcomes_since + FLUSH_AFTER,
-								   drain->flush_after) - now, 0));
-	if (due != 0)
-		sleep = Min(sleep, Max(due - now, 0));
-	if (rooms > now && may_send(drain) && may_claim(drain))
-		sleep = Min(sleep, rooms - now);
-	if (waits_to_rescan(drain))
-		sleep = Min(sleep, Max(drain->rescanned_at + drain->rescan_cost * RESCAN_SHARE - now, MS));
-	if (drain->retry_at > now)
-		sleep = Max(Min(LOOK_EVERY, drain->retry_at - now), MS);
-	return sleep;
-}
-
-/* Microseconds until the day of groups_per_day ends, at midnight UTC. */
-static int64
-time_to_midnight(void)
-{
-	return USECS_PER_DAY - GetCurrentTimestamp() % USECS_PER_DAY;
-}
-
-/* Notes when a worker should be started again, for the launcher. */
-static void
-set_alarm(ImDrain *drain)
-{
-	ImSlot	   *slot = drain->slot;
-	int64		now = im_now_us();
-	int64		probe = im_breaker_wait(&slot->breaker, now);
-
-	/* While paused a probe would be more than anybody asked for. */
-	slot->wake_at = 0;
-	if (!may_send(drain) || !may_claim(drain))
-		return;
-	if (slot->breaker.state != IM_BREAKER_CLOSED)
-		slot->wake_at = now + Max(probe, 1);
-	else if (slot->report.beneath == IM_STATE_QUOTA)
-		slot->wake_at = now + time_to_midnight();
-	else
-	{
-		int64		due = earliest_due(drain);
-		int64		rooms = next_in_rooms(drain, now);
-
-		slot->wake_at = due == 0 || (rooms != 0 && rooms < due) ? rooms : due;
-	}
-}
-
-/* True if there is nothing to do now, nor soon; the slot must be locked. */
-static bool
-is_quiet(const ImDrain *drain, int64 now)
-{
-	const ImSlot *slot = drain->slot;
-	int64		due = earliest_due(drain);
-	int64		rooms = next_in_rooms(drain, now);
-
-	if (im_dispatch_open(drain->dispatch) > 0 || slot->ring || waits_to_rescan(drain) || drain->retry_at > now)
-		return false;
-	if (!may_claim(drain))
-		return true;
-	if (!may_send(drain))
-		return true;
-	/* Whatever is due, nothing goes before the next probe. */
-	if (slot->breaker.state != IM_BREAKER_CLOSED)
-		return im_breaker_wait(&slot->breaker, now) >= LINGER;
-	if (slot->report.beneath == IM_STATE_RUNNING)
-		return false;
-	return (due == 0 || due - now >= LINGER) && (rooms == 0 || rooms - now >= LINGER);
-}
-
-/* Nothing can be done for a while: sets the alarm and says so. */
+/* Shows what is so; if nothing can be done for a while, sets the alarm and leaves. */
 static ImStay
-leave_or_stay(ImDrain *drain)
+leave_or_stay(ImDrain *drain, ImPlanFacts *facts)
 {
 	ImSlot	   *slot = drain->slot;
-	int64		now = im_now_us();
-	int64		linger = drain->dispatch->worked ? LINGER : 0;
 	ImStay		stay = IM_STAY;
 
 	im_slot_lock(slot);
-	publish(drain);
-	if (!is_quiet(drain, now))
-		drain->idle_since = now;
-	else if (now - drain->idle_since >= linger && now - drain->started_at >= STAY_AT_LEAST)
+	publish(drain, facts);
+	facts->beneath = slot->report.beneath;
+	facts->ring = slot->ring;
+	if (im_plan_leaves(&drain->plan, facts))
 	{
-		set_alarm(drain);
-		slot->clean = !drain->dirty;
+		slot->wake_at = im_plan_alarm(&drain->plan, facts);
+		slot->clean = !drain->plan.dirty;
 		slot->worker = -1;
 		slot->worker_pid = 0;
 		stay = IM_LEAVE;
@@ -1436,10 +1150,7 @@ answer_doorbell(ImDrain *drain)
 	slot->ring = slot->urgent = false;
 	drain->rings = slot->rings;
 	if (slot->recover)
-	{
-		drain->dirty = true;
-		drain->recover_at = 0;
-	}
+		im_plan_owe_recovery(&drain->plan);
 	slot->recover = false;
 	slot->clean = false;
 	im_breaker_ask(&slot->breaker, slot->asked_at, im_now_us());
@@ -1452,36 +1163,16 @@ answer_doorbell(ImDrain *drain)
 	}
 	im_slot_unlock(slot);
 	if (rang)
-	{
-		be_hungry(drain);
 		im_flow_owe_sweep(drain->flow);
-	}
+	im_plan_wake(&drain->plan, rang, im_now_us());
 	return rang;
-}
-
-/* Decides whether the next claim starts from the true minimum. */
-static void
-plan_rescan(ImDrain *drain, bool rang)
-{
-	int64		now = im_now_us();
-	int64		rest = Max(drain->rescan_cost * RESCAN_SHARE, 0);
-
-	/* A repaired row may lie below the watermark: its ring must not be lost. */
-	drain->rescan_owed = drain->rescan_owed || rang;
-	if (now - drain->rescanned_at < rest)
-		return;
-	if (drain->rescan_owed || now - drain->rescanned_at >= RESCAN_EVERY)
-	{
-		rescan_all(drain);
-		be_hungry(drain);
-	}
 }
 
 /* Nothing is known yet: reads options, pause and fence before anything else. */
 static void
 first_look(ImDrain *drain)
 {
-	Transaction tx = {.look = true, .count = true};
+	Transaction tx = {.turn = {.look = true,.count = true}};
 
 	run_transaction(drain, &tx);
 }
@@ -1494,59 +1185,14 @@ static void
 refuse_if_hopeless(ImDrain *drain)
 {
 	bool		closed = drain->slot->breaker.state == IM_BREAKER_CLOSED;
+	ImPlanFacts facts;
 	ImReport	report;
 
 	if (may_send(drain) && (closed || im_sender_in_flight(drain->sender) > 0))
 		return;
-	describe(drain, &report);
+	gather(drain, &facts);
+	describe(drain, &facts, &report);
 	refuse_requests(drain, !may_send(drain), report.reason);
-}
-
-/* How many calls may start now. */
-static int
-calls_allowed(ImDrain *drain)
-{
-	int			allowed;
-
-	/* Asked to end while a claim waited for its standby: it may not be durable. */
-	if (!may_send(drain) || ProcDiePending)
-		return 0;
-	im_slot_lock(drain->slot);
-	allowed = im_breaker_allows(&drain->slot->breaker, im_sender_in_flight(drain->sender),
-								im_now_us());
-	im_slot_unlock(drain->slot);
-	return allowed;
-}
-
-/*
- * For how many calls rows may be claimed.  While the service is only tried, a
- * call that is queued is the one that tries it.
- */
-static int
-claims_allowed(ImDrain *drain)
-{
-	int			allowed = calls_allowed(drain);
-
-	if (drain->slot->breaker.state == IM_BREAKER_CLOSED)
-		return allowed;
-	return Max(allowed - im_sender_queued(drain->sender), 0);
-}
-
-/* Unsent calls do not stay claimed while nothing may be sent; but one goes that tries the service. */
-static void
-release_if_held(ImDrain *drain, int allowed)
-{
-	bool		held = drain->just_paused;
-	bool		closed = drain->slot->breaker.state == IM_BREAKER_CLOSED;
-
-	/* Under a pause a budget or a session's request claims, and is to be sent. */
-	drain->just_paused = false;
-	if (im_sender_queued(drain->sender) == 0)
-		return;
-	if (!may_send(drain) || held)
-		im_dispatch_release(drain->dispatch, 0);
-	else if (!closed)
-		im_dispatch_release(drain->dispatch, allowed);
 }
 
 /* Sleeps; without a configuration there is no network to wait for. */
@@ -1581,31 +1227,36 @@ im_drain_turn(ImDrain *drain)
 	MemoryContext old;
 	bool		rang = answer_doorbell(drain);
 	ImStay		stay = IM_STAY;
+	ImPlanFacts facts;
 	int64		pump;
 	int			allowed;
 
 	MemoryContextReset(drain->turn_ctx);
 	old = MemoryContextSwitchTo(drain->turn_ctx);
-	plan_rescan(drain, rang);
-	if (drain->looked_at == 0)
+	if (drain->plan.looked_at == 0)
 		first_look(drain);
 	refuse_if_hopeless(drain);
-	settle_and_claim(drain, rang, claims_allowed(drain));
-	allowed = calls_allowed(drain);
-	release_if_held(drain, allowed);
+	settle_and_claim(drain, rang);
+
+	gather(drain, &facts);
+	allowed = calls_allowed(drain, &facts);
+	im_dispatch_release(drain->dispatch, im_plan_keeps(&drain->plan, &facts, allowed));
 	pump = im_sender_pump(drain->sender, allowed);
 
 	if (drain->installed == IM_INSTALLED_NOT)
 		stay = give_up_table(drain);
 	else
 	{
-		stay = leave_or_stay(drain);
+		gather(drain, &facts);
+		stay = leave_or_stay(drain, &facts);
 		log_state(drain);
 		tell_state(drain);
 	}
 	if (stay == IM_STAY)
 	{
-		sleep_until_something(drain, time_to_sleep(drain, pump, claims_allowed(drain)));
+		facts.now = im_now_us();
+		sleep_until_something(drain, im_plan_sleep(&drain->plan, &facts, pump,
+												   claims_allowed(drain, &facts)));
 		im_dispatch_collect(drain->dispatch);
 	}
 	MemoryContextSwitchTo(old);

@@ -3,11 +3,11 @@
  *	  A small world in which the core of im_import can be tried a million
  *	  times: databases, a network, the service, people, and a virtual clock.
  *
- * The core is the real one: protocol, limiter, breaker, errcodes.  What stands
- * between it and PostgreSQL or libcurl is modelled here as drain.c, sender.c
- * and outbox.c do it, statement by statement:
+ * The core is the real one: plan, protocol, limiter, breaker, state, errcodes.
+ * What stands between it and PostgreSQL or libcurl is modelled here as drain.c,
+ * sender.c and queue.c do it, statement by statement; nothing here decides:
  *
- *		sim_db.c		the table and its statements		(outbox.c, guard.c)
+ *		sim_db.c		the table and its statements		(queue.c, guard.c)
  *		sim_drain.c		claim, send, judge, settle			(drain.c, sender.c)
  *		sim_service.c	the network and the service
  *		sim_faults.c	people, crashes, clocks, copies of the database
@@ -33,7 +33,9 @@
 #include "call.h"
 #include "errcodes.h"
 #include "limiter.h"
+#include "plan.h"
 #include "protocol.h"
+#include "state.h"
 
 #define MS			INT64_C(1000)
 #define SEC			INT64_C(1000000)
@@ -214,7 +216,6 @@ typedef struct SimDrain
 	SimList		live;
 	SimList		outcomes;
 	int64_t		outcomes_since;
-	int64_t		flush_after;
 	SimList		queue;			/* in the sender */
 	SimList		flying;
 
@@ -223,21 +224,12 @@ typedef struct SimDrain
 	bool		signed_now;
 
 	uint32_t	changes;
-	int64_t		looked_at;
+	ImPlan		plan;
+	ImState		beneath;		/* as last published */
 	bool		fenced;
 	bool		paused;
-	bool		hungry;
-	bool		rescan;
-	int64_t		rescanned_at;
 	int64_t		watermark;
-	int64_t		next_due;
-	bool		dirty;
-	int64_t		recover_at;
-	int64_t		retry_at;
-	int64_t		retry_delay;
-	bool		careful;
 	bool		worked;
-	int64_t		idle_since;
 	int64_t		ending_at;		/* shutdown is under way until then; 0: no */
 	int64_t		wake_at;		/* of its sleep */
 } SimDrain;
@@ -425,10 +417,11 @@ extern bool sim_visible(const SimWorld *world, const SimRow *row);
 extern bool sim_locked(const SimWorld *world, const SimRow *row);
 extern bool sim_fenced(const SimCopy *copy);
 extern bool sim_recover(SimWorld *world, SimCopy *copy);
-extern bool sim_claim(SimWorld *world, SimCopy *copy, int want, SimList *calls);
+extern bool sim_claim(SimWorld *world, SimCopy *copy, int want, SimList *calls, int *nsettled);
 extern void sim_settle(SimWorld *world, SimCopy *copy, SimList *writing, SimList *written);
 extern int	sim_adopt(SimWorld *world, SimCopy *copy, bool foreign);
 extern int64_t sim_next_due(SimCopy *copy);
+extern bool sim_has_open(const SimWorld *world, const SimCopy *copy);
 extern void sim_commit_rows(SimWorld *world, SimCopy *copy, const SimTable *before, bool by_person);
 
 /* sim_drain.c */

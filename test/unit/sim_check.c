@@ -256,9 +256,13 @@ static const char *const texts[] = {
 #undef X
 };
 
-static const char *const outcome_texts[] = {
-	"not sent", "done", "exists", "refused", "slow", "quota", "resign", "stop", "unknown",
-	"same", "other", "absent", "unreadable"
+/* Of each that can happen here: no group is taken back in this world. */
+static const char *const outcome_texts[IM_OUT_UNREADABLE + 1] = {
+	[IM_OUT_NOT_SENT] = "not sent", [IM_OUT_DONE] = "done", [IM_OUT_EXISTS] = "exists",
+	[IM_OUT_REFUSED] = "refused", [IM_OUT_SLOW] = "slow", [IM_OUT_QUOTA] = "quota",
+	[IM_OUT_RESIGN] = "resign", [IM_OUT_STOP] = "stop", [IM_OUT_UNKNOWN] = "unknown",
+	[IM_OUT_SAME] = "same", [IM_OUT_OTHER] = "other", [IM_OUT_ABSENT] = "absent",
+	[IM_OUT_UNREADABLE] = "unreadable"
 };
 
 static const char *const why_texts[] = {"none", "exists", "refused", "exhausted", "invalid"};
@@ -280,7 +284,7 @@ sim_zero_counter(void)
 		if (sim_coverage.met[i] == 0)
 			return texts[i];
 	for (int i = 0; i <= IM_OUT_UNREADABLE; i++)
-		if (sim_coverage.outcomes[i] == 0)
+		if (outcome_texts[i] != NULL && sim_coverage.outcomes[i] == 0)
 			return outcome_texts[i];
 	for (int i = IM_WHY_EXISTS; i <= IM_WHY_INVALID; i++)
 		if (sim_coverage.whys[i] == 0)
@@ -302,7 +306,8 @@ sim_print_coverage(void)
 	for (int i = 0; i < SIM_NCOVERED; i++)
 		printf("%12lld  %s\n", (long long) sim_coverage.met[i], texts[i]);
 	for (int i = 0; i <= IM_OUT_UNREADABLE; i++)
-		printf("%12lld  verdict: %s\n", (long long) sim_coverage.outcomes[i], outcome_texts[i]);
+		if (outcome_texts[i] != NULL)
+			printf("%12lld  verdict: %s\n", (long long) sim_coverage.outcomes[i], outcome_texts[i]);
 	for (int i = IM_WHY_EXISTS; i <= IM_WHY_INVALID; i++)
 		printf("%12lld  looked up because: %s\n", (long long) sim_coverage.whys[i], why_texts[i]);
 	for (int i = 0; i <= IM_BREAKER_UNREACHABLE; i++)

@@ -204,7 +204,7 @@ write_row(SimCopy *copy, SimRow *row, int n)
 
 /* place_call(), write_claim(): the row is ours, or settled here and now. */
 static void
-claim_row(SimWorld *world, SimCopy *copy, SimRow *row, SimList *calls)
+claim_row(SimWorld *world, SimCopy *copy, SimRow *row, SimList *calls, int *nsettled)
 {
 	SimDrain   *drain = &copy->drain;
 	int			n = make_call(world, copy, row);
@@ -228,6 +228,7 @@ claim_row(SimWorld *world, SimCopy *copy, SimRow *row, SimList *calls)
 		call->judged_at = sim_wall(world, copy);
 		write_row(copy, row, n);
 		drain->used[n] = false;
+		(*nsettled)++;
 		return;
 	}
 	mark(world, copy, row, n);
@@ -260,7 +261,7 @@ next_claimable(SimWorld *world, SimCopy *copy, bool due)
 
 /* take_next(): returns true if there were fewer new rows than wanted. */
 bool
-sim_claim(SimWorld *world, SimCopy *copy, int want, SimList *calls)
+sim_claim(SimWorld *world, SimCopy *copy, int want, SimList *calls, int *nsettled)
 {
 	SimRow	   *row;
 
@@ -269,18 +270,18 @@ sim_claim(SimWorld *world, SimCopy *copy, int want, SimList *calls)
 	{
 		int64_t		due = row->due_at;
 
-		claim_row(world, copy, row, calls);
+		claim_row(world, copy, row, calls, nsettled);
 		if (row->status == IM_PENDING && row->due_at == due)
 			break;				/* no room for another call */
 	}
 	if (want <= 0)
 		return false;
-	if (copy->drain.rescan)
+	if (copy->drain.plan.rescan[IM_GROUP])
 		copy->drain.watermark = 0;
 	for (; want > 0 && (row = next_claimable(world, copy, false)) != NULL; want--)
 	{
 		copy->drain.watermark = row->id;
-		claim_row(world, copy, row, calls);
+		claim_row(world, copy, row, calls, nsettled);
 	}
 	return want > 0;
 }
@@ -387,6 +388,21 @@ sim_next_due(SimCopy *copy)
 			due = row->due_at;
 	}
 	return due;
+}
+
+/* True if a row of ours is pending or sending. */
+bool
+sim_has_open(const SimWorld *world, const SimCopy *copy)
+{
+	for (int i = 0; i < MAX_ROWS; i++)
+	{
+		const SimRow *row = &copy->table.rows[i];
+
+		if (sim_visible(world, row) && row->origin == copy->origin &&
+			(row->status == IM_PENDING || row->status == IM_SENDING))
+			return true;
+	}
+	return false;
 }
 
 /* A transaction has committed: shows every row that it changed to the checks. */

@@ -2,9 +2,10 @@
  * sim_drain.c
  *	  The worker of the model: drain.c and sender.c, without PostgreSQL.
  *
- * Functions bear the names they have there, and do the same in the same order.
- * What is added are the places where fate may strike: strike() ends the
- * worker, or its server, in the midst of what it does.
+ * What a turn does and how long it sleeps is decided by plan.c, as in the
+ * extension: here are the facts, and what was decided is done.  Functions bear
+ * the names they have there.  What is added are the places where fate may
+ * strike: strike() ends the worker, or its server, in the midst of what it does.
  */
 #include <limits.h>
 #include <setjmp.h>
@@ -12,31 +13,20 @@
 
 #include "sim.h"
 
-#define FLUSH_COUNT			50
-#define FLUSH_AFTER			(50 * MS)
-#define LOOK_EVERY			(1 * SEC)
-#define RESCAN_EVERY		(5 * SEC)
-#define LINGER				(3 * SEC)
-#define RETRY_FIRST			(1 * SEC)
-#define RETRY_MAX			(30 * SEC)
-#define LOCKED_AGAIN		(200 * MS)
-#define RECOVER_AGAIN		(5 * SEC)
 #define SHUTDOWN_GRACE		(1 * SEC)
-#define DUE_MAX				(600 * SEC)
-#define POLL_EVERY			(30 * SEC)
 
-#define Min(a, b)			((a) < (b) ? (a) : (b))
 #define Max(a, b)			((a) > (b) ? (a) : (b))
 
 /* What one transaction is to do and has done. */
 typedef struct Transaction
 {
-	bool		look;
+	ImTurn		turn;
 	SimList		writing;
 	SimList		written;
 	int			want;
 	SimList		calls;
 	bool		short_scan;
+	int			nsettled;
 	bool		table_busy;
 	bool		pause;
 } Transaction;
@@ -128,23 +118,39 @@ strike(SimWorld *world, SimCopy *copy, SimCover where)
  * Claim and settle
  */
 
-/* How many rows the next transaction should claim. */
-static int
-rows_wanted(const SimCopy *copy, int allowed)
+/* True if nothing but the service keeps us from sending. */
+static bool
+may_send(const SimDrain *drain)
+{
+	return !drain->fenced;
+}
+
+/* Gathers what plan.c decides by. */
+static void
+gather(const SimWorld *world, const SimCopy *copy, ImPlanFacts *facts)
 {
 	const SimDrain *drain = &copy->drain;
-	double		ahead = copy->rate * (copy->assigned_ids ? 0.02 : 0.1);
-	int			target = copy->max_in_flight + (int) Min(ahead, 200.0);
-	int			want;
 
-	if (!drain->hungry || allowed <= 0 || drain->paused)
-		return 0;
-	if (ahead + 1 < copy->max_in_flight)
-		target = Min((int) ahead + 1 + drain->flying.n, copy->max_in_flight + 200);
-	want = Min(target - drain->live.n, allowed);
-	if (want * 4 < target && drain->queue.n > 0)
-		return 0;
-	return Max(want, 0);
+	memset(facts, 0, sizeof(*facts));
+	facts->now = world->now;
+	facts->may_send = may_send(drain);
+	facts->paused = drain->paused;
+	facts->max_in_flight = copy->max_in_flight;
+	facts->assigned_ids = copy->assigned_ids;
+	facts->kinds[IM_GROUP] = (ImPlanKind)
+	{
+		.makes_groups = true,.batch = 1,.rate = copy->rate,
+			.open = drain->queue.n + drain->flying.n,.flying = drain->flying.n,.nrows = drain->live.n
+	};
+	facts->nrows = drain->live.n;
+	facts->outcomes = drain->outcomes.n;
+	facts->outcomes_since = drain->outcomes_since;
+	facts->queued = drain->queue.n;
+	facts->in_flight = drain->flying.n;
+	facts->breaker = &copy->slot.breaker;
+	facts->beneath = drain->beneath;
+	facts->ring = copy->slot.ring;
+	facts->worked = drain->worked;
 }
 
 /* Reads pause and fence. */
@@ -153,7 +159,10 @@ look_around(SimWorld *world, SimCopy *copy)
 {
 	SimDrain   *drain = &copy->drain;
 
+	bool		was_paused = drain->paused;
+
 	drain->paused = copy->table.paused;
+	drain->plan.just_paused = drain->paused && !was_paused;
 	drain->fenced = sim_fenced(copy);
 	if (drain->fenced && copy->continues)
 	{
@@ -165,19 +174,39 @@ look_around(SimWorld *world, SimCopy *copy)
 
 /* Finds out when the next retry is due, once there is nothing else. */
 static void
-note_next_due(SimWorld *world, SimCopy *copy)
+note_next_due(SimWorld *world, SimCopy *copy, bool claimed)
 {
 	SimDrain   *drain = &copy->drain;
 	int64_t		due = sim_next_due(copy);
-	int64_t		delay = Max(due - sim_wall(world, copy), 0);
+	int64_t		delay = due == 0 ? -1 : Max(due - sim_wall(world, copy), 0);
+	bool		passed_over = due == 0 && drain->live.n == 0 && !claimed && sim_has_open(world, copy);
 
-	drain->next_due = 0;
-	if (due == 0)
-		return;
-	/* No due time is so far away; the clock was set back: see ST_CAP_DUE. */
-	if (delay > DUE_MAX)
-		drain->dirty = true;
-	drain->next_due = world->now + Min(delay, DUE_MAX) + MS;
+	im_plan_next_due(&drain->plan, IM_GROUP, delay, passed_over, world->now);
+}
+
+/* What the claim found, for the plan. */
+static ImPlanFound
+found_by(const Transaction *tx)
+{
+	return (ImPlanFound)
+	{
+		.want = tx->want,.short_scan = tx->short_scan,.nrows = tx->calls.n,.nsettled = tx->nsettled
+	};
+}
+
+/* Makes the claim. */
+static void
+claim(SimWorld *world, SimCopy *copy, Transaction *tx)
+{
+	SimDrain   *drain = &copy->drain;
+	ImPlanFound found;
+
+	tx->short_scan = sim_claim(world, copy, tx->want, &tx->calls, &tx->nsettled);
+	if (tx->short_scan)
+		note_next_due(world, copy, tx->calls.n > 0);
+	found = found_by(tx);
+	if (im_plan_found(&drain->plan, IM_GROUP, &found))
+		im_plan_rescanned(&drain->plan, world->now, world->now);
 }
 
 /* What runs inside a transaction. */
@@ -187,10 +216,13 @@ transact(SimWorld *world, SimCopy *copy, Transaction *tx)
 	SimDrain   *drain = &copy->drain;
 
 	im_steady_note(&copy->slot.steady, sim_wall(world, copy), world->now);
-	if (tx->look)
+	if (tx->turn.look)
 		look_around(world, copy);
 	if (tx->pause)
-		copy->table.paused = true;
+	{
+		copy->table.paused = drain->paused = drain->plan.just_paused = true;
+		tx->want = 0;
+	}
 	tx->table_busy = copy->table_locked_until > world->now;
 	if (tx->table_busy)
 	{
@@ -200,21 +232,10 @@ transact(SimWorld *world, SimCopy *copy, Transaction *tx)
 	sim_settle(world, copy, &tx->writing, &tx->written);
 	if (drain->fenced)
 		return;
-	if (drain->dirty && world->now >= drain->recover_at)
-	{
-		drain->dirty = !sim_recover(world, copy);
-		drain->recover_at = world->now + RECOVER_AGAIN;
-		drain->hungry = true;
-	}
+	if (im_plan_recovers(&drain->plan, world->now))
+		im_plan_recovered(&drain->plan, sim_recover(world, copy), world->now);
 	if (tx->want > 0)
-	{
-		tx->short_scan = sim_claim(world, copy, tx->want, &tx->calls);
-		if (drain->rescan)
-			drain->rescanned_at = world->now;
-		drain->rescan = false;
-	}
-	if (tx->short_scan)
-		note_next_due(world, copy);
+		claim(world, copy, tx);
 }
 
 /* The outcome that was tried alone goes to the end of the line. */
@@ -238,14 +259,8 @@ note_failure(SimWorld *world, SimCopy *copy, Transaction *tx)
 
 	for (int i = 0; i < tx->calls.n; i++)
 		drain->used[tx->calls.at[i]] = false;
-	if (drain->careful)
+	if (im_plan_failed(&drain->plan, world->now))
 		rotate_outcomes(drain);
-	drain->dirty = true;
-	drain->recover_at = 0;
-	drain->rescan = true;
-	drain->careful = true;
-	drain->retry_delay = drain->retry_delay == 0 ? RETRY_FIRST : Min(drain->retry_delay * 2, RETRY_MAX);
-	drain->retry_at = world->now + drain->retry_delay;
 }
 
 /* Hands freshly claimed calls to the sender; their claim is committed. */
@@ -265,28 +280,21 @@ note_success(SimWorld *world, SimCopy *copy, Transaction *tx)
 {
 	SimDrain   *drain = &copy->drain;
 
-	drain->retry_delay = 0;
-	drain->retry_at = 0;
-	drain->flush_after = 0;
-	if (tx->written.n < tx->writing.n)
-	{
-		drain->flush_after = world->now + LOCKED_AGAIN;
-		if (drain->careful)
-			rotate_outcomes(drain);
-	}
+	ImPlanFound found = found_by(tx);
+
+	if (im_plan_wrote(&drain->plan, tx->written.n < tx->writing.n, world->now))
+		rotate_outcomes(drain);
 	for (int i = 0; i < tx->written.n; i++)
 	{
 		int			n = tx->written.at[i];
 
 		sim_list_remove(&drain->outcomes, n);
 		if (drain->calls[n].next.status == IM_PENDING)
-			drain->hungry = true;
+			im_plan_came_back(&drain->plan, IM_GROUP);
 		drain->used[n] = false;
 	}
-	if (drain->outcomes.n == 0)
-		drain->careful = false;
-	if (tx->want > 0 && tx->short_scan && tx->calls.n == 0)
-		drain->hungry = false;
+	im_plan_succeeded(&drain->plan, drain->outcomes.n);
+	im_plan_claimed(&drain->plan, IM_GROUP, &found);
 	launch_claimed(drain, &tx->calls);
 }
 
@@ -313,8 +321,7 @@ run_transaction(SimWorld *world, SimCopy *copy, Transaction *tx)
 	SimTable	before = copy->table;
 	int			fate;
 
-	if (tx->look)
-		copy->drain.looked_at = world->now;
+	im_plan_begun(&copy->drain.plan, &tx->turn, world->now);
 	transact(world, copy, tx);
 	fate = commit_fate(world);
 	if (sim_chance(world, world->bad_crash))
@@ -339,19 +346,9 @@ run_transaction(SimWorld *world, SimCopy *copy, Transaction *tx)
 	if (fate != 0)
 		note_failure(world, copy, tx);
 	else if (tx->table_busy)
-		copy->drain.retry_at = world->now + 200 * MS;
+		im_plan_table_busy(&copy->drain.plan, world->now);
 	else
 		note_success(world, copy, tx);
-}
-
-/* True if outcomes should be written now. */
-static bool
-must_flush(const SimDrain *drain, int64_t now)
-{
-	if (drain->outcomes.n == 0 || now < drain->flush_after)
-		return false;
-	return drain->careful || drain->outcomes.n >= FLUSH_COUNT || drain->live.n == 0 ||
-		now - drain->outcomes_since >= FLUSH_AFTER;
 }
 
 /* Nine of ten rows refused for one reason: a person should look first. */
@@ -366,34 +363,27 @@ check_same_refusal(SimWorld *world, SimCopy *copy, Transaction *tx)
 
 /* Decides what the turn's transaction does, and runs it if there is anything. */
 static void
-settle_and_claim(SimWorld *world, SimCopy *copy, bool rang, int allowed)
+settle_and_claim(SimWorld *world, SimCopy *copy, bool rang)
 {
 	SimDrain   *drain = &copy->drain;
 	Transaction tx = {0};
-	int64_t		now = world->now;
-	bool		flush = must_flush(drain, now);
+	ImPlanFacts facts;
+	bool		may_try;
 
-	tx.look = rang || now - drain->looked_at >= LOOK_EVERY;
+	gather(world, copy, &facts);
+	may_try = im_plan_turn(&drain->plan, &facts, rang, &tx.turn);
 	check_same_refusal(world, copy, &tx);
-	if (drain->retry_at > now && !rang)
+	if (!may_try)
 		return;
-	if (drain->next_due != 0 && now >= drain->next_due)
-	{
-		drain->hungry = true;
-		drain->next_due = 0;	/* or there is no sleep while nothing may go */
-	}
-	if (!drain->fenced)
-		tx.want = rows_wanted(copy, allowed);
-	flush = flush || (drain->outcomes.n > 0 && tx.want > 0 && now >= drain->flush_after);
-	if (flush && drain->careful)
-		sim_list_add(&tx.writing, drain->outcomes.at[0], false);
-	else if (flush)
-		tx.writing = drain->outcomes;
-	if (flush)
+	if (facts.may_send)
+		tx.want = im_plan_rows(&drain->plan, &facts, IM_GROUP, im_plan_claims_allowed(&facts));
+	if (!im_plan_transaction(&drain->plan, &facts, tx.want > 0, tx.pause, &tx.turn))
+		return;
+	for (int i = 0; i < tx.turn.write; i++)
+		sim_list_add(&tx.writing, drain->outcomes.at[i], false);
+	if (tx.writing.n > 0)
 		strike(world, copy, SIM_CRASH_BEFORE_SETTLE);
-	if (tx.look || flush || tx.want > 0 || tx.pause ||
-		(drain->dirty && now >= drain->recover_at))
-		run_transaction(world, copy, &tx);
+	run_transaction(world, copy, &tx);
 }
 
 /* ------------------------------------------------------------------------
@@ -515,15 +505,27 @@ collect(SimWorld *world, SimCopy *copy)
 	}
 }
 
-/* Queued calls go back to their rows as if never claimed. */
+/* The queued call that goes back first: the last question, or else the last call. */
+static int
+take_back(SimDrain *drain)
+{
+	int			n = drain->queue.at[drain->queue.n - 1];
+
+	for (int i = 0; i < drain->queue.n; i++)
+		if (drain->calls[drain->queue.at[i]].op == IM_OP_GET_GROUP_INFO)
+			n = drain->queue.at[i];
+	return n;
+}
+
+/* Queued calls, but the first so many, go back to their rows as if never claimed. */
 static void
-release_queued(SimWorld *world, SimCopy *copy)
+release_queued(SimWorld *world, SimCopy *copy, int kept)
 {
 	SimDrain   *drain = &copy->drain;
 
-	while (drain->queue.n > 0)
+	while (drain->queue.n > kept)
 	{
-		int			n = drain->queue.at[0];
+		int			n = take_back(drain);
 
 		COVER(RELEASED);
 		sim_list_remove(&drain->queue, n);
@@ -546,6 +548,8 @@ launch(SimWorld *world, SimCopy *copy, int n)
 	drain->serials[n] = drain->sig_serial;
 	drain->calls[n].begun_at = world->now;
 	sim_list_add(&drain->flying, n, false);
+	if (drain->paused && drain->calls[n].op == IM_OP_IMPORT_GROUP)
+		sim_violate(world, "a group goes out although the worker knows of the pause");
 	sim_send(world, copy, n);
 	strike(world, copy, SIM_CRASH_AFTER_SEND);
 }
@@ -580,90 +584,38 @@ pump(SimWorld *world, SimCopy *copy, int allowed)
  * The turn
  */
 
-/* How many calls may start now. */
-static int
-calls_allowed(const SimWorld *world, const SimCopy *copy)
-{
-	if (copy->drain.fenced)
-		return 0;
-	return im_breaker_allows(&copy->slot.breaker, copy->drain.flying.n, world->now);
-}
-
-/* Unsent calls do not stay claimed while nothing may be sent. */
+/* What the drain is doing, as the views would show it. */
 static void
-release_if_held(SimWorld *world, SimCopy *copy, int allowed)
-{
-	SimDrain   *drain = &copy->drain;
-	bool		closed = copy->slot.breaker.state == IM_BREAKER_CLOSED;
-
-	if (drain->queue.n == 0)
-		return;
-	if (drain->fenced || (allowed == 0 && !closed) ||
-		(allowed == 1 && drain->queue.n > 1 && !closed) || drain->paused)
-		release_queued(world, copy);
-}
-
-/* How long to sleep at most; pump says when it can go on. */
-static int64_t
-time_to_sleep(SimWorld *world, SimCopy *copy, int64_t pump_at, int allowed)
-{
-	SimDrain   *drain = &copy->drain;
-	int64_t		now = world->now;
-	int64_t		probe = im_breaker_wait(&copy->slot.breaker, now);
-	int64_t		sleep = LOOK_EVERY;
-
-	if (drain->retry_at <= now && drain->queue.n == 0 && !drain->fenced &&
-		rows_wanted(copy, allowed) > 0)
-		return 0;
-	if (pump_at >= 0)
-		sleep = Min(sleep, pump_at);
-	if (probe > 0)
-		sleep = Min(sleep, probe);
-	/* Nothing is written or claimed before retry_at. */
-	if (drain->outcomes.n > 0)
-		sleep = Min(sleep, Max(Max(drain->outcomes_since + FLUSH_AFTER,
-								   Max(drain->flush_after, drain->retry_at)) - now, 0));
-	if (drain->next_due != 0)
-		sleep = Min(sleep, Max(Max(drain->next_due, drain->retry_at) - now, 0));
-	if (drain->retry_at > now)
-		sleep = Min(Max(sleep, MS), drain->retry_at - now);
-	return sleep;
-}
-
-/* True if describe() would call the drain running. */
-static bool
-is_running(const SimCopy *copy)
+describe(SimWorld *world, SimCopy *copy, const ImPlanFacts *known)
 {
 	const SimDrain *drain = &copy->drain;
+	ImReport	report;
+	ImFacts		facts = {
+		.preloaded = true,
+		.configured = true,
+		.fence = drain->fenced ? "fenced" : NULL,
+		.breaker = &copy->slot.breaker,
+		.paused = drain->paused,
+		.busy = im_plan_busy(&drain->plan, known)
+	};
 
-	if (drain->fenced || drain->paused || copy->slot.breaker.state != IM_BREAKER_CLOSED)
-		return false;
-	return drain->live.n + drain->outcomes.n > 0 || drain->hungry;
+	im_state_of(&facts, world->now, &report);
+	copy->drain.beneath = report.beneath;
 }
 
-/* Nothing can be done for a while: sets the alarm and leaves. */
+/* If nothing can be done for a while, sets the alarm and leaves. */
 static bool
-leave_or_stay(SimWorld *world, SimCopy *copy)
+leave_or_stay(SimWorld *world, SimCopy *copy, ImPlanFacts *facts)
 {
 	SimDrain   *drain = &copy->drain;
 	SimSlot    *slot = &copy->slot;
-	int64_t		now = world->now;
-	bool		quiet = drain->live.n + drain->outcomes.n == 0 && !slot->ring &&
-		!is_running(copy) && drain->retry_at <= now;
 
-	if (quiet && drain->next_due != 0 && drain->next_due - now < LINGER && !drain->fenced &&
-		!drain->paused)
-		quiet = false;
-	if (!quiet)
-		drain->idle_since = now;
-	if (!quiet || now - drain->idle_since < (drain->worked ? LINGER : 0))
+	describe(world, copy, facts);
+	facts->beneath = drain->beneath;
+	if (!im_plan_leaves(&drain->plan, facts))
 		return false;
-	slot->wake_at = 0;
-	if (!drain->fenced && slot->breaker.state != IM_BREAKER_CLOSED)
-		slot->wake_at = now + Max(im_breaker_wait(&slot->breaker, now), 1);
-	else if (!drain->fenced && !drain->paused)
-		slot->wake_at = drain->next_due;
-	slot->clean = !drain->dirty;
+	slot->wake_at = im_plan_alarm(&drain->plan, facts);
+	slot->clean = !drain->plan.dirty;
 	copy->running = false;
 	copy->incarnation++;
 	COVER(WORKER_LEFT);
@@ -686,10 +638,7 @@ answer_doorbell(SimWorld *world, SimCopy *copy)
 		im_breaker_reset(&slot->breaker, world->now);
 		copy->drain.signed_now = false;
 	}
-	if (rang)
-		copy->drain.hungry = true;
-	if (rang || world->now - copy->drain.rescanned_at >= RESCAN_EVERY)
-		copy->drain.rescan = copy->drain.hungry = true;
+	im_plan_wake(&copy->drain.plan, rang, world->now);
 	return rang;
 }
 
@@ -710,7 +659,7 @@ finish_shutdown(SimWorld *world, SimCopy *copy)
 		judge(drain, n, &nothing);
 		judge_call(world, copy, n, false);
 	}
-	release_queued(world, copy);
+	release_queued(world, copy, 0);
 	tx.writing = drain->outcomes;
 	if (tx.writing.n > 0)
 		run_transaction(world, copy, &tx);
@@ -728,23 +677,26 @@ turn(SimWorld *world, SimCopy *copy)
 {
 	SimDrain   *drain = &copy->drain;
 	bool		rang = answer_doorbell(world, copy);
+	ImPlanFacts facts;
 	int64_t		pump_at;
 	int64_t		sleep;
 	int			allowed;
 
-	if (drain->looked_at == 0)
+	if (drain->plan.looked_at == 0)
 	{
-		Transaction first = {.look = true};
+		Transaction first = {.turn = {.look = true,.count = true}};
 
 		run_transaction(world, copy, &first);
 	}
-	settle_and_claim(world, copy, rang, calls_allowed(world, copy));
-	allowed = calls_allowed(world, copy);
-	release_if_held(world, copy, allowed);
+	settle_and_claim(world, copy, rang);
+	gather(world, copy, &facts);
+	allowed = im_plan_allowed(&facts);
+	release_queued(world, copy, im_plan_keeps(&drain->plan, &facts, allowed));
 	pump_at = pump(world, copy, allowed);
-	if (leave_or_stay(world, copy))
+	gather(world, copy, &facts);
+	if (leave_or_stay(world, copy, &facts))
 		return;
-	sleep = time_to_sleep(world, copy, pump_at, allowed);
+	sleep = im_plan_sleep(&drain->plan, &facts, pump_at, im_plan_claims_allowed(&facts));
 	sleep = (sleep + 999) / 1000 * 1000;
 	drain->wake_at = world->now + sleep + sim_between(world, 1, 200);
 	if (sim_chance(world, 20))
@@ -765,7 +717,7 @@ sim_turn(SimWorld *world, SimCopy *copy)
 		turn(world, copy);
 		return;
 	}
-	release_queued(world, copy);
+	release_queued(world, copy, 0);
 	if (drain->flying.n == 0 || world->now >= drain->ending_at)
 		finish_shutdown(world, copy);
 	else
@@ -787,14 +739,14 @@ sim_shut_down(SimWorld *world, SimCopy *copy)
 void
 sim_start_worker(SimWorld *world, SimCopy *copy)
 {
+	static const bool loose[IM_KINDS] = {[IM_GROUP] = true};
 	SimDrain   *drain = &copy->drain;
 
 	memset(drain->used, 0, sizeof(drain->used));
 	memset(&drain->live, 0, sizeof(SimDrain) - offsetof(SimDrain, live));
-	drain->hungry = drain->rescan = true;
-	drain->dirty = !copy->slot.clean;
 	drain->changes = copy->slot.changes;
-	drain->idle_since = drain->wake_at = world->now;
+	im_plan_start(&drain->plan, loose, !copy->slot.clean, world->now);
+	drain->wake_at = world->now;
 	copy->running = true;
 	copy->polled_at = world->now;
 	copy->slot.wake_at = 0;

@@ -27,11 +27,11 @@ copy_sources()
 	mkdir "$tmp/work"
 	if [ "$program" = sim_messages ]; then
 		cp "$here/sim_messages.c" "$tmp/work"
-		shared="rooms.h rooms.c results.h results.c answer.h answer.c json.h json.c text.h text.c utf8.h command.h"
+		shared="rooms.h rooms.c results.h results.c answer.h answer.c json.h json.c text.h text.c utf8.h errcodes.h errcodes.c command.h"
 	else
 		cp "$here"/sim*.[ch] "$tmp/work"
 		rm "$tmp/work/sim_messages.c"
-		shared="limiter.h limiter.c breaker.h breaker.c errcodes.h errcodes.c"
+		shared="limiter.h limiter.c breaker.h breaker.c errcodes.h errcodes.c plan.h plan.c rooms.h rooms.c state.h state.c text.h text.c utf8.h"
 	fi
 	for f in call.h protocol.h protocol.c $shared; do
 		cp "$here/../../src/$f" "$tmp/work"
@@ -112,8 +112,10 @@ mutant timeline_noted_late sim_faults.c \
 mutant adopted_as_never_sent sim_db.c \
 	's/row->maybe_sent_at = wall;\n(\s+row->due_at = 0;\n\s+row->answers_until)/row->maybe_sent_at = 0;\n$1/' \
 	protocol.c 's/doubt\(next, &row, "another copy/settle(next, \&row, IM_PENDING); if (0) doubt(next, \&row, "another copy/'
+seeds=1000000
 mutant closed_rows_not_adopted sim_db.c \
 	's/row->maybe_sent_at = wall;(\s+row->stamped_at = world->now;)/$1/'
+seeds=${SEEDS:-100000}
 
 # Claim, recovery, settle
 mutant send_before_commit sim_drain.c \
@@ -122,11 +124,11 @@ mutant send_before_commit sim_drain.c \
 mutant send_without_commit sim_drain.c \
 	's/if \(fate != 0\)\n/if (fate == 1) launch_claimed(&copy->drain, &tx->calls), tx->calls.n = 0;\n if (fate != 0)\n/'
 mutant no_recovery sim_drain.c \
-	's/drain->dirty = !copy->slot.clean;/drain->dirty = false;/'
+	's/im_plan_start\(&drain->plan, loose, !copy->slot.clean/im_plan_start(&drain->plan, loose, false/'
 mutant rescue_by_age sim_db.c \
 	's/has_live_sender\(&copy->drain, row\)\)/sim_wall(world, copy) - row->maybe_sent_at < 2 * SEC)/' \
-	sim_drain.c \
-	's/if \(drain->dirty && world->now >= drain->recover_at\)/if (world->now >= drain->recover_at)/'
+	plan.c \
+	's/return plan->dirty && now >= plan->recover_at;/return now >= plan->recover_at;/'
 mutant spared_by_id_alone sim_db.c \
 	's/call->id == row->id && call->claim == row->claim/call->id == row->id/'
 mutant settle_without_token sim_db.c \
@@ -135,6 +137,21 @@ mutant locked_outcome_dropped sim_db.c \
 	's/COVER\(SETTLE_LOCKED\);/COVER(SETTLE_LOCKED); sim_list_add(written, n, false);/'
 mutant recovered_as_never_sent sim_db.c \
 	's/row->status = next.status;\n\s+row->maybe_sent_at = wall;\n\s+row->claim = 0;\n(\s+row->due_at = next.status == IM_PENDING)/row->status = IM_PENDING;\n row->maybe_sent_at = 0;\n row->claim = 0;\n$1/'
+
+# The plan of a turn
+mutant leaves_with_calls_under_way plan.c \
+	's/if \(open_rows\(facts\) > 0 \|\| facts->ring/if (facts->ring/' \
+	sim_drain.c 's/\.busy = im_plan_busy\(&drain->plan, known\)/.busy = false/'
+mutant locked_dead_row_forgotten plan.c \
+	's/plan->dirty = !all;/plan->dirty = false;/'
+mutant failure_without_recovery plan.c \
+	's/(im_plan_failed.*?)im_plan_owe_recovery\(plan\);/$1/s'
+mutant due_not_taken plan.c \
+	's/plan->next_due\[kind\] = 0;\t\/\* or.*?\*\///'
+mutant claims_while_paused plan.c \
+	's/if \(facts->paused && \(its->makes_groups/if (false \&\& (its->makes_groups/'
+mutant queued_goes_though_paused plan.c \
+	's/if \(!facts->may_send \|\| held\)/if (!facts->may_send)/'
 
 # The judgement
 mutant failed_though_maybe_sent protocol.c \
