@@ -201,11 +201,11 @@ is($service->group('own-5')->{name}, 'other', 'an undone row can be changed befo
 sql("DELETE FROM im_group_outbox WHERE source_id = 'own1'");
 
 # Rows on their way when the undo comes; and a chunk at a time.
+$service->fault({ do => 'hold', match => { command => 'import_group_msg', group_id => '*', nth => 2 }, times => 1 });
 sql(rooms_sql('busy', 1), <<SQL);
 INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text)
 SELECT 'busy/more' || m, 'busy1', 'u1', timestamptz '2020-02-01 00:00Z' + make_interval(mins => m), 'more' FROM generate_series(1, 40) m
 SQL
-$service->fault({ do => 'hold', match => { command => 'import_group_msg', group_id => '*', nth => 2 }, times => 1 });
 $service->wait_for(held => 1);
 sql("UPDATE im_group_outbox SET status = 'undo' WHERE source_id = 'busy1'");
 poll_until { value_of($node, "SELECT due_at IS NOT NULL FROM im_group_outbox WHERE source_id = 'busy1'") eq 't' } 'the undo to wait';
