@@ -12,6 +12,8 @@ use warnings;
 use Exporter 'import';
 use FindBin ();
 use JSON::PP ();
+use POSIX ();
+use PostgreSQL::Test::BackgroundPsql;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -25,9 +27,38 @@ our @EXPORT = qw(
   poll_until wait_settled wait_state
   insert_groups accounted
   most_granted
+  in_child
 );
 
 my $LIMIT = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 120;    # seconds
+
+# What a background session returns ends with a line end in some versions (16.2
+# is one), and does not in the others.
+{
+	no warnings 'redefine';
+	my $query = \&PostgreSQL::Test::BackgroundPsql::query;
+
+	*PostgreSQL::Test::BackgroundPsql::query = sub {
+		my ($output, $failed) = $query->(@_);
+
+		$output =~ s/\r?\n\z// if defined $output;
+		return wantarray ? ($output, $failed) : $output;
+	};
+}
+
+# Runs a function in a child, which ends with it; returns the child's pid.  To be
+# ended by SIGTERM: the handler that the library sets would speak in the child as
+# if it were the test.
+sub in_child
+{
+	my ($run) = @_;
+
+	local $SIG{TERM} = 'DEFAULT';
+	my $pid = fork // die "fork: $!";
+	return $pid if $pid != 0;
+	eval { $run->() };
+	POSIX::_exit($@ eq '' ? 0 : 1);
+}
 
 # A running cluster.  Options: name, conf (lines), preload (default 1).
 sub start_cluster

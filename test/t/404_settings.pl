@@ -64,7 +64,12 @@ my %hostile = (
 	random_page_cost => 1e10,
 	vacuum_cost_delay => 100,
 	default_toast_compression => 'pglz');
-delete $hostile{force_parallel_mode} if $node->pg_version >= 16;
+
+# What it is called, or no longer to be had, in this version.
+my $version = value_of($node, "SELECT current_setting('server_version_num')::integer");
+my $parallel = $version >= 160000 ? 'debug_parallel_query' : 'force_parallel_mode';
+$hostile{$parallel} = delete $hostile{force_parallel_mode};
+delete $hostile{standard_conforming_strings} if $version >= 190000;
 
 # Things by the same names, first in the hostile search_path.
 $node->safe_psql('postgres', <<'SQL');
@@ -164,9 +169,8 @@ $ENV{PGOPTIONS} = join ' ', map { "-c $_" } (
 	'role=none', 'search_path=public', 'lock_timeout=0', 'statement_timeout=0',
 	'idle_in_transaction_session_timeout=0', 'idle_session_timeout=0', 'default_transaction_read_only=off',
 	'default_transaction_deferrable=off', 'default_transaction_isolation=read\ committed',
-	'client_min_messages=notice', 'max_stack_depth=2MB', 'force_parallel_mode=off', 'temp_file_limit=-1',
+	'client_min_messages=notice', 'max_stack_depth=2MB', "$parallel=off", 'temp_file_limit=-1',
 	'standard_conforming_strings=on', 'enable_nestloop=on', 'enable_indexscan=on');
-$ENV{PGOPTIONS} =~ s/-c force_parallel_mode=off // if $node->pg_version >= 16;
 $node->safe_psql('postgres', "ALTER DATABASE postgres SET $_ = @{[ setting($_) ]}") foreach sort keys %hostile;
 works_as_ever('database');
 

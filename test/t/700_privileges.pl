@@ -354,8 +354,9 @@ my %hostile = (
 	work_mem => '64',
 	force_parallel_mode => 'on',
 	plan_cache_mode => 'force_custom_plan');
-$hostile{debug_parallel_query} = delete $hostile{force_parallel_mode}
-  if value_of($node, "SELECT current_setting('server_version_num')::integer") >= 160000;
+my $version = value_of($node, "SELECT current_setting('server_version_num')::integer");
+$hostile{debug_parallel_query} = delete $hostile{force_parallel_mode} if $version >= 160000;
+delete $hostile{standard_conforming_strings} if $version >= 190000;
 $node->safe_psql('template1', "ALTER DATABASE postgres SET $_ = $hostile{$_}") foreach sort keys %hostile;
 $node->restart;
 {

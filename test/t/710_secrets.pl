@@ -172,28 +172,26 @@ told("$group /* while it waits */");
 my $echo = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', Proto => 'tcp') or die $!;
 my $port = $echo->sockport;
 my $test_pid = $$;
-my $echoing = fork // die $!;
-if ($echoing == 0)
-{
-	my @manners = (
-		sub { "HTTP/1.1 200 OK\r\nContent-Length: " . length($_[0]) . "\r\n\r\n$_[0]" },
-		sub { "HTTP/1.1 500 $_[1]\r\nContent-Length: 0\r\n\r\n" },
-		sub { "HTTP/1.1 302 Found\r\nLocation: $_[1]\r\nContent-Length: 0\r\n\r\n" },
-		sub { "HTTP/9 $_[1]\r\n\r\n" },
-		sub { "$_[1]\r\n\r\n" },
-		sub { my $body = qq({"ErrorCode":10019,"ErrorInfo":"refused $_[1]"}); "HTTP/1.1 200 OK\r\nContent-Length: " . length($body) . "\r\n\r\n$body" });
-	for (my $n = 0;; $n++)
-	{
-		my $client = $echo->accept or last;
-		my $request = '';
+my $echoing = in_child(
+	sub {
+		my @manners = (
+			sub { "HTTP/1.1 200 OK\r\nContent-Length: " . length($_[0]) . "\r\n\r\n$_[0]" },
+			sub { "HTTP/1.1 500 $_[1]\r\nContent-Length: 0\r\n\r\n" },
+			sub { "HTTP/1.1 302 Found\r\nLocation: $_[1]\r\nContent-Length: 0\r\n\r\n" },
+			sub { "HTTP/9 $_[1]\r\n\r\n" },
+			sub { "$_[1]\r\n\r\n" },
+			sub { my $body = qq({"ErrorCode":10019,"ErrorInfo":"refused $_[1]"}); "HTTP/1.1 200 OK\r\nContent-Length: " . length($body) . "\r\n\r\n$body" });
+		for (my $n = 0;; $n++)
+		{
+			my $client = $echo->accept or last;
+			my $request = '';
 
-		sysread($client, $request, 65536);
-		my ($target) = $request =~ /^POST (\S+)/;
-		syswrite($client, $manners[ $n % @manners ]->($request, $target // ''));
-		close $client;
-	}
-	POSIX::_exit(0);
-}
+			sysread($client, $request, 65536);
+			my ($target) = $request =~ /^POST (\S+)/;
+			syswrite($client, $manners[ $n % @manners ]->($request, $target // ''));
+			close $client;
+		}
+	});
 END { kill 'TERM', $echoing if $echoing && $$ == $test_pid }
 close $echo;
 told("ALTER SERVER im OPTIONS (SET endpoint 'http://127.0.0.1:$port')");

@@ -44,16 +44,15 @@ sub tls_server
 {
 	my (@options) = @_;
 	my $port = free_port();
-	my $pid = fork // die $!;
 
-	if ($pid == 0)
-	{
-		open STDIN, '<', '/dev/null';
-		open STDOUT, '>>', "$dir/s_server.log";
-		open STDERR, '>&', \*STDOUT;
-		exec 'openssl', 's_server', '-accept', "127.0.0.1:$port", '-www', @options or POSIX::_exit(1);
-	}
-	push @children, $pid;
+	push @children, in_child(
+		sub {
+			open STDIN, '<', '/dev/null';
+			open STDOUT, '>>', "$dir/s_server.log";
+			open STDERR, '>&', \*STDOUT;
+			exec 'openssl', 's_server', '-accept', "127.0.0.1:$port", '-www', @options;
+			die "openssl: $!";
+		});
 	poll_until { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Proto => 'tcp') } 'openssl s_server';
 	return $port;
 }
@@ -61,17 +60,14 @@ sub tls_server
 # A proxy that nobody shall use: it notes that somebody came.
 my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', Proto => 'tcp') or die $!;
 my $proxy = 'http://127.0.0.1:' . $listener->sockport;
-my $pid = fork // die $!;
-if ($pid == 0)
-{
-	while (my $client = $listener->accept)
-	{
-		append_to_file("$dir/visited", "x\n");
-		close $client;
-	}
-	POSIX::_exit(0);
-}
-push @children, $pid;
+push @children, in_child(
+	sub {
+		while (my $client = $listener->accept)
+		{
+			append_to_file("$dir/visited", "x\n");
+			close $client;
+		}
+	});
 close $listener;
 
 # The postmaster's environment is full of advice.
