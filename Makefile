@@ -66,7 +66,7 @@ here := $(dir $(firstword $(MAKEFILE_LIST)))
 DOCS = README.md $(patsubst $(here)%,%,$(sort $(wildcard $(here)doc/*.md)))
 
 # IM_SCHEMA=im in the environment: the regression scripts with the extension there.
-REGRESS = setup encode limits kinds problems options usersig codes
+REGRESS = setup encode limits kinds problems options usersig codes undo
 REGRESS_OPTS = --inputdir=$(srcdir)/test --outputdir=.
 ENCODING = UTF8
 NO_LOCALE = 1

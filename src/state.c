@@ -210,7 +210,7 @@ say_beneath(const ImFacts *facts, int64_t now, ImReport *report)
 			say(report, IM_STATE_IDLE, "%s", facts->failure);
 		else if (facts->waiting > 0)
 			say(report, IM_STATE_IDLE, "%lld rows wait for groups that are not imported: "
-				"they are failed, invalid or in doubt, or no row of im_group_outbox has their source_id, or people write in them",
+				"they are failed, invalid, in doubt or undone, or no row of im_group_outbox has their source_id, or people write in them",
 				(long long) facts->waiting);
 		else
 			say(report, IM_STATE_IDLE, "%s", "");

@@ -312,7 +312,7 @@ sub accounted
 	}
 	push @problems, "group $_ ($ledger{$_}{name}) belongs to no row"
 	  foreach grep { !$owner{$_} } sort keys %ledger;
-	foreach my $name (qw(pending sending imported failed invalid in_doubt))
+	foreach my $name (qw(pending sending imported failed invalid in_doubt undo undone))
 	{
 		my $n = grep { $_->{status} eq $name } @rows;
 

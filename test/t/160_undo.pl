@@ -217,6 +217,21 @@ is(value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id
 cmp_ok(value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'busy1' AND status = 'pending'"), '>', 0, '... what was not sent waits');
 counts_are_right();
 
+# More rows than go into one transaction, one of which a person locks for a while.
+sql(rooms_sql('large', 1));
+poll_until { statuses('large1') eq all_of('imported', 1) } 'a room that becomes large';
+sql("SET LOCAL session_replication_role = replica", ";INSERT INTO im_member_outbox (group_source_id, member_account, status) SELECT 'large1', 'm' || m, 'imported' FROM generate_series(1, 5200) m");
+my $locker = $node->background_psql('postgres');
+$locker->query_safe("BEGIN; SELECT id FROM im_message_outbox WHERE source_id = 'large1/3' FOR UPDATE");
+sql("UPDATE im_group_outbox SET status = 'undo' WHERE source_id = 'large1'");
+poll_until { statuses('large1') eq 'group undo 1, member undone 5203, message imported 1, message undone 8, unread undone 1' } 'all but the locked one';
+like(value_of($node, "SELECT error_info FROM im_group_outbox WHERE source_id = 'large1'"), qr/^the group is disbanded, its rows are being marked/, 'a locked row holds its group open, and the words say so');
+$locker->query_safe('COMMIT');
+$locker->quit;
+poll_until { statuses('large1') eq 'group undone 1, member undone 5203, message undone 9, unread undone 1' } 'a large room';
+pass('a group is undone when all its rows are');
+counts_are_right();
+
 # ---------------------------------------------------------------------------
 # What cannot be undone
 

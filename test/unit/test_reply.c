@@ -415,6 +415,11 @@ test_compare_reply(void)
 	ok(is_blank(&reply), "nothing of an unreadable answer");
 	compare("{\"GroupInfo\":[" GROUP("g1", REST) "]}", "g1", BRIEF, &reply);
 	ok(!reply.readable, "an answer without a code of its own is not readable as such");
+	is_int(reply.next_seq, 0, "no NextMsgSeq is none");
+	compare(ONE(REST ",\"NextMsgSeq\":4294967297"), "g1", BRIEF, &reply);
+	is_int(reply.next_seq, INT64_C(4294967297), "NextMsgSeq");
+	compare(ONE(REST ",\"NextMsgSeq\":\"7\""), "g1", BRIEF, &reply);
+	is_int(reply.next_seq, 0, "a NextMsgSeq that is no number is none");
 }
 
 /* Names are compared in full, however long. */

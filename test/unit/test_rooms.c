@@ -154,6 +154,15 @@ test_held(void)
 	ok(im_rooms_find(rooms, "a") == a, "held: what is on its way still settles");
 	im_rooms_settled(rooms, a, 1, false, 0);
 	ok(im_rooms_find(rooms, "a") == NULL && im_rooms_count(rooms) == 0, "held: then it is gone");
+
+	a = im_rooms_add(rooms, "a", "", 0);
+	im_rooms_claimed(rooms, a, 2, 2, false, false);
+	im_rooms_leave(rooms, a);
+	is_int(im_rooms_pick(rooms, IM_MEMBER, false, 0, picked, ALL), 0, "left: nothing more is claimed");
+	im_rooms_settled(rooms, a, 2, true, 0);
+	ok(im_rooms_find(rooms, "a") == NULL, "left: gone when what is on its way is settled");
+	im_rooms_leave(rooms, im_rooms_add(rooms, "a", "", 0));
+	ok(im_rooms_find(rooms, "a") == NULL && im_rooms_wait(rooms, false, 0) == -1, "left: gone at once if nothing is");
 	im_rooms_free(rooms);
 }
 
