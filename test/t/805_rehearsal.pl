@@ -89,11 +89,16 @@ worker_gone($node, 'rehearsal');
 next_block('in postgres, at the end');
 $out = next_block('in chat, at the end');
 like($out, qr/paused\s+\|.*\|\s+400 \|\s+0 \|\s+0$/m, 'the original is still paused, and nothing was sent');
-is(scalar @blocks, 0, 'that is all of the document');
 
-# And it can go on: the real import.
-$node->safe_psql('chat', 'SELECT im_import_resume()');
-wait_settled($node, 'chat');
+# A hundred rooms in the real app, taken back; then the real import.
+$out = next_block('in chat, a hundred rooms');
+like($out, qr/room-1$/m, 'a hundred rooms are looked at');
+is(scalar($real->ledger), 100, 'and no more');
+$out = next_block('in chat, taken back');
+like($out, qr/\(0 rows\).*to_be_sent_again\s+-+\s+100\s/s, 'all of them are taken back');
+is(scalar($real->ledger), 0, 'the app is as empty as before');
+next_block('in chat, go');
+is(scalar @blocks, 0, 'that is all of the document');
 is(status_of($node, 'chat')->{imported}, 400, 'then the original imports all of it');
 accounted($node, $real, db => 'chat');
 
