@@ -40,6 +40,7 @@ OBJS = \
 	src/queue.o \
 	src/record.o \
 	src/reply.o \
+	src/report.o \
 	src/results.o \
 	src/rooms.o \
 	src/sender.o \

@@ -1393,6 +1393,357 @@ COMMENT ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) IS
 'deletes groups'' rows that were imported before a time from their outbox, but none whose members, messages or unread counts are open, with what im_import_verify() found of them, and says how many; touches no row of another status. Commits every 10,000 rows; inside a transaction block it is part of that. Their mapping from source_id to group_id goes with them: copy im_import_mapping first';
 
 ------------------------------------------------------------------------------
+-- The whole move as a page, to be shown
+
+-- What comparisons found, without a look at all outbox rows: only where a row
+-- was not as expected, it is looked whether it is still the row that was compared.
+CREATE VIEW @extschema@._im_compared AS
+	SELECT 'group'::text AS kind, v.result, v.fields, pg_catalog.count(*) AS rows, pg_catalog.min(v.id) AS sample_id,
+		   pg_catalog.min(v.checked_at) AS first_checked, pg_catalog.max(v.checked_at) AS last_checked
+	FROM @extschema@.im_import_verified v
+	WHERE v.result OPERATOR(pg_catalog.=) 'matched'
+	GROUP BY v.result, v.fields
+	UNION ALL
+	SELECT 'group'::text, v.result, v.fields, pg_catalog.count(*), pg_catalog.min(v.id), pg_catalog.min(v.checked_at), pg_catalog.max(v.checked_at)
+	FROM @extschema@.im_import_verified v
+		 JOIN @extschema@.im_group_outbox o ON o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
+			  AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE
+	WHERE v.result OPERATOR(pg_catalog.<>) 'matched'
+	GROUP BY v.result, v.fields;
+REVOKE ALL ON @extschema@._im_compared FROM PUBLIC;
+GRANT SELECT ON @extschema@._im_compared TO pg_monitor;
+COMMENT ON VIEW @extschema@._im_compared IS
+'internal: results of im_import_verify() for im_import_report(), counted; each row counts once';
+COMMENT ON COLUMN @extschema@._im_compared.kind IS 'internal: kind of rows';
+COMMENT ON COLUMN @extschema@._im_compared.result IS 'internal: as in im_import_verified';
+COMMENT ON COLUMN @extschema@._im_compared.fields IS 'internal: as in im_import_verified';
+COMMENT ON COLUMN @extschema@._im_compared.rows IS 'internal: rows with this result and these fields';
+COMMENT ON COLUMN @extschema@._im_compared.sample_id IS 'internal: id of the first of them';
+COMMENT ON COLUMN @extschema@._im_compared.first_checked IS 'internal: time of the oldest of these results';
+COMMENT ON COLUMN @extschema@._im_compared.last_checked IS 'internal: time of the newest of these results';
+
+-- Parts of the page, in their order: markup, in which each $ is the next text
+-- and each ^ the next number with the query that gives it; src/report.c escapes
+-- them.  Markup is ASCII and closes what it opens.
+CREATE FUNCTION @extschema@._im_report_query() RETURNS pg_catalog.text
+LANGUAGE sql IMMUTABLE
+AS $query$ SELECT $$
+	WITH p AS MATERIALIZED (
+		SELECT k.*, k.total - k.imported - k.failed - k.invalid - k.in_doubt - k.undone AS open, row_number() OVER () AS place,
+			   CASE k.kind WHEN 'account' THEN 'Accounts' WHEN 'friend' THEN 'Friendships' WHEN 'dialog' THEN 'One-to-one messages'
+					WHEN 'group' THEN 'Groups' WHEN 'member' THEN 'Members' WHEN 'message' THEN 'Group messages' ELSE 'Unread counts' END AS name
+		FROM @im@.im_import_progress k
+	), t AS MATERIALIZED (
+		SELECT sum(p.total) AS total, sum(p.imported) AS imported, sum(p.open) AS open, sum(p.waiting) AS waiting,
+			   sum(p.failed) AS failed, sum(p.invalid) AS invalid, sum(p.in_doubt) AS in_doubt,
+			   sum(p.failed + p.invalid + p.in_doubt) AS person, sum(p.undone) AS undone
+		FROM p
+	), status AS MATERIALIZED (
+		SELECT * FROM @im@.im_import_status
+	), counters AS MATERIALIZED (
+		SELECT * FROM @im@.pg_stat_im_import
+	), history AS MATERIALIZED (
+		SELECT * FROM @im@.im_import_history
+	), errors AS MATERIALIZED (
+		SELECT e.*, row_number() OVER (ORDER BY e.rows DESC, e.kind, e.error_code, e.problem) AS place
+		FROM @im@.im_import_errors e
+	), verified AS MATERIALIZED (
+		SELECT v.*, p.name, row_number() OVER (ORDER BY p.place, v.result <> 'matched', v.result, v.fields) AS place
+		FROM @im@._im_compared v JOIN p ON p.kind = v.kind
+	), compared AS MATERIALIZED (
+		SELECT coalesce(sum(v.rows), 0) AS rows,
+			   coalesce(sum(v.rows) FILTER (WHERE v.result = 'matched'), 0) AS matched,
+			   coalesce(sum(v.rows) FILTER (WHERE v.result = 'differs'), 0) AS differs,
+			   coalesce(sum(v.rows) FILTER (WHERE v.result = 'missing'), 0) AS missing,
+			   coalesce(sum(v.rows) FILTER (WHERE v.result = 'unreadable'), 0) AS unreadable,
+			   -- of the kinds that were compared
+			   greatest((SELECT sum(p.imported) FROM p WHERE p.kind IN (SELECT w.kind FROM verified w)) - sum(v.rows), 0) AS unchecked
+		FROM verified v
+	), app AS MATERIALIZED (
+		SELECT max(o.option_value) AS id
+		FROM pg_foreign_data_wrapper w
+			 JOIN pg_foreign_server s ON s.srvfdw = w.oid, pg_options_to_table(s.srvoptions) o
+		WHERE w.fdwname = 'im_import' AND o.option_name = 'sdkappid'
+	), frame AS MATERIALIZED (
+		-- so many bars of so many minutes; not fewer than what makes a picture
+		SELECT s.last, s.width, greatest(24, ceil(s.minutes / s.width))::integer AS bars
+		FROM (SELECT max(h.minute) AS last, extract(epoch FROM max(h.minute) - min(h.minute)) / 60 + 1 AS minutes,
+					 ceil((extract(epoch FROM max(h.minute) - min(h.minute)) / 60 + 1) / 96) AS width
+			  FROM history h HAVING count(*) > 0) s
+	), bars AS MATERIALIZED (
+		SELECT i.place, b.begins, b.ends,
+			   format('FROM im_import_history WHERE minute BETWEEN %L AND %L',
+					  to_char(b.begins AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI"Z"'), to_char(b.ends AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI"Z"')) AS source,
+			   to_char(b.begins, 'YYYY-MM-DD HH24:MI') || CASE WHEN b.ends > b.begins THEN to_char(b.ends, '" to "HH24:MI') ELSE '' END AS label,
+			   coalesce(sum(h.imported), 0) AS imported, coalesce(sum(h.failed), 0) AS failed, coalesce(sum(h.calls), 0) AS calls,
+			   round(max(h.p50)::numeric, 1) AS p50, round(max(h.p99)::numeric, 1) AS p99
+		FROM frame f, generate_series(0, f.bars - 1) AS i (place),
+			 LATERAL (SELECT f.last - make_interval(mins => ((f.bars - i.place) * f.width - 1)::integer) AS begins,
+							 f.last - make_interval(mins => ((f.bars - i.place - 1) * f.width)::integer) AS ends) b
+			 LEFT JOIN history h ON h.minute BETWEEN b.begins AND b.ends
+		GROUP BY i.place, b.begins, b.ends
+	), charts (chart, name, line, peak, place, query, value, one, other, label) AS MATERIALIZED (
+		SELECT 1, 'Rows', 'Rows that became <i class="a">imported</i>, and <i class="b">refused, invalid or in doubt</i>', 'sum(imported + failed)', b.place,
+			   'SELECT concat(sum(imported), '' imported, '', sum(failed), '' not'') ' || b.source,
+			   b.imported || ' imported, ' || b.failed || ' not', b.imported, b.failed, b.label
+		FROM bars b
+		UNION ALL
+		SELECT 2, 'Calls', '<i class="c">Calls</i>', 'sum(calls)', b.place, 'SELECT concat(sum(calls), '' calls'') ' || b.source, b.calls || ' calls', b.calls, 0, b.label
+		FROM bars b
+		UNION ALL
+		SELECT 3, 'Latency', 'Milliseconds that <i class="c">half</i> and <i class="d">99 %</i> of the calls took at most, in the slowest minute', 'max(round(p99::numeric, 1))', b.place,
+			   'SELECT concat(round(max(p50)::numeric, 1), '' ms half, '', round(max(p99)::numeric, 1), '' ms 99 %'') ' || b.source,
+			   b.p50 || ' ms half, ' || b.p99 || ' ms 99 %', coalesce(b.p50, 0), coalesce(b.p99 - b.p50, 0), b.label
+		FROM bars b
+	), parts (place, sub, markup, texts) AS (
+		SELECT 0, 0, '<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"/>
+<meta name="viewport" content="width=device-width, initial-scale=1"/>
+<meta http-equiv="Content-Security-Policy" content="default-src ''none''; style-src ''unsafe-inline''"/>
+<title>$: move into Tencent Cloud IM</title>
+<style>
+:root { color-scheme: light dark; --bg: rgb(255,255,255); --fg: rgb(27,31,36); --soft: rgb(89,97,107); --line: rgb(217,221,227); --card: rgb(245,247,249);
+ --good: rgb(18,120,84); --bad: rgb(186,36,36); --warn: rgb(150,92,0); --blue: rgb(52,104,186); --pale: rgb(158,188,232); }
+@media (prefers-color-scheme: dark) { :root { --bg: rgb(19,22,26); --fg: rgb(229,232,236); --soft: rgb(158,166,176); --line: rgb(58,64,72); --card: rgb(29,33,39);
+ --good: rgb(82,190,146); --bad: rgb(240,118,110); --warn: rgb(224,172,84); --blue: rgb(110,160,235); --pale: rgb(58,84,124); } }
+@media print { :root { color-scheme: light; --bg: rgb(255,255,255); --fg: rgb(0,0,0); --soft: rgb(70,70,70); --line: rgb(190,190,190); --card: rgb(255,255,255);
+ --good: rgb(18,120,84); --bad: rgb(186,36,36); --warn: rgb(150,92,0); --blue: rgb(52,104,186); --pale: rgb(158,188,232); } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--bg); color: var(--fg); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+main { max-width: 58rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
+h1 { font-size: 1.75rem; line-height: 1.25; margin: .25rem 0 .5rem; }
+h1.good { color: var(--good); } h1.bad { color: var(--bad); } h1.warn { color: var(--warn); }
+h2 { font-size: 1.2rem; margin: 2.25rem 0 .5rem; padding-top: .75rem; border-top: 1px solid var(--line); }
+h3 { font-size: 1rem; margin: 0 0 .25rem; }
+p { margin: .35rem 0; } a { color: var(--blue); } .soft, footer { color: var(--soft); font-size: .875rem; }
+b { font-weight: 600; font-variant-numeric: tabular-nums; }
+code { font: .875em ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; background: var(--card); border: 1px solid var(--line); border-radius: .25rem; padding: 0 .25em; }
+p, li, td.l, h1, h3, code { overflow-wrap: anywhere; } b { white-space: nowrap; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .75rem; margin: 1rem 0 0; padding: 0; list-style: none; }
+.tiles li, article { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .625rem .75rem; }
+.tiles b { display: block; font-size: 1.5rem; line-height: 1.3; }
+article { margin: .75rem 0; } article p { font-size: .9375rem; }
+table { width: 100%; border-collapse: collapse; font-size: .9375rem; margin-top: .5rem; }
+th, td { text-align: right; padding: .375rem .5rem; border-bottom: 1px solid var(--line); font-weight: 400; vertical-align: top; }
+th:first-child, td.l, th.l { text-align: left; } thead th { color: var(--soft); font-size: .8125rem; vertical-align: bottom; } tbody th { font-weight: 600; }
+td b { font-weight: 500; } .good b { color: var(--good); } .bad b { color: var(--bad); } .warn b { color: var(--warn); } .zero b, tr.zero th { font-weight: 400; color: var(--soft); }
+svg { display: block; width: 100%; background: var(--card); border-bottom: 1px solid var(--line); }
+svg.chart { height: 7.5rem; margin-top: .375rem; } svg.share { height: .5rem; margin-top: .5rem; border: 0; border-radius: .25rem; background: var(--line); }
+td.s { width: 20%; }
+.a { fill: var(--good); } .b { fill: var(--bad); } .c { fill: var(--blue); } .d { fill: var(--pale); }
+i { font-style: normal; } i.a::before, i.b::before, i.c::before, i.d::before { content: ""; display: inline-block; width: .7em; height: .7em; margin-right: .3em; border-radius: .15em; }
+i.a::before { background: var(--good); } i.b::before { background: var(--bad); } i.c::before { background: var(--blue); } i.d::before { background: var(--pale); }
+.axis { display: flex; justify-content: space-between; gap: 1rem; color: var(--soft); font-size: .8125rem; }
+figure { margin: 1rem 0 1.25rem; } figcaption { font-size: .9375rem; }
+footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .75rem; }
+@media (max-width: 44rem) {
+ table, tbody { display: block; } thead { display: none; }
+ tr { display: grid; grid-template-columns: repeat(4, 1fr); gap: .125rem .75rem; padding: .625rem 0; border-bottom: 1px solid var(--line); }
+ th, td { display: block; border: 0; padding: 0; text-align: left; } tbody th, td.s, td.w { grid-column: 1 / -1; width: auto; }
+ td[data-l]::before { content: attr(data-l); display: block; color: var(--soft); font-size: .75rem; }
+}
+@media print { body { font-size: 10pt; } table { font-size: 9pt; } td.s { width: 14%; } main { max-width: none; padding: 0; } article, figure, tr, .tiles li { break-inside: avoid; } h2 { break-after: avoid; }
+ i::before, svg { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
+</style>
+</head>
+<body>
+<main>
+<header>
+<p class="soft">Database <bdi>$</bdi>, moved into Tencent Cloud IM, app $. As of $.</p>
+',
+			   ARRAY[current_database()::text, current_database()::text, coalesce(a.id, 'not configured'), to_char(now(), 'YYYY-MM-DD HH24:MI TZ')]
+		FROM app a
+		UNION ALL
+		SELECT 1, 0,
+			   CASE WHEN t.total = 0 THEN '<h1>Nothing was loaded yet</h1>'
+					WHEN t.open > 0 THEN '<h1 class="warn">Not finished: ^ of ^ rows are open</h1>'
+					WHEN t.person > 0 THEN '<h1 class="bad">^ of ^ rows need a person</h1>'
+					WHEN c.differs + c.missing > 0 THEN '<h1 class="warn">All ^ rows are imported, but the app has not all of them as they were sent</h1>'
+					WHEN t.undone > 0 THEN '<h1>^ rows are imported, ^ were taken back</h1>'
+					ELSE '<h1 class="good">All ^ rows are imported</h1>' END,
+			   CASE WHEN t.total = 0 THEN NULL
+					WHEN t.open > 0 THEN ARRAY['SELECT sum(total - imported - failed - invalid - in_doubt - undone) FROM im_import_progress', t.open::text,
+											   'SELECT sum(total) FROM im_import_progress', t.total::text]
+					WHEN t.person > 0 THEN ARRAY['SELECT sum(failed + invalid + in_doubt) FROM im_import_progress', t.person::text,
+												 'SELECT sum(total) FROM im_import_progress', t.total::text]
+					ELSE ARRAY['SELECT sum(imported) FROM im_import_progress', t.imported::text] ||
+						 CASE WHEN t.undone > 0 AND c.differs + c.missing = 0 THEN ARRAY['SELECT sum(undone) FROM im_import_progress', t.undone::text] END END
+		FROM t, compared c
+		UNION ALL
+		SELECT 2, 0, CASE WHEN c.rows = 0
+						  THEN '<p>Nothing was compared with the app yet. What is called imported here is what the service confirmed.</p>'
+						  ELSE '<p>Compared with the app afterwards: ^ rows match, ^ differ, ^ are missing there.</p>' END ||
+					 '<p><a href="#remains">What remains, and what to do</a></p></header>',
+			   CASE WHEN c.rows > 0 THEN
+					ARRAY['SELECT coalesce(sum(rows), 0) FROM _im_compared WHERE result = ''matched''', c.matched::text,
+						  'SELECT coalesce(sum(rows), 0) FROM _im_compared WHERE result = ''differs''', c.differs::text,
+						  'SELECT coalesce(sum(rows), 0) FROM _im_compared WHERE result = ''missing''', c.missing::text] END
+		FROM compared c
+		UNION ALL
+		SELECT 3, 0, '<ul class="tiles"><li>rows in all ^</li><li>imported ^</li><li>open ^</li><li>for a person ^</li></ul>',
+			   ARRAY['SELECT sum(total) FROM im_import_progress', t.total::text,
+					 'SELECT sum(imported) FROM im_import_progress', t.imported::text,
+					 'SELECT sum(total - imported - failed - invalid - in_doubt - undone) FROM im_import_progress', t.open::text,
+					 'SELECT sum(failed + invalid + in_doubt) FROM im_import_progress', t.person::text]
+		FROM t
+		UNION ALL
+		SELECT 10, 0, '<section><h2>By kind</h2><table><thead><tr><th scope="col">kind</th><th scope="col">rows</th><th scope="col">imported</th><th scope="col">open</th>' ||
+			   '<th scope="col">refused</th><th scope="col">invalid</th><th scope="col">in doubt</th><th scope="col">taken back</th><th scope="col" class="l">share</th></tr></thead><tbody>', NULL::text[]
+		UNION ALL
+		SELECT 11, p.place * 10, '<tr class="' || CASE WHEN p.total = 0 THEN 'zero' ELSE 'some' END || '"><th scope="row">$</th>', ARRAY[p.name]
+		FROM p
+		UNION ALL
+		SELECT 11, p.place * 10 + c.place, '<td class="' || CASE WHEN c.value = 0 THEN 'zero' ELSE c.class END || '" data-l="' || c.label || '">^</td>',
+			   ARRAY[format('SELECT %s FROM im_import_progress WHERE kind = %L', c.expression, p.kind), c.value::text]
+		FROM p, LATERAL (VALUES (1, 'rows', 'total', p.total, 'n'), (2, 'imported', 'imported', p.imported, 'good'),
+								(3, 'open', 'total - imported - failed - invalid - in_doubt - undone', p.open, 'warn'), (4, 'refused', 'failed', p.failed, 'bad'),
+								(5, 'invalid', 'invalid', p.invalid, 'bad'), (6, 'in doubt', 'in_doubt', p.in_doubt, 'bad'),
+								(7, 'taken back', 'undone', p.undone, 'n')) AS c (place, label, expression, value, class)
+		UNION ALL
+		SELECT 11, p.place * 10 + 8, '<td class="s"><svg class="share" viewBox="0 0 100 1" preserveAspectRatio="none" role="img" aria-label="$ % imported">' ||
+			   '<rect class="a" x="0" y="0" width="$" height="1"/><rect class="b" x="$" y="0" width="$" height="1"/></svg></td></tr>',
+			   ARRAY[s.imported, s.imported, s.imported, s.person]
+		FROM p, LATERAL (SELECT round(coalesce(100.0 * p.imported / nullif(p.total, 0), 0), 2)::text AS imported,
+								round(coalesce(100.0 * (p.failed + p.invalid + p.in_doubt) / nullif(p.total, 0), 0), 2)::text AS person) s
+		UNION ALL
+		SELECT 12, 0, '</tbody></table></section>', NULL
+		UNION ALL
+		SELECT 20, 0, '<section><h2>The last day at work</h2>' ||
+			   CASE WHEN count(h.minute) = 0 THEN '<p>Nothing was sent in the last day.</p>'
+					ELSE '<p>^ minutes in which something happened: ^ calls, ^ rows imported, ^ not. For ^ seconds calls were ready, and the rate limit held them.</p>' END,
+			   CASE WHEN count(h.minute) > 0
+					THEN ARRAY['SELECT count(*) FROM im_import_history', count(*)::text, 'SELECT sum(calls) FROM im_import_history', sum(h.calls)::text,
+							   'SELECT sum(imported) FROM im_import_history', sum(h.imported)::text, 'SELECT sum(failed) FROM im_import_history', sum(h.failed)::text,
+							   'SELECT round(sum(throttled)::numeric / 1000, 1) FROM im_import_history', round(sum(h.throttled)::numeric / 1000, 1)::text] END
+		FROM history h
+		UNION ALL
+		SELECT 21 + c.chart, -1, '<figure><figcaption>' || c.line || '; at most ^' || CASE WHEN f.width = 1 OR c.peak ~ '^max' THEN '' ELSE ' in $ minutes' END ||
+			   '</figcaption><svg class="chart" viewBox="0 0 $ 100" preserveAspectRatio="none" role="img" aria-label="' || c.name || '">',
+			   ARRAY[format('SELECT max(n) FROM (SELECT %s AS n FROM im_import_history GROUP BY date_bin(''%s min'', minute, %L)) bars', c.peak, f.width,
+							to_char(min(b.begins) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI"Z"')), max(c.one + c.other)::text] ||
+			   CASE WHEN f.width = 1 OR c.peak ~ '^max' THEN NULL ELSE ARRAY[f.width::text] END || ARRAY[f.bars::text]
+		FROM charts c JOIN bars b ON b.place = c.place, frame f GROUP BY c.chart, c.name, c.line, c.peak, f.width, f.bars
+		UNION ALL
+		SELECT 21 + c.chart, c.place,
+			   '<g data-q="$" data-v="$"><title>$: $</title><rect class="' || CASE c.chart WHEN 1 THEN 'a' ELSE 'c' END || '" x="$" y="$" width=".84" height="$"/>' ||
+			   '<rect class="' || CASE c.chart WHEN 1 THEN 'b' ELSE 'd' END || '" x="$" y="$" width=".84" height="$"/></g>',
+			   ARRAY[c.query, c.value, c.label, c.value,
+					 (c.place + .08)::text, round(100 - h.one, 2)::text, round(h.one, 2)::text,
+					 (c.place + .08)::text, round(100 - h.one - h.other, 2)::text, round(h.other, 2)::text]
+		FROM (SELECT c.*, max(c.one + c.other) OVER (PARTITION BY c.chart) AS top FROM charts c) c,
+			 -- what is there shows, however little it is
+			 LATERAL (SELECT CASE WHEN c.one > 0 THEN 1 + 97.0 * c.one / c.top ELSE 0 END AS one,
+							 CASE WHEN c.other > 0 THEN 1 + 97.0 * c.other / c.top ELSE 0 END AS other) h
+		WHERE c.one + c.other > 0
+		UNION ALL
+		SELECT 21 + c.chart, 1000, '</svg><div class="axis"><span>$</span><span>$</span></div></figure>',
+			   ARRAY[to_char(min(b.begins), 'YYYY-MM-DD HH24:MI'), to_char(max(b.ends), 'YYYY-MM-DD HH24:MI')]
+		FROM (SELECT DISTINCT c.chart FROM charts c) c, bars b GROUP BY c.chart
+		UNION ALL
+		SELECT 30, 0, '</section><section><h2>The service''s answers</h2><p>Since $: ^ calls, of which ^ only asked. ^ had no answer that could be read, ^ were repeated.</p>' ||
+			   CASE WHEN c.calls > 0 THEN '<p>Latency in milliseconds: mean ^, half of the calls at most ^, 95 % at most ^, 99 % at most ^.</p>' ELSE '' END,
+			   ARRAY[coalesce(to_char(c.stats_reset, 'YYYY-MM-DD HH24:MI'), 'the start of the server'),
+					 'SELECT calls FROM pg_stat_im_import', c.calls::text, 'SELECT lookups FROM pg_stat_im_import', c.lookups::text,
+					 'SELECT no_reply FROM pg_stat_im_import', c.no_reply::text, 'SELECT retries FROM pg_stat_im_import', c.retries::text] ||
+			   CASE WHEN c.calls > 0 THEN ARRAY[
+					 'SELECT round(latency_mean::numeric, 1) FROM pg_stat_im_import', round(c.latency_mean::numeric, 1)::text,
+					 'SELECT round(latency_p50::numeric, 1) FROM pg_stat_im_import', round(c.latency_p50::numeric, 1)::text,
+					 'SELECT round(latency_p95::numeric, 1) FROM pg_stat_im_import', round(c.latency_p95::numeric, 1)::text,
+					 'SELECT round(latency_p99::numeric, 1) FROM pg_stat_im_import', round(c.latency_p99::numeric, 1)::text] END
+		FROM counters c
+		UNION ALL
+		SELECT 40, 0, '</section><section><h2>What failed, by reason</h2>' ||
+			   CASE WHEN count(*) = 0 THEN '<p>Nothing.</p>'
+					WHEN count(*) > 50 THEN '<p class="soft">The 50 most frequent of ^ reasons; all are in im_import_errors.</p>' ELSE '' END,
+			   CASE WHEN count(*) > 50 THEN ARRAY['SELECT count(*) FROM im_import_errors', count(*)::text] END
+		FROM errors
+		UNION ALL
+		SELECT 41, e.place, '<article><h3>$: ^ ' || CASE e.rows WHEN 1 THEN 'row' ELSE 'rows' END || '</h3><p><bdi>$</bdi></p><p class="soft">Refused ^, invalid ^, in doubt ^. The first is row $: <bdi>$</bdi></p><p>What to do: $</p></article>',
+			   ARRAY[p.name, 'SELECT rows ' || q.source, e.rows::text,
+					 concat_ws(': ', e.error_code, coalesce(e.problem, e.meaning)),
+					 'SELECT failed ' || q.source, e.failed::text, 'SELECT invalid ' || q.source, e.invalid::text, 'SELECT in_doubt ' || q.source, e.in_doubt::text,
+					 e.sample_id::text, CASE WHEN length(e.sample_text) > 500 THEN left(e.sample_text, 500) || ' ...' ELSE e.sample_text END, e.advice]
+		FROM errors e JOIN p ON p.kind = e.kind,
+			 LATERAL (SELECT format('FROM im_import_errors WHERE (kind, error_code, problem) IS NOT DISTINCT FROM (%L, %s, %L)',
+									e.kind, coalesce(e.error_code::text, 'NULL'), e.problem) AS source) q
+		WHERE e.place <= 50
+		UNION ALL
+		SELECT 50, 0, '</section><section><h2>Compared with the app</h2>' ||
+			   CASE WHEN count(*) = 0 THEN '<p>Nothing yet. <code>CALL im_import_verify()</code> compares what is imported with what the app has.</p>'
+					ELSE '<table><thead><tr><th scope="col">kind</th><th scope="col" class="l">result</th><th scope="col" class="l">columns that differ</th><th scope="col">rows</th>' ||
+						 '<th scope="col">first row</th><th scope="col" class="l">compared at</th></tr></thead><tbody>' END, NULL
+		FROM verified
+		UNION ALL
+		SELECT 51, v.place, '<tr><th scope="row">$</th><td class="l ' || CASE v.result WHEN 'matched' THEN 'good' ELSE 'bad' END || '" data-l="result"><b>$</b></td>' ||
+			   '<td class="l w" data-l="columns that differ"><bdi>$</bdi></td><td data-l="rows">^</td><td data-l="first row">$</td><td class="l w" data-l="compared at">$</td></tr>',
+			   ARRAY[v.name, v.result, array_to_string(v.fields, ', '),
+					 format('SELECT rows FROM _im_compared WHERE (kind, result, fields) IS NOT DISTINCT FROM (%L, %L, %L)', v.kind, v.result, v.fields), v.rows::text,
+					 v.sample_id::text, CASE WHEN v.last_checked = v.first_checked THEN '' ELSE to_char(v.first_checked, 'YYYY-MM-DD HH24:MI" to "') END ||
+										to_char(v.last_checked, 'YYYY-MM-DD HH24:MI')]
+		FROM verified v
+		UNION ALL
+		SELECT 52, 0, CASE WHEN count(*) > 0 THEN '</tbody></table>' ELSE '' END || '</section><section id="remains"><h2>What remains, and what to do</h2><ul>', NULL
+		FROM verified
+		UNION ALL
+		SELECT 60, 1, '<li>State of the import: $. $</li>', ARRAY[s.state, s.reason] FROM status s WHERE s.reason <> '' OR s.state NOT IN ('idle', 'running')
+		UNION ALL
+		SELECT 60, 2, '<li>Open rows: ^. ' || CASE WHEN s.eta IS NULL THEN '' ELSE 'About $ hours are left. ' END || 'Wait for them with <code>CALL im_import_wait()</code>.</li>',
+			   ARRAY['SELECT sum(total - imported - failed - invalid - in_doubt - undone) FROM im_import_progress', t.open::text] ||
+			   CASE WHEN s.eta IS NULL THEN NULL ELSE ARRAY[round(extract(epoch FROM s.eta) / 3600, 1)::text] END
+		FROM t, status s WHERE t.open > 0
+		UNION ALL
+		SELECT 60, 3, '<li>Open rows that wait for a group which is not imported: ^. Repair that group, or add its row to <code>im_group_outbox</code>.</li>',
+			   ARRAY['SELECT sum(waiting) FROM im_import_progress', t.waiting::text] FROM t WHERE t.waiting > 0
+		UNION ALL
+		SELECT 60, 4, '<li>Rows that the service refused: ^. The reasons are above. When the cause is gone: <code>SELECT im_import_retry(the code, ''failed'')</code>.</li>',
+			   ARRAY['SELECT sum(failed) FROM im_import_progress', t.failed::text] FROM t WHERE t.failed > 0
+		UNION ALL
+		SELECT 60, 5, '<li>Rows that could not be sent: ^. Correct what <code>im_import_failures</code> names, and set <code>status = ''pending''</code>.</li>',
+			   ARRAY['SELECT sum(invalid) FROM im_import_progress', t.invalid::text] FROM t WHERE t.invalid > 0
+		UNION ALL
+		SELECT 60, 6, '<li>Rows that may be in the app: ^. Look there; <code>im_import_failures</code> says for each what to do then.</li>',
+			   ARRAY['SELECT sum(in_doubt) FROM im_import_progress', t.in_doubt::text] FROM t WHERE t.in_doubt > 0
+		UNION ALL
+		SELECT 60, 7, CASE WHEN c.rows = 0 THEN '<li>Compare what is imported with the app: <code>CALL im_import_verify()</code>.</li>'
+						   ELSE '<li>Rows that were imported since: ^ were not compared yet. <code>CALL im_import_verify()</code> goes on.</li>' END,
+			   CASE WHEN c.rows > 0 THEN ARRAY['SELECT sum(imported) - (SELECT sum(rows) FROM _im_compared) FROM im_import_progress WHERE kind IN (SELECT kind FROM _im_compared)',
+											   c.unchecked::text] END
+		FROM compared c, t WHERE c.unchecked > 0 OR (c.rows = 0 AND t.imported > 0)
+		UNION ALL
+		SELECT 60, 8, '<li>Imported rows that the app does not have any more: ^. Send them again: <code>SELECT im_import_retry(status =&gt; ''missing'')</code>.</li>',
+			   ARRAY['SELECT sum(rows) FROM _im_compared WHERE result = ''missing''', c.missing::text] FROM compared c WHERE c.missing > 0
+		UNION ALL
+		SELECT 60, 9, '<li>Rows that differ from the app: ^. Somebody changed them, here or there. <code>im_import_verified</code> has each with its columns.</li>',
+			   ARRAY['SELECT sum(rows) FROM _im_compared WHERE result = ''differs''', c.differs::text] FROM compared c WHERE c.differs > 0
+		UNION ALL
+		SELECT 60, 10, '<li>Rows that the app could not tell of: ^. <code>CALL im_import_verify()</code> asks again.</li>',
+			   ARRAY['SELECT sum(rows) FROM _im_compared WHERE result = ''unreadable''', c.unreadable::text] FROM compared c WHERE c.unreadable > 0
+		UNION ALL
+		SELECT 61, 0, CASE WHEN t.total > 0 AND c.rows > 0 AND t.open + t.person + c.differs + c.missing + c.unreadable + c.unchecked = 0
+						   THEN '<li>Nothing. Before rows are forgotten, keep a copy of <code>im_import_mapping</code>: your key of each group, and its GroupId.</li>'
+						   WHEN t.total = 0 THEN '<li>Insert rows into the outboxes, and ask <code>im_import_plan()</code>.</li>' ELSE '' END || '</ul></section>
+<footer><p>Made by im_import_report() of im_import $. Times are in the time zone $. Each number carries the query that gives it, in its attribute data-q.</p></footer>
+</main>
+</body>
+</html>', ARRAY[(SELECT e.extversion FROM pg_extension e WHERE e.extname = 'im_import'), current_setting('TimeZone')]
+		FROM t, compared c
+	)
+	SELECT r.markup, r.texts FROM parts r ORDER BY r.place, r.sub
+$$::pg_catalog.text $query$;
+REVOKE ALL ON FUNCTION @extschema@._im_report_query() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_report_query() IS
+'internal: the query that im_import_report() runs, in which @im@ stands for the extension''s schema';
+
+CREATE FUNCTION @extschema@.im_import_report() RETURNS pg_catalog.text
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_report';
+REVOKE ALL ON FUNCTION @extschema@.im_import_report() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.im_import_report() TO pg_monitor;
+COMMENT ON FUNCTION @extschema@.im_import_report() IS
+'the whole move as one page of HTML, for paper, screen and phone, without scripts and without anything from elsewhere: rows by kind, the last day minute by minute, latency, what failed and why, what was compared with the app, what remains. Each number carries its query in the attribute data-q. psql -Atc ''SELECT im_import_report()'' -o report.html. Reads the views, as their reader; calls nothing';
+
+------------------------------------------------------------------------------
 -- Columns
 
 COMMENT ON COLUMN @extschema@.im_group_outbox.id IS

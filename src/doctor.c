@@ -19,7 +19,6 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "executor/spi.h"
@@ -27,14 +26,9 @@
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "nodes/pg_list.h"
-#include "nodes/value.h"
-#include "parser/parse_func.h"
 #include "postmaster/bgworker_internals.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
@@ -55,7 +49,6 @@
 
 PG_FUNCTION_INFO_V1(im_sql_doctor);
 PG_FUNCTION_INFO_V1(im_sql_same_app);
-PG_FUNCTION_INFO_V1(im_sql_plan);
 
 #define NO_SUCH_GROUP		"im_import doctor: no such group"
 #define RATE_DOCUMENTED		200
@@ -775,42 +768,5 @@ im_sql_doctor(PG_FUNCTION_ARGS)
 	for (int i = 0; i < (int) lengthof(checks); i++)
 		run_check(&doctor, i);
 	im_app_free(doctor.app);
-	return (Datum) 0;
-}
-
-/* The text of _im_plan_query(), for the extension's schema as it is now. */
-static char *
-plan_query(Oid schema)
-{
-	List	   *name = list_make2(makeString(get_namespace_name(schema)), makeString("_im_plan_query"));
-	/* the caller need not be allowed to call it */
-	Datum		query = OidFunctionCall0(LookupFuncName(name, 0, NULL, false));
-
-	return TextDatumGetCString(DirectFunctionCall3Coll(replace_text, C_COLLATION_OID, query,
-													   CStringGetTextDatum("@im@"),
-													   CStringGetTextDatum(quote_identifier(get_namespace_name(schema)))));
-}
-
-/* im_import_plan(): runs with the caller's rights, and with a safe search_path. */
-Datum
-im_sql_plan(PG_FUNCTION_ARGS)
-{
-	char	   *query = plan_query(get_func_namespace(fcinfo->flinfo->fn_oid));
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	int			level = NewGUCNestLevel();
-	int			rc;
-
-	InitMaterializedSRF(fcinfo, 0);
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	rc = SPI_execute(query, true, 0);
-	if (rc != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
-	for (uint64 i = 0; i < SPI_processed; i++)
-		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
-	SPI_finish();
-	AtEOXact_GUC(true, level);
 	return (Datum) 0;
 }
