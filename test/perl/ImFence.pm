@@ -16,13 +16,14 @@ our @EXPORT = qw(
   fill_every_status hold_in_flight
 );
 
-# Everything that the outbox holds, as one text; equal for equal contents.
+# Everything that the outboxes hold, as one text; equal for equal contents.
 sub content
 {
 	my ($node, $db) = @_;
 
 	return value_of($node,
-		q{SELECT count(*) || ' ' || coalesce(md5(string_agg(o::text, E'\n' ORDER BY id)), '') FROM im_group_outbox o},
+		join(" || ' ' || ", map { "(SELECT count(*) || ' ' || coalesce(md5(string_agg(o::text, E'\\n' ORDER BY id)), '') FROM im_${_}_outbox o)" }
+			  qw(account friend dialog group member message unread)) =~ s/^/SELECT /r,
 		$db);
 }
 

@@ -287,7 +287,7 @@ sub row_problems
 # Holds the table against the service's ledger: every imported row has its
 # group, once; every group has its row; the status view counts right; nothing
 # is in flight.  Options: db, others (ids of groups that were not made by the
-# outbox), name.
+# outbox), name.  The rows of the other kinds are only counted.
 sub accounted
 {
 	my ($node, $service, %given) = @_;
@@ -298,6 +298,10 @@ sub accounted
 	my $status = status_of($node, $given{db});
 	my $total = 0;
 	my @problems;
+	my %others_of = (map({ $_ => 0 } qw(pending sending imported failed invalid in_doubt)),
+		map { $_->{status} => $_->{n} } rows($node, 'SELECT status, count(*) AS n FROM ('
+			  . join(' UNION ALL ', map { "SELECT status FROM im_${_}_outbox" } qw(account friend dialog member message unread))
+			  . ') o GROUP BY status', $given{db}));
 
 	foreach my $row (@rows)
 	{
@@ -314,7 +318,7 @@ sub accounted
 	  foreach grep { !$owner{$_} } sort keys %ledger;
 	foreach my $name (qw(pending sending imported failed invalid in_doubt undo undone))
 	{
-		my $n = grep { $_->{status} eq $name } @rows;
+		my $n = (grep { $_->{status} eq $name } @rows) + $others_of{$name};
 
 		push @problems, "im_import_status counts $status->{$name} $name rows, there are $n"
 		  if $status->{$name} != $n;

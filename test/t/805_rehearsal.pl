@@ -46,10 +46,16 @@ INSERT INTO legacy.rooms
 SELECT i, CASE WHEN i % 50 = 0 THEN repeat('room ', 7) ELSE 'room ' || i END, repeat('topic ', i), 'user' || i,
 	timestamptz '2020-01-01 00:00Z' + make_interval(days => i)
 FROM generate_series(1, 400) i;
+CREATE TABLE legacy.users (login text, display_name text, avatar text);
+INSERT INTO legacy.users SELECT 'user' || i, 'User ' || i, NULL FROM generate_series(1, 400) i;
+CREATE TABLE legacy.members (room_id integer, login text, moderator boolean, joined timestamptz, unread integer);
+INSERT INTO legacy.members SELECT i, 'user' || 401 - i, false, timestamptz '2022-01-01 00:00Z', i % 2 FROM generate_series(1, 400) i;
+CREATE TABLE legacy.posts (id integer, room_id integer, author text, written timestamptz, body text);
+INSERT INTO legacy.posts SELECT i, i, 'user' || 401 - i, timestamptz '2022-01-02 00:00Z', 'post ' || i FROM generate_series(1, 400) i;
 SQL
 
 my $out = next_block('in chat');
-like($out, qr/paused\s+\| paused by .*prepared.*\|\s+400$/m, 'the original is paused');
+like($out, qr/paused\s+\| paused by .*prepared.*\|\s+1800$/m, 'the original is paused');
 my $before = content($node, 'chat');
 
 worker_gone($node, 'chat');
@@ -59,7 +65,7 @@ like($out, qr/fenced/, 'the copy is fenced');
 is($stand_in->stats->{journaled}, 0, 'and has called nobody');
 
 $out = next_block('in rehearsal');
-like($out, qr/rows_taken_over\s+-+\s+400\s/, 'adopted');
+like($out, qr/rows_taken_over\s+-+\s+1800\s/, 'adopted');
 
 my $status = wait_state($node, 'quota', 'rehearsal');
 $out = next_block('in rehearsal');
@@ -70,7 +76,7 @@ cmp_ok(most_granted($node), '<=', 200, "never more than 200 calls in a second (t
 $stand_in->set(daily_quota => 1000000);
 next_block('in rehearsal, once the quota is lifted');
 $status = status_of($node, 'rehearsal');
-is_deeply([ @$status{qw(pending imported invalid total)} ], [ 0, 392, 8, 400 ], 'all were sent, 8 are invalid');
+is_deeply([ @$status{qw(pending imported invalid total)} ], [ 16, 1776, 8, 1800 ], 'all were sent, 8 are invalid, and their members and messages wait');
 
 is_deeply([ rows($node, "SELECT id, group_id, attempts, error_code, maybe_sent_at FROM im_group_outbox WHERE status = 'invalid' AND error_info IS NULL", 'rehearsal') ],
 	[], 'every invalid row says why');
@@ -88,18 +94,18 @@ is($real->stats->{journaled}, 0, 'which has called nobody');
 worker_gone($node, 'rehearsal');
 next_block('in postgres, at the end');
 $out = next_block('in chat, at the end');
-like($out, qr/paused\s+\|.*\|\s+400 \|\s+0 \|\s+0$/m, 'the original is still paused, and nothing was sent');
+like($out, qr/paused\s+\|.*\|\s+1800 \|\s+0 \|\s+0$/m, 'the original is still paused, and nothing was sent');
 
 # A hundred rooms in the real app, taken back; then the real import.
 $out = next_block('in chat, a hundred rooms');
 like($out, qr/room-1$/m, 'a hundred rooms are looked at');
 is(scalar($real->ledger), 100, 'and no more');
 $out = next_block('in chat, taken back');
-like($out, qr/\(0 rows\).*to_be_sent_again\s+-+\s+100\s/s, 'all of them are taken back');
+like($out, qr/\(0 rows\).*to_be_sent_again\s+-+\s+350\s/s, 'all of them are taken back');
 is(scalar($real->ledger), 0, 'the app is as empty as before');
 next_block('in chat, go');
 is(scalar @blocks, 0, 'that is all of the document');
-is(status_of($node, 'chat')->{imported}, 400, 'then the original imports all of it');
+is(status_of($node, 'chat')->{imported}, 1800, 'then the original imports all of it');
 accounted($node, $real, db => 'chat');
 
 done_testing();
