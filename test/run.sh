@@ -337,17 +337,36 @@ tap()
 }
 
 # Crash tests need a build that stops where it is told to.
+# build_with_field: a server whose extension has one more field, which is one
+# more line of C and one of SQL.
+build_with_field()
+{
+	as_postgres cp -a "$DIR/src" "$DIR/field" && cd "$DIR/field" || return
+	as_postgres sed -i '/\.column = "face_url"/a \	{.column = "hobby",.sent = "Hobby",.kind = IM_VALUE_TEXT,.limit = {10, 10}},' src/cmd_account.c
+	as_postgres sed -i '/CREATE TABLE .*im_account_outbox/,/^)/s/^\tface_url text,$/&\n\thobby text,/' sql/im_import--1.0.sql
+	added=$(diff -r "$DIR/src/src" src; diff -r "$DIR/src/sql" sql)
+	[ "$(echo "$added" | grep -c '^[<>]')" = 2 ] || { echo "these are not two lines: $added"; return 1; }
+	copy_server pg_field
+	for target in all install; do
+		as_postgres make -j "$(jobs_of_machine)" PG_CONFIG="/usr/lib/postgresql/$PG_MAJOR/bin/pg_config" \
+			COPT=-Werror with_llvm=no DESTDIR="$ROOT" "$target" </dev/null || return
+	done
+}
+
 part_tap()
 {
 	need_server || return
 	plain=
 	crash=
+	field=
 	cd "$DIR/src" || return
 	for file in $CHOSEN; do
 		if [ ! -e "$file" ]; then
 			continue
 		elif grep -q need_failpoints "$file"; then
 			crash="$crash $file"
+		elif grep -q need_field "$file"; then
+			field="$field $file"
 		else
 			plain="$plain $file"
 		fi
@@ -356,10 +375,11 @@ part_tap()
 	case $plain in *monitoring*) get_exporter ;; esac
 	# shellcheck disable=SC2086
 	[ -z "$plain" ] || tap usual $plain
-	[ -n "$crash" ] || return
 	usual_bin=$BIN
 	# shellcheck disable=SC2086
-	step "build with failpoints" install_into pg_failpoints FAILPOINTS=1 with_llvm=no && tap failpoints $crash
+	[ -z "$field" ] || { step "build with a field more" build_with_field && tap field $field; }
+	# shellcheck disable=SC2086
+	[ -z "$crash" ] || { step "build with failpoints" install_into pg_failpoints FAILPOINTS=1 with_llvm=no && tap failpoints $crash; }
 	BIN=$usual_bin
 }
 
