@@ -1706,6 +1706,9 @@ footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .75
 		SELECT 60, 6, '<li>Rows that may be in the app: ^. Look there; <code>im_import_failures</code> says for each what to do then.</li>',
 			   ARRAY['SELECT sum(in_doubt) FROM im_import_progress', t.in_doubt::text] FROM t WHERE t.in_doubt > 0
 		UNION ALL
+		SELECT 60, 11, '<li>Rows that were taken back, with their groups: ^. <code>SELECT im_import_retry(status =&gt; ''undone'')</code> imports them again.</li>',
+			   ARRAY['SELECT sum(undone) FROM im_import_progress', t.undone::text] FROM t WHERE t.undone > 0
+		UNION ALL
 		SELECT 60, 7, CASE WHEN c.rows = 0 THEN '<li>Compare what is imported with the app: <code>CALL im_import_verify()</code>.</li>'
 						   ELSE '<li>Rows that were imported since: ^ were not compared yet. <code>CALL im_import_verify()</code> goes on.</li>' END,
 			   CASE WHEN c.rows > 0 THEN ARRAY['SELECT sum(imported) - (SELECT sum(rows) FROM _im_compared) FROM im_import_progress WHERE kind IN (SELECT kind FROM _im_compared)',

@@ -131,6 +131,13 @@ is(shown($page, "SELECT coalesce(sum(rows), 0) FROM _im_compared WHERE result = 
 like($page->{text}, qr/name, app_defined_data\.a<b/, 'the columns that differ');
 like($page->{text}, qr/Rows that were imported since: 1 were not compared yet/, 'what was imported later is to be compared');
 
+# What was taken back counts as neither imported nor open.
+$node->safe_psql('postgres', "UPDATE im_group_outbox SET status = 'undo' WHERE source_id = 'r1'");
+poll_until { value_of($node, 'SELECT sum(undo + undone) FILTER (WHERE undo > 0) IS NULL AND sum(undone) = 1 + 18 + 20 + 4 FROM im_import_status') eq 't' } 'a group that is taken back';
+$page = parsed(page_of());
+numbers_hold($page, 'after an undo');
+like($page->{text}, qr/taken back, with their groups: 43\b/, 'what was taken back is told of');
+
 # The big outboxes are not read: of the messages nothing needs a person.
 is($node->safe_psql('postgres', <<'SQL'), 0, 'no row of a message was read');
 SET enable_seqscan = off;

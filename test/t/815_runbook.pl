@@ -91,6 +91,12 @@ foreach my $block (sql_blocks('doc/runbook.md'))
 	is(value_of($node, "SELECT string_agg(kind || ' ' || imported, ', ') FROM im_import_progress WHERE total > 0", 'chat'),
 		'account 300, group 300, member 600, message 900, unread 300', 'everything is imported');
 	accounted($node, $service, db => 'chat');
+	foreach my $fact (sql_blocks('doc/history.md'))
+	{
+		(my $titled = $fact->{title}) =~ s/^in chat/history.md/;
+
+		like(run_block($node, $fact), qr/900 \||moved \||^ALTER SERVER/m, "$titled: prints what it should");
+	}
 }
 cmp_ok($blocks, '>=', 15, 'the blocks are found');
 is_deeply([ sort(keys %before, keys %output, keys %not_the_operators) ], [], 'every block that is expected was there');
