@@ -57,12 +57,12 @@ sub new_groups
 # ledger has the fields that its view gives, keys that fit are GroupIds.
 sub as_the_view_says
 {
-	my ($name, $groups, $imported) = @_;
+	my ($name, $groups, $imported, $others) = @_;
 	my $status = status_of($node, $name);
 	my %view = map { ($_->{source_id} => $_) }
 	  rows($node, 'SELECT *, extract(epoch FROM create_time)::bigint AS t FROM migration.groups', $name);
 
-	is_deeply([ @$status{qw(pending sending imported failed invalid in_doubt)} ], [ 0, 0, $imported, 0, 0, 0 ],
+	is_deeply([ @$status{qw(pending sending imported failed invalid in_doubt)} ], [ 0, 0, $imported + ($others // 0), 0, 0, 0 ],
 		"$name: $imported groups, and nothing else is left");
 	is_deeply([ sort keys %$groups ], [ sort keys %view ], "$name: every room of the view has its group, once");
 	my @wrong;
@@ -116,10 +116,12 @@ $service->fault({ do => 'code', code => 10019, match => { command => 'import_gro
 $out = migrate('mattermost');
 $service->clear;
 $groups = new_groups('mattermost');
-as_the_view_says('mattermost', $groups, 10);
+as_the_view_says('mattermost', $groups, 10, 3 + 5 + 5 + 2 + 1);
 like($out, qr/^\s*1 \| direct message/m, 'mattermost: direct messages are counted as left out');
 like($out, qr/^\s*2 \| archived/m, 'and archived channels');
+like($out, qr/^\s*1 \| \Q$_\E$/m, "and posts: $_") foreach 'deleted', 'by the system', 'of an archived channel, or empty';
 like($out, qr/^\s*10019 \|\s+1 \|/m, 'the missing creator is shown');
+like($out, qr/^\s*message\s+\|\s+1$/m, 'and that a message waits for it');
 is_deeply([ grep { $groups->{$_}{GroupId} ne $_ } keys %$groups ], [], 'every channel id is the GroupId');
 is($groups->{'7pnw4bh1tpyfxkwzw3j7q5dm6c'}{CreateTime}, 1546300800, 'milliseconds become seconds');
 ok(!exists $groups->{'7pnw4bh1tpyfxkwzw3j7q5dm6c'}{Owner_Account}, 'no creator, no owner');
@@ -128,6 +130,19 @@ is($groups->{'y8ju3fbp6teu9xhr5mzn2kgd4c'}{Name}, 'blank', 'a blank name is repl
 is($groups->{'a3mx7hdr9vgy5zku1pcb6njf8e'}{Name}, 'alice, bob, carol, dave, eve', 'a group message keeps whole names');
 ok(!exists $groups->{'z1kv5gcq7ufw3yjs8nan4mhe6o'}{Owner_Account}, 'repaired: imported without an owner');
 is(value_of($node, 'SELECT count(*), count(team) FROM migration.group_of_channel', 'mattermost'), '10|9', 'the mapping is complete');
+my $developers = 'k1h4u8xgktfu3y9g6rb7nzq5do';
+my ($alice, $bob, $carol) = map { $_->{id} } rows($node, 'SELECT id FROM users ORDER BY username', 'mattermost');
+my @messages = $service->messages($developers);
+is_deeply([ map { $_->{from} } @messages ], [ $alice, $bob, $carol, $carol ], 'the posts are there, each by its author');
+is_deeply([ map { $_->{time} } @messages ], [ 1577836900, 1577836901, 1577837000, 1577837100 ], 'in their order, those of one second apart');
+is($messages[2]{body}[0]{MsgContent}{Text}, '[file]', 'a file is named');
+is(length $messages[3]{body}[0]{MsgContent}{Text}, 3666, 'a long one is cut between characters');
+is($service->members($developers)->{$bob}{role}, 'Admin', 'an admin is one');
+is($service->members($developers)->{$carol}{join_time}, 1577836801, 'everybody has joined before the first post');
+is_deeply($service->unread($developers), { $bob => 3 }, 'what was not read is not read');
+my @repaired = $service->messages('z1kv5gcq7ufw3yjs8nan4mhe6o');
+is(scalar(@repaired), 1, 'the repaired channel has its post');
+is_deeply([ value_of($node, "SELECT string_agg(status, ' ') FROM im_dialog_outbox", 'mattermost') ], ['imported imported'], 'direct messages are sent, too');
 
 # ---------------------------------------------------------------------------
 
