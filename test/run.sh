@@ -331,7 +331,7 @@ tap()
 	good=$(lines "\.pl \.+ $PROVE_OK" "$log")
 	none=$(lines "\.pl \.+ $SKIPPED" "$log")
 	count "TAP tests, $name build" "$good" $(($# - good - none)) "$none" "$log"
-	sed -n 's/^\(\[[0-9:]*\] \)\{0,1\}\(test[^ ]*\.pl\) \.* skipped: /      skipped: \2: /p' "$log"
+	sed -n "s/^\(\[[0-9:]*\] \)\{0,1\}\(test[^ ]*\.pl\) \.* skipped: \([^( ]\)/      skipped: \2: \3/p" "$log"
 	[ $(($# - good - none)) = 0 ] ||
 		echo "      the servers' and the tests' logs: $DIR/tap_$name/tmp_check/log"
 }
