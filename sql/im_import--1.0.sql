@@ -670,7 +670,7 @@ CREATE PROCEDURE @extschema@.im_import_drain(max_rows bigint DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_drain';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_drain(bigint) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_drain(bigint) IS
-'lets the worker send so many rows, even while paused, and waits for them with progress messages; at the end a NOTICE says how they ended';
+'lets the worker send so many rows, even while paused, and waits for them with progress messages; groups whose status is undo count, and go first; at the end a NOTICE says how they ended';
 
 CREATE PROCEDURE @extschema@.im_import_wait(timeout interval DEFAULT NULL, raise_on_failure boolean DEFAULT true)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_wait';

@@ -245,5 +245,11 @@ sql("UPDATE im_group_outbox SET status = 'undo' WHERE source_id = 'r8'");
 poll_until { value_of($node, "SELECT status FROM im_group_outbox WHERE source_id = 'r8'") eq 'undone' } 'one that is ours';
 is(value_of($node, "SELECT status FROM im_group_outbox WHERE source_id = 'r7'"), 'undo', 'another database\'s undo is not carried out');
 
+
+# ... before somebody adopts it.
+is(value_of($node, 'SELECT im_import_adopt()'), 1, 'an undo is adopted as what it is');
+poll_until { value_of($node, "SELECT status FROM im_group_outbox WHERE source_id = 'r7'") eq 'undone' } 'the adopted one';
+counts_are_right();
+
 is_deeply([ $service->doubles ], [], 'nothing is there twice');
 done_testing();
