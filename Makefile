@@ -10,7 +10,6 @@ OBJS = \
 	src/cmd_dialog.o \
 	src/cmd_friend.o \
 	src/cmd_group.o \
-	src/cmd_undo.o \
 	src/cmd_member.o \
 	src/cmd_message.o \
 	src/cmd_unread.o \

@@ -1,6 +1,7 @@
 /*
  * cmd_group.c
- *	  Groups: rows of im_group_outbox, sent by import_group, one a call.
+ *	  Groups: rows of im_group_outbox, sent by import_group, one a call; and
+ *	  taken back by destroy_group.
  *
  * A GroupId decides what a second call does: the service refuses one that is
  * taken, so a row with an id of its own, or with one that was generated from
@@ -57,7 +58,7 @@ static const ImWord join_words[] = {
  * The fields in the order of the import page's sample request.  The second
  * limit is what newer SDK documents say.
  */
-const ImField im_group_fields[IM_GROUP_FIELDS] = {
+static const ImField fields[] = {
 	{.column = "owner_account",.sent = "Owner_Account",.kind = IM_VALUE_TEXT,
 	.flags = IM_FIELD_NONEMPTY,.limit = {32, 32},.check = im_check_user_id},
 	{.column = "type",.sent = "Type",.kind = IM_VALUE_WORD,
@@ -91,10 +92,10 @@ const ImCommand im_cmd_group = {
 	.table = "im_group_outbox",
 	.op = IM_OP_IMPORT_GROUP,
 	.lookup_op = IM_OP_GET_GROUP_INFO,
-	.fields = im_group_fields,
-	.nfields = IM_GROUP_FIELDS,
+	.fields = fields,
+	.nfields = lengthof(fields),
 	.batch = 1,
-	.variant_field = IM_GROUP_VARIANT,
+	.variant_field = 1,
 	.function = "im_import_group",
 	.noun = "group",
 	.a_noun = "a group",
@@ -110,6 +111,38 @@ const ImCommand im_cmd_group = {
 		.order = "i.id"
 	},
 	.record_hint = "Give the record named columns, at least type and name: a row of a table, or of a subquery as in FROM (SELECT 'Public' AS type, title AS name FROM rooms) AS r."
+};
+
+/*
+ * Groups that are to be taken back: rows whose status is undo, disbanded by
+ * destroy_group, one a call.  That cannot be undone, so the service is asked
+ * about the group before each call, and it stays if it is not what was imported
+ * or if others write in it.  A second call finds no group, which is as good:
+ * nothing is ever in doubt.  Source: document 1047/34896.
+ */
+const ImCommand im_cmd_undo = {
+	.kind = IM_UNDO_GROUP,
+	.name = "undo",
+	.table = "im_group_outbox",
+	.op = IM_OP_DESTROY_GROUP,
+	.lookup_op = IM_OP_GET_GROUP_INFO,
+	.undoes = true,
+	.outbox = IM_GROUP,
+	.absent_codes = {10010, 10015},
+	.fields = fields,
+	.nfields = lengthof(fields),
+	.batch = 1,
+	.variant_field = 1,
+	.noun = "group",
+	.a_noun = "a group",
+	.sql = {
+		.extra = "o.source_id",
+		.claimed = "",
+		.settled = "",
+		.named = "group_id",
+		.unnamed = "false",
+		.order = "i.id"
+	},
 };
 
 /* AVChatRoom has a code and a way out of its own. */
@@ -254,4 +287,13 @@ im_group_check_body(StringInfo buf, const ImCheck *checks, int nchecks)
 	appendStringInfoString(buf, "],\"ResponseFilter\":{\"GroupBaseInfoFilter\":"
 						   "[\"Type\",\"Name\",\"Owner_Account\",\"CreateTime\",\"Introduction\","
 						   "\"Notification\",\"FaceUrl\",\"MaxMemberNum\",\"ApplyJoinOption\"]}}");
+}
+
+/* See cmd_group.h. */
+void
+im_group_destroy_body(StringInfo buf, const char *group_id)
+{
+	appendStringInfoString(buf, "{\"GroupId\":");
+	escape_json(buf, group_id);
+	appendStringInfoChar(buf, '}');
 }

@@ -18,11 +18,6 @@
  */
 extern void im_group_generate_id(const unsigned char *row_key, bool community, char *out);
 
-/* The fields of a group's record, and which of them is its type. */
-#define IM_GROUP_FIELDS		12
-#define IM_GROUP_VARIANT	1
-extern const ImField im_group_fields[IM_GROUP_FIELDS];
-
 /* True if a record's type column says Community (any spelling we accept). */
 extern bool im_group_is_community(const ImRecordMap *map, const Datum *values, const bool *nulls);
 
