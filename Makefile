@@ -5,6 +5,7 @@ OBJS = \
 	src/answer.o \
 	src/app.o \
 	src/appdata.o \
+	src/batch.o \
 	src/breaker.o \
 	src/cmd_account.o \
 	src/cmd_dialog.o \

@@ -9,6 +9,9 @@
  * A row is in exactly one of these places: in a call that is queued or flying
  * (then the call is in live), or judged and waiting to be written (outcomes).
  *
+ * What becomes of the rows of a call is decided in batch.c and protocol.c; here
+ * the calls are made and sent.
+ *
  * Must not know: SQL, signals, when the next claim is.
  */
 #include "postgres.h"
@@ -18,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "batch.h"
 #include "cmd_group.h"
 #include "compat.h"
 #include "dispatch.h"
@@ -249,46 +253,23 @@ send_call(ImDispatch *dispatch, ImCall *call, bool urgent)
 	im_sender_add(dispatch->sender, call, urgent);
 }
 
-/* The operation with which a row goes on. */
-static ImOp
-op_of(const ImRow *row)
+/* What the options say of a row's life. */
+static ImPolicy
+policy_of(const ImDispatch *dispatch)
 {
-	if (row->next.act != IM_ACT_LOOKUP)
-		return im_commands[row->kind]->op;
-	return im_commands[row->kind]->lookup_op;
-}
-
-/* True if a row can go into a call that is being filled. */
-static bool
-fits(const ImCall *call, const ImRow *row, int batch)
-{
-	const ImRow *first = call->rows[0];
-
-	return call->op == op_of(row) && call->nrows < batch && row->request < 0 && first->request < 0 &&
-		(first->key == NULL) == (row->key == NULL) &&
-		(row->key == NULL || strcmp(first->key, row->key) == 0);
-}
-
-/* True if a call of the row's room is among those that are being filled. */
-static bool
-room_is_busy(ImCall *const *bins, int nbins, const ImRow *row)
-{
-	for (int i = 0; i < nbins; i++)
-		if (bins[i]->rows[0]->room == row->room && row->room != NULL)
-			return true;
-	return false;
+	return (ImPolicy)
+	{
+		.max_attempts = im_sender_app(dispatch->sender)->max_attempts
+	};
 }
 
 /* A row goes back to its outbox as if never claimed. */
 static void
 give_row_back(ImDispatch *dispatch, ImRow *row)
 {
-	ImPolicy	policy = {.max_attempts = im_sender_app(dispatch->sender)->max_attempts};
+	ImPolicy	policy = policy_of(dispatch);
 
-	memset(&row->verdict, 0, sizeof(row->verdict));
-	row->verdict.outcome = IM_OUT_NOT_SENT;
-	row->info[0] = '\0';
-	im_protocol_judge(&row->life, &row->verdict, &policy, false, 0, &row->next);
+	im_batch_give_back(row, &policy);
 	keep_outcome(dispatch, row);
 }
 
@@ -296,7 +277,7 @@ give_row_back(ImDispatch *dispatch, ImRow *row)
 static int
 batch_of(const ImDispatch *dispatch, const ImRow *row)
 {
-	if (op_of(row) == IM_OP_GET_GROUP_INFO)
+	if (im_batch_op(row) == IM_OP_GET_GROUP_INFO)
 		return 1;
 	return im_dispatch_batch(dispatch, row->kind);
 }
@@ -313,18 +294,14 @@ im_dispatch_rows(ImDispatch *dispatch, List *rows)
 	{
 		ImRow	   *row = lfirst(lc);
 		int			batch = batch_of(dispatch, row);
-		ImCall	   *call = NULL;
+		int			place = im_batch_place(bins, nbins, row, batch);
 
-		for (int i = nbins - 1; i >= 0 && call == NULL; i--)
-			if (fits(bins[i], row, batch))
-				call = bins[i];
-		/* In order, one call goes at a time: what is too much for it waits. */
-		if (call == NULL && im_commands[row->kind]->ordered && room_is_busy(bins, nbins, row))
+		if (place == IM_PLACE_LATER)
 		{
 			give_row_back(dispatch, row);
 			continue;
 		}
-		if (call == NULL)
+		if (place == IM_PLACE_NEW)
 		{
 			/* No place: the fullest one is most likely the oldest. */
 			if (nbins == BINS)
@@ -332,9 +309,10 @@ im_dispatch_rows(ImDispatch *dispatch, List *rows)
 				send_call(dispatch, bins[0], bins[0]->rows[0]->request >= 0);
 				memmove(bins, bins + 1, sizeof(ImCall *) * --nbins);
 			}
-			call = bins[nbins++] = make_call(dispatch, op_of(row), row->kind, batch);
+			place = nbins++;
+			bins[place] = make_call(dispatch, im_batch_op(row), row->kind, batch);
 		}
-		call->rows[call->nrows++] = row;
+		bins[place]->rows[bins[place]->nrows++] = row;
 	}
 	for (int i = 0; i < nbins; i++)
 		send_call(dispatch, bins[i], bins[i]->rows[0]->request >= 0);
@@ -394,14 +372,6 @@ send_alone(ImDispatch *dispatch, ImRow *row, ImOp op)
 	send_call(dispatch, call, true);
 }
 
-/* Why the service was asked is to be reported if it knows nothing. */
-static void
-keep_refusal(ImRow *row)
-{
-	row->refusal_code = row->verdict.code;
-	strlcpy(row->refusal_info, row->info, sizeof(row->refusal_info));
-}
-
 /* What follows for the rows of one call, in their order. */
 typedef struct Followers
 {
@@ -415,44 +385,18 @@ static void
 judge_row(ImDispatch *dispatch, ImRow *row, bool counts, Followers *followers)
 {
 	const ImCommand *command = im_commands[row->kind];
-	ImPolicy	policy = {.max_attempts = im_sender_app(dispatch->sender)->max_attempts};
+	ImPolicy	policy = policy_of(dispatch);
 
 	if (command->makes_groups &&
 		(row->verdict.outcome == IM_OUT_DONE || row->verdict.outcome == IM_OUT_UNKNOWN))
 		im_outbox_note_groups(im_outbox_get(), 1);
-	im_protocol_judge(&row->life, &row->verdict, &policy, counts,
-					  pg_prng_double(&pg_global_prng_state), &row->next);
+	im_batch_judge(row, &policy, counts, pg_prng_double(&pg_global_prng_state));
 	if (row->next.act == IM_ACT_LOOKUP)
-	{
-		if (row->next.why == IM_WHY_REFUSED || row->next.why == IM_WHY_EXISTS)
-			keep_refusal(row);
-		row->life.why = row->next.why;
 		followers->look_up = lappend(followers->look_up, row);
-	}
 	else if (row->next.act == IM_ACT_SEND)
-	{
-		row->life.why = IM_WHY_NONE;
 		followers->send = lappend(followers->send, row);
-	}
 	else
 		keep_outcome(dispatch, row);
-}
-
-/* The answer said that the item failed, and no more: the single command says why. */
-static bool
-wants_single(const ImCall *call, const ImRow *row)
-{
-	return call->command->single_op != IM_OP_NONE && call->op == call->command->op &&
-		row->verdict.outcome == IM_OUT_REFUSED && row->verdict.code == IM_CODE_ITEM;
-}
-
-/* The same, and the service can be asked whether it knows the account. */
-static bool
-wants_explanation(const ImCall *call, const ImRow *row)
-{
-	return call->command->explain_op != IM_OP_NONE && call->op == call->command->op &&
-		row->verdict.outcome == IM_OUT_REFUSED && row->verdict.of_item && row->request < 0 &&
-		(call->command->ordered ? !row->life.maybe_sent : row->verdict.code == IM_CODE_ITEM);
 }
 
 /* Refused rows whose accounts are to be looked at, so many a call. */
@@ -488,18 +432,11 @@ follow(ImDispatch *dispatch, Followers *followers)
 	explain(dispatch, followers->explain);
 }
 
-/* How many rows of a call go into its first half: in order the other half waits. */
-static int
-first_half(const ImCall *call)
-{
-	return call->command->ordered ? call->nrows / 2 : (call->nrows + 1) / 2;
-}
-
 /* The rows of a call as two calls, which are sent at once and in order. */
 static void
 halve(ImDispatch *dispatch, const ImCall *call)
 {
-	int			first = first_half(call);
+	int			first = im_batch_first_half(call);
 	ImCall	   *halves[2];
 
 	for (int h = 0; h < 2; h++)
@@ -531,20 +468,18 @@ static bool
 split_refused(ImDispatch *dispatch, const ImCall *call)
 {
 	ImKind		kind = call->command->kind;
+	int			usual = im_dispatch_batch(dispatch, kind);
+	int			fewer = im_batch_fewer(call);
 
-	if (call->nrows < 2 || call->op != call->command->op ||
-		(call->verdict.outcome != IM_OUT_REFUSED && call->verdict.outcome != IM_OUT_EXISTS))
+	if (!im_batch_splits(call))
 		return false;
-	if (im_code_is_too_many(call->verdict.code, call->nrows, call->command->batch))
+	if (fewer > 0 && fewer < usual)
 	{
-		int			half = first_half(call);
-
-		if (half < im_dispatch_batch(dispatch, kind))
-			ereport(LOG,
-					(errmsg("im_import: %d rows of %s in one call are too many for the service (code %d), %d are sent from now on",
-							call->nrows, call->command->table, call->verdict.code, half)));
+		ereport(LOG,
+				(errmsg("im_import: %d rows of %s in one call are too many for the service (code %d), %d are sent from now on",
+						call->nrows, call->command->table, call->verdict.code, fewer)));
 		im_slot_lock(dispatch->slot);
-		dispatch->slot->batch[kind] = Min(half, im_dispatch_batch(dispatch, kind));
+		dispatch->slot->batch[kind] = fewer;
 		im_slot_unlock(dispatch->slot);
 	}
 	halve(dispatch, call);
@@ -553,56 +488,17 @@ split_refused(ImDispatch *dispatch, const ImCall *call)
 
 /* ---- what was asked ---- */
 
-/* A UNIX time for a message. */
-static const char *
-time_text(int64 seconds, char *out, size_t size)
-{
-	pg_time_t	t = (pg_time_t) seconds;
-
-	pg_strftime(out, size, "%Y-%m-%d %H:%M:%S UTC", pg_gmtime(&t));
-	return out;
-}
-
 /* Nothing more is sent for a room in which others write. */
 static void
-hold_room(ImDispatch *dispatch, ImRow *row)
+hold_room(ImDispatch *dispatch, const ImRow *row)
 {
 	MemoryContext old = MemoryContextSwitchTo(dispatch->ctx);
 	ImHeld	   *held = palloc0(sizeof(ImHeld));
 
 	held->room = row->room;
 	strlcpy(held->reason, row->info, sizeof(held->reason));
-	row->room->held = true;
 	dispatch->held = lappend(dispatch->held, held);
 	MemoryContextSwitchTo(old);
-}
-
-/*
- * A message was refused, and is not there.  If the group's newest message is none
- * of ours, the others would be refused too: the room is held.
- */
-static bool
-take_refused(ImDispatch *dispatch, ImRow *row, int64 newest)
-{
-	bool		live = row->room != NULL && newest > row->room->newest && newest >= row->sent_time;
-	char		when[64];
-
-	if (!live && row->life.maybe_sent)
-		return false;			/* another time may help */
-	memset(&row->verdict, 0, sizeof(row->verdict));
-	row->verdict.outcome = IM_OUT_REFUSED;
-	row->verdict.code = row->refusal_code;
-	row->verdict.answered = row->verdict.of_item = true;
-	row->life.maybe_sent = false;
-	if (live)
-		snprintf(row->info, sizeof(row->info),
-				 "the group's newest message is of %s: people are already writing in it, and older messages are refused",
-				 time_text(newest, when, sizeof(when)));
-	else
-		strlcpy(row->info, row->refusal_info, sizeof(row->info));
-	if (live && !row->room->held)
-		hold_room(dispatch, row);
-	return true;
 }
 
 /*
@@ -612,80 +508,24 @@ take_refused(ImDispatch *dispatch, ImRow *row, int64 newest)
 static bool
 take_messages(ImDispatch *dispatch, ImCall *call)
 {
-	bool		explains = call->rows[0]->life.why == IM_WHY_NONE;
-	int			missing = 0;
-	int64		first = INT64_MAX;
+	ImCall		more = {0};
+	const ImRow *held;
 
-	for (int i = 0; i < call->nrows; i++)
-		if (call->rows[i]->verdict.outcome != IM_OUT_SAME || !call->rows[i]->found)
-		{
-			missing++;
-			first = Min(first, call->rows[i]->sent_time);
-		}
-	if (call->verdict.outcome == IM_OUT_SAME && missing > 0 && !explains && call->nread > 0 &&
-		call->least_seq > 1 && call->oldest_time >= first)
+	if (im_batch_reads_on(call, &more))
 	{
-		ImCall	   *more = make_call(dispatch, call->op, call->command->kind, call->nrows);
+		ImCall	   *next = make_call(dispatch, call->op, call->command->kind, call->nrows);
 
-		memcpy(more->rows, call->rows, sizeof(ImRow *) * call->nrows);
-		more->nrows = call->nrows;
-		more->read_below = call->least_seq - 1;
-		more->group_newest = Max(call->group_newest, call->newest_time);
-		send_call(dispatch, more, true);
+		memcpy(next->rows, call->rows, sizeof(ImRow *) * call->nrows);
+		next->nrows = call->nrows;
+		next->read_below = more.read_below;
+		next->group_newest = more.group_newest;
+		send_call(dispatch, next, true);
 		return false;
 	}
-	for (int i = 0; i < call->nrows; i++)
-	{
-		ImRow	   *row = call->rows[i];
-
-		if (row->found || (call->verdict.outcome == IM_OUT_SAME &&
-						   (explains || row->life.why == IM_WHY_REFUSED) &&
-						   take_refused(dispatch, row, Max(call->group_newest, call->newest_time))))
-			continue;
-		row->verdict = call->verdict;
-		row->info[0] = '\0';
-		if (call->verdict.outcome == IM_OUT_SAME)
-			row->verdict.outcome = IM_OUT_ABSENT;
-		else if (explains)
-			row->verdict.outcome = IM_OUT_UNKNOWN;	/* an unchecked refusal proves nothing */
-	}
+	held = im_batch_read(call);
+	if (held != NULL)
+		hold_room(dispatch, held);
 	return true;
-}
-
-/* ---- before a group is disbanded ---- */
-
-/* Sets what was found out about a group that is to be disbanded. */
-static void
-decide_undo(ImRow *row, ImOutcome outcome)
-{
-	row->verdict.outcome = outcome;
-	row->verdict.code = 0;
-	row->info[0] = '\0';
-}
-
-/*
- * Numbers of a group's messages were used that none of ours has.  False if what
- * has them must be read first: the question is under way.  A new Private group
- * may begin with 2, so that there can be less than it seems, before the first of
- * ours; anywhere else a message is somebody else's.
- */
-static bool
-take_numbers(ImDispatch *dispatch, ImCall *call)
-{
-	ImRow	   *row = call->rows[0];
-	const ImOwned *owned = &row->owned;
-	ImCall	   *read;
-
-	if (owned->messages > 0 && (!owned->gapless || call->reply.next_seq - 1 != owned->most_seq))
-	{
-		decide_undo(row, IM_OUT_IN_USE);
-		return true;
-	}
-	read = make_call(dispatch, IM_OP_GET_MESSAGES, row->kind, 1);
-	read->rows[read->nrows++] = row;
-	read->read_below = owned->messages > 0 ? owned->least_seq - 1 : 0;
-	send_call(dispatch, read, true);
-	return false;
 }
 
 /*
@@ -695,46 +535,16 @@ take_numbers(ImDispatch *dispatch, ImCall *call)
 static bool
 take_undo(ImDispatch *dispatch, ImCall *call)
 {
-	ImRow	   *row = call->rows[0];
+	int64		read_below = 0;
+	ImCall	   *read;
 
-	if (call->op == IM_OP_GET_MESSAGES)
-	{
-		row->verdict = call->verdict;
-		if (call->verdict.outcome == IM_OUT_SAME)
-			decide_undo(row, call->nread > 0 ? IM_OUT_IN_USE : IM_OUT_SAME);
+	if (im_batch_undo(call, &read_below))
 		return true;
-	}
-	if (row->verdict.outcome == IM_OUT_OTHER)
-		decide_undo(row, IM_OUT_OTHER);
-	if (row->verdict.outcome != IM_OUT_SAME)
-		return true;
-	if (call->reply.next_seq <= 0)
-		decide_undo(row, IM_OUT_UNREADABLE);
-	else if (call->reply.next_seq - 1 > row->owned.messages)
-		return take_numbers(dispatch, call);
-	return true;
-}
-
-/* Accounts of refused rows were looked at: the refusal gets words. */
-static void
-take_explanation(ImCall *call)
-{
-	for (int i = 0; i < call->nrows; i++)
-	{
-		ImRow	   *row = call->rows[i];
-
-		memset(&row->verdict, 0, sizeof(row->verdict));
-		row->verdict.outcome = IM_OUT_REFUSED;
-		row->verdict.code = IM_CODE_ITEM;
-		row->verdict.answered = true;
-		row->verdict.of_item = true;
-		if (row->account == IM_ACCOUNT_ABSENT)
-			snprintf(row->info, sizeof(row->info), "the app has no account \"%s\"", row->name);
-		else
-			snprintf(row->info, sizeof(row->info), "%s%s",
-					 row->account == IM_ACCOUNT_THERE ? "the account exists; " : "",
-					 im_commands[row->kind]->refused_because);
-	}
+	read = make_call(dispatch, IM_OP_GET_MESSAGES, call->command->kind, 1);
+	read->rows[read->nrows++] = call->rows[0];
+	read->read_below = read_below;
+	send_call(dispatch, read, true);
+	return false;
 }
 
 /* One call is answered, or not. */
@@ -753,22 +563,23 @@ take_call(ImDispatch *dispatch, ImCall *call)
 		return;
 	}
 	if (call->op == IM_OP_CHECK_ACCOUNTS)
-		take_explanation(call);
+		im_batch_explained(call);
 	for (int i = 0; i < call->nrows; i++)
 	{
 		ImRow	   *row = call->rows[i];
 
-		if (wants_single(call, row))
-			send_alone(dispatch, row, call->command->single_op);
-		else if (wants_explanation(call, row))
+		switch (im_batch_route(call, row))
 		{
-			keep_refusal(row);
-			if (row->refusal_info[0] == '\0' && call->command->refused_because != NULL)
-				strlcpy(row->refusal_info, call->command->refused_because, sizeof(row->refusal_info));
-			followers.explain = lappend(followers.explain, row);
+			case IM_ROUTE_ALONE:
+				send_alone(dispatch, row, call->command->single_op);
+				break;
+			case IM_ROUTE_EXPLAIN:
+				followers.explain = lappend(followers.explain, row);
+				break;
+			case IM_ROUTE_JUDGE:
+				judge_row(dispatch, row, counts, &followers);
+				break;
 		}
-		else
-			judge_row(dispatch, row, counts, &followers);
 	}
 	free_call(call);
 	follow(dispatch, &followers);
@@ -792,7 +603,7 @@ im_dispatch_collect(ImDispatch *dispatch)
 static void
 give_back(ImDispatch *dispatch, ImCall *call)
 {
-	ImPolicy	policy = {.max_attempts = im_sender_app(dispatch->sender)->max_attempts};
+	ImPolicy	policy = policy_of(dispatch);
 
 	remove_live(dispatch, call);
 	for (int i = 0; i < call->nrows; i++)

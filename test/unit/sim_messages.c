@@ -5,10 +5,12 @@
  *
  *		sim_messages --seeds N [--first N] [--stop] [--trace]
  *
- * The model of the database and of the dispatcher follows queue.c and
- * dispatch.c.  The service knows two rules, time and Random (for 5 minutes),
+ * The model of the database follows queue.c.  What becomes of the rows of a call
+ * is decided by batch.c and protocol.c; here, as in dispatch.c, the calls are
+ * made and sent.  The service knows two rules, time and Random (for 5 minutes),
  * and a world draws in which order it checks them, whether equal seconds are
- * "later", and what it says of a message that it drops.
+ * "later", what it says of a message that it drops, how many messages a call may
+ * have, and whether one that it refuses is the refusal of the whole call.
  *
  * What must hold: no row is in its group twice; none is lost; the order is kept
  * (but behind a hole that the service left); imported rows are there; failed and
@@ -24,7 +26,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
+#include "batch.h"
+#include "errcodes.h"
 #include "protocol.h"
 #include "results.h"
 #include "rooms.h"
@@ -44,8 +47,15 @@
 
 static const ImCommand command = {
 	.kind = IM_MESSAGE,
+	.op = IM_OP_IMPORT_MESSAGES,
+	.lookup_op = IM_OP_GET_MESSAGES,
+	.explain_op = IM_OP_GET_MESSAGES,
+	.batch = BATCH,
+	.ordered = true,
 	.answer = {.list = "ImportMsgResult",.result = "Result",.seq = "MsgSeq",.time = "MsgTime"},
 };
+
+const ImCommand *const im_commands[IM_KINDS] = {[IM_MESSAGE] = &command};
 
 /* A row of the outbox. */
 typedef struct Row
@@ -130,6 +140,9 @@ typedef struct World
 	bool		duplicate_done; /* a dropped message is called done */
 	bool		equal_is_later;
 	bool		keep_equal;
+	bool		refuses_whole;	/* a call with a message that is too long */
+	int			most;			/* messages that the service takes in one call */
+	int			batch;			/* as many go into one, as far as is known */
 	int			max_attempts;
 	const char *violation;
 	int64_t		claims;
@@ -149,15 +162,17 @@ typedef struct World
 } World;
 
 /* What a run must have met. */
-static int64_t met[10];
-static const char *const met_names[10] = {
+static int64_t met[13];
+static const char *const met_names[13] = {
 	"imported", "failed", "in doubt", "found when read back", "absent when read back", "late request applied",
-	"partly applied", "dropped by its Random", "held", "crashed with messages on their way"
+	"partly applied", "dropped by its Random", "held", "crashed with messages on their way",
+	"too many in one call", "halved for one row's sake", "given back: one call goes at a time"
 };
 
 enum
 {
-	MET_IMPORTED, MET_FAILED, MET_DOUBT, MET_FOUND, MET_ABSENT, MET_LATE, MET_PARTLY, MET_DROPPED, MET_HELD, MET_CRASHED
+	MET_IMPORTED, MET_FAILED, MET_DOUBT, MET_FOUND, MET_ABSENT, MET_LATE, MET_PARTLY, MET_DROPPED, MET_HELD, MET_CRASHED,
+	MET_TOO_MANY, MET_HALVED, MET_GIVEN_BACK
 };
 
 static uint64_t
@@ -289,6 +304,18 @@ import_one(World *w, Group *group, const Request *request, int i, int *seq, int6
 	return 0;
 }
 
+/* The code with which a call is refused as a whole; 0: it is not. */
+static int
+refuse_whole(const World *w, const Request *request)
+{
+	if (request->n > w->most)
+		return request->n > BATCH / 2 ? 10005 : 70206;
+	for (int i = 0; i < request->n && w->refuses_whole; i++)
+		if (w->groups[request->group].rows[request->row[i]].refused)
+			return 80002;
+	return 0;
+}
+
 /* import_group_msg */
 static void
 import(World *w, Request *request)
@@ -296,7 +323,14 @@ import(World *w, Request *request)
 	Group	   *group = &w->groups[request->group];
 	int			used = sprintf(request->body, "{\"ErrorCode\":0,\"ImportMsgResult\":[");
 	bool		passed_over = false;
+	int			code = refuse_whole(w, request);
 
+	if (code != 0)
+	{
+		if (request->code == 0)
+			request->code = code;
+		return;
+	}
 	for (int i = 0; i < request->n; i++)
 	{
 		int			seq;
@@ -478,8 +512,6 @@ read_answer(Call *call, const Request *request)
 
 	memset(&c->reply, 0, sizeof(c->reply));
 	c->found = IM_FOUND_UNREADABLE;
-	for (int i = 0; i < c->nrows; i++)
-		memset(&c->rows[i]->verdict, 0, sizeof(ImVerdict));
 	if (request->answer_lost)
 		exchange.failure = request->not_sent ? IM_CODE_NOT_SENT : IM_CODE_TIMEOUT;
 	else
@@ -487,7 +519,7 @@ read_answer(Call *call, const Request *request)
 		exchange.http_status = 200;
 		c->reply.readable = true;
 		c->reply.code = request->code;
-		exchange.class = request->code == 0 ? IM_CLASS_DONE : request->code == 60007 ? IM_CLASS_SLOW : IM_CLASS_RETRY;
+		exchange.class = request->code == 0 ? IM_CLASS_DONE : im_error_find(request->code)->class;
 		if (request->code == 0 && c->op == IM_OP_GET_MESSAGES &&
 			im_results_find(c, request->body, strlen(request->body), entries, 64))
 			c->found = IM_FOUND_SAME;
@@ -502,20 +534,75 @@ read_answer(Call *call, const Request *request)
 		im_results_read(c, request->body, strlen(request->body), entries, 64);
 }
 
-/* A message was refused and is not there; true: it is decided. */
-static bool
-take_refused(World *w, ImRow *row, int group, int64_t newest)
+/* A judged row waits to be written back. */
+static void
+keep_outcome(World *w, ImRow *row)
 {
-	bool		live = newest > w->groups[group].newest_time && newest >= row->sent_time;
+	row->judged_at = w->now;
+	w->outcomes[w->noutcomes++] = row;
+}
 
-	if (!live && row->life.maybe_sent)
+/* A row goes back to its outbox as if never claimed. */
+static void
+give_row_back(World *w, ImRow *row)
+{
+	ImPolicy	policy = {.max_attempts = w->max_attempts};
+
+	met[MET_GIVEN_BACK]++;
+	im_batch_give_back(row, &policy);
+	keep_outcome(w, row);
+}
+
+/* Rows of one group become calls, which go. */
+static void
+dispatch_rows(World *w, ImRow *const *rows, int n, int group)
+{
+	ImCall	   *calls[BATCH];
+	int			numbers[BATCH];
+	int			ncalls = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		int			place = im_batch_place(calls, ncalls, rows[i], w->batch);
+
+		if (place == IM_PLACE_LATER)
+		{
+			give_row_back(w, rows[i]);
+			continue;
+		}
+		if (place == IM_PLACE_NEW)
+		{
+			place = ncalls++;
+			numbers[place] = make_call(w, im_batch_op(rows[i]), group);
+			calls[place] = &w->calls[numbers[place]].call;
+		}
+		calls[place]->rows[calls[place]->nrows++] = rows[i];
+	}
+	for (int i = 0; i < ncalls; i++)
+		send_call(w, numbers[i]);
+}
+
+/* A call was refused as a whole: the first half goes again, the other waits. */
+static bool
+split_refused(World *w, Call *call)
+{
+	ImCall	   *c = &call->call;
+	int			fewer = im_batch_fewer(c);
+	int			first = im_batch_first_half(c);
+	int			again;
+
+	if (!im_batch_splits(c))
 		return false;
-	memset(&row->verdict, 0, sizeof(row->verdict));
-	row->verdict.outcome = IM_OUT_REFUSED;
-	row->verdict.code = row->refusal_code;
-	row->verdict.answered = row->verdict.of_item = true;
-	row->life.maybe_sent = false;
-	row->room->held = row->room->held || live;
+	met[fewer > 0 ? MET_TOO_MANY : MET_HALVED]++;
+	if (fewer > 0 && fewer < w->batch)
+		w->batch = fewer;
+	again = make_call(w, c->op, call->group);
+	for (int i = 0; i < c->nrows; i++)
+		if (i < first)
+			add_row(&w->calls[again], c->rows[i]);
+		else
+			give_row_back(w, c->rows[i]);
+	send_call(w, again);
 	return true;
 }
 
@@ -524,92 +611,40 @@ static bool
 take_messages(World *w, Call *call)
 {
 	ImCall	   *c = &call->call;
-	bool		explains = c->rows[0]->life.why == IM_WHY_NONE;
-	int64_t		newest = c->group_newest > c->newest_time ? c->group_newest : c->newest_time;
-	int			missing = 0;
-	int64_t		first = INT64_MAX;
+	ImCall		older = {0};
 
-	for (int i = 0; i < c->nrows; i++)
-		if (!c->rows[i]->found)
-		{
-			missing++;
-			first = c->rows[i]->sent_time < first ? c->rows[i]->sent_time : first;
-		}
-	if (c->verdict.outcome == IM_OUT_SAME && missing > 0 && !explains && c->nread > 0 && c->least_seq > 1 &&
-		c->oldest_time >= first)
+	if (im_batch_reads_on(c, &older))
 	{
 		int			more = make_call(w, IM_OP_GET_MESSAGES, call->group);
 
 		for (int i = 0; i < c->nrows; i++)
 			add_row(&w->calls[more], c->rows[i]);
-		w->calls[more].call.read_below = c->least_seq - 1;
-		w->calls[more].call.group_newest = newest;
+		w->calls[more].call.read_below = older.read_below;
+		w->calls[more].call.group_newest = older.group_newest;
 		send_call(w, more);
 		return false;
 	}
+	(void) im_batch_read(c);
 	for (int i = 0; i < c->nrows; i++)
 	{
-		ImRow	   *row = c->rows[i];
-
-		met[MET_FOUND] += row->found;
-		if (row->found)
-			continue;
-		if (c->verdict.outcome != IM_OUT_SAME)
-		{
-			/* A refusal that cannot be checked proves nothing. */
-			row->verdict = c->verdict;
-			if (explains)
-				row->verdict.outcome = IM_OUT_UNKNOWN;
-			continue;
-		}
-		if ((explains || row->life.why == IM_WHY_REFUSED) && take_refused(w, row, call->group, newest))
-			continue;
-		row->verdict = c->verdict;
-		row->verdict.outcome = IM_OUT_ABSENT;
-		met[MET_ABSENT]++;
+		met[MET_FOUND] += c->rows[i]->found;
+		met[MET_ABSENT] += !c->rows[i]->found && c->verdict.outcome == IM_OUT_SAME;
 	}
 	return true;
-}
-
-/* Asks the protocol; the row goes into one of two calls or to the outcomes. */
-static void
-judge_row(World *w, ImRow *row, int group, int *look_up, int *send)
-{
-	ImPolicy	policy = {.max_attempts = w->max_attempts};
-
-	im_protocol_judge(&row->life, &row->verdict, &policy, true, (double) below(w, 1000) / 1000, &row->next);
-	if (row->next.act == IM_ACT_SETTLE)
-	{
-		row->judged_at = w->now;
-		w->outcomes[w->noutcomes++] = row;
-		return;
-	}
-	if (row->next.act == IM_ACT_LOOKUP)
-	{
-		row->life.why = row->next.why;
-		row->refusal_code = row->verdict.code;
-		if (*look_up < 0)
-			*look_up = make_call(w, IM_OP_GET_MESSAGES, group);
-		add_row(&w->calls[*look_up], row);
-		return;
-	}
-	row->life.why = IM_WHY_NONE;
-	if (*send < 0)
-		*send = make_call(w, IM_OP_IMPORT_MESSAGES, group);
-	add_row(&w->calls[*send], row);
 }
 
 /* A call is answered, or not. */
 static void
 take_call(World *w, Request *request)
 {
+	ImPolicy	policy = {.max_attempts = w->max_attempts};
 	Call	   *call = &w->calls[request->call];
-	int			look_up = -1;
-	int			send = -1;
+	ImRow	   *rows[2][BATCH] = {{NULL}};	/* to be looked up; to be sent */
+	int			n[2] = {0, 0};
 	int			explain = -1;
 
 	read_answer(call, request);
-	if (call->call.op == IM_OP_GET_MESSAGES && !take_messages(w, call))
+	if (split_refused(w, call) || (call->call.op == IM_OP_GET_MESSAGES && !take_messages(w, call)))
 	{
 		call->used = false;
 		return;
@@ -618,22 +653,26 @@ take_call(World *w, Request *request)
 	{
 		ImRow	   *row = call->rows[i];
 
-		if (call->call.op == IM_OP_IMPORT_MESSAGES && row->verdict.outcome == IM_OUT_REFUSED &&
-			row->verdict.of_item && !row->life.maybe_sent)
+		if (im_batch_route(&call->call, row) == IM_ROUTE_EXPLAIN)
 		{
-			row->refusal_code = row->verdict.code;
 			if (explain < 0)
 				explain = make_call(w, IM_OP_GET_MESSAGES, call->group);
 			add_row(&w->calls[explain], row);
+			continue;
 		}
+		im_batch_judge(row, &policy, true, (double) below(w, 1000) / 1000);
+		if (row->next.act == IM_ACT_SETTLE)
+			keep_outcome(w, row);
 		else
-			judge_row(w, row, call->group, &look_up, &send);
+		{
+			int			which = row->next.act == IM_ACT_SEND;
+
+			rows[which][n[which]++] = row;
+		}
 	}
 	call->used = false;
-	if (look_up >= 0)
-		send_call(w, look_up);
-	if (send >= 0)
-		send_call(w, send);
+	dispatch_rows(w, rows[0], n[0], call->group);
+	dispatch_rows(w, rows[1], n[1], call->group);
 	if (explain >= 0)
 		send_call(w, explain);
 }
@@ -762,6 +801,7 @@ make_row(World *w, Group *group, int place, ImRoom *room, int64_t *newest)
 	out->kind = IM_MESSAGE;
 	out->id = id_of((int) (group - w->groups), place);
 	out->name = "u0";
+	out->request = -1;
 	out->room = room;
 	out->life.repeat = IM_REPEAT_READ_BACK;
 	out->life.attempts = row->attempts + 1;
@@ -778,12 +818,11 @@ make_row(World *w, Group *group, int place, ImRoom *room, int64_t *newest)
 	return out;
 }
 
-/* Marks a row as ours, and adds it to the call that it needs. */
+/* Marks a row as ours. */
 static void
-take(World *w, Group *group, ImRow *out, int *look_up, int *send)
+take(World *w, Group *group, ImRow *out)
 {
 	Row		   *row = &group->rows[(out->id - 1) % ROWS];
-	int		   *call = out->next.act == IM_ACT_SEND ? send : look_up;
 
 	out->life.why = out->next.why;
 	out->claim = row->claim = ++w->claims;
@@ -792,10 +831,6 @@ take(World *w, Group *group, ImRow *out, int *look_up, int *send)
 	row->sent_time = out->sent_time;
 	if (out->next.act == IM_ACT_SEND)
 		row->maybe_sent_at = w->now;
-	if (*call < 0)
-		*call = make_call(w, out->next.act == IM_ACT_SEND ? IM_OP_IMPORT_MESSAGES : IM_OP_GET_MESSAGES,
-						  (int) (group - w->groups));
-	add_row(&w->calls[*call], out);
 }
 
 /* Claims rows of a room; returns how many, and how many were settled at once. */
@@ -803,14 +838,13 @@ static int
 claim(World *w, Group *group, ImRoom *room, int *nsettled, int64_t *last)
 {
 	int64_t		newest = group->newest_time;
-	int			look_up = -1;
-	int			send = -1;
+	ImRow	   *rows[BATCH] = {NULL};
 	int			n = 0;
 	int			seen = 0;
 	bool		only_lookups = false;
 
 	*nsettled = 0;
-	for (int i = 0; i < group->nrows && seen < BATCH; i++)
+	for (int i = 0; i < group->nrows && seen < w->batch; i++)
 	{
 		Row		   *row = &group->rows[i];
 		ImRow	   *out;
@@ -835,17 +869,20 @@ claim(World *w, Group *group, ImRoom *room, int *nsettled, int64_t *last)
 				break;
 			continue;
 		}
-		take(w, group, out, &look_up, &send);
-		n++;
+		take(w, group, out);
+		rows[n++] = out;
 	}
 	if (newest > group->newest_time && n > 0)
 		group->newest_time = newest;
+	if (seen > 0)
+		room->newest = newest;
 	if (n > 0 && fault(w, w->crash))
+	{
+		while (n > 0)
+			free(rows[--n]);
 		return -1;				/* it dies behind the commit, before a byte */
-	if (look_up >= 0)
-		send_call(w, look_up);
-	if (send >= 0)
-		send_call(w, send);
+	}
+	dispatch_rows(w, rows, n, (int) (group - w->groups));
 	return n;
 }
 
@@ -1027,6 +1064,9 @@ init_world(World *w, uint64_t seed, bool tracing)
 	w->equal_is_later = chance(w, 500);
 	w->keep_equal = w->equal_is_later && chance(w, 500);
 	w->max_attempts = 1 + below(w, 8);
+	w->batch = BATCH;
+	w->most = chance(w, 300) ? 1 + below(w, BATCH) : BATCH;
+	w->refuses_whole = chance(w, 300);
 	w->ngroups = 1 + below(w, GROUPS);
 	for (int g = 0; g < w->ngroups; g++)
 	{

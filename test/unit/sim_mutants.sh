@@ -27,7 +27,7 @@ copy_sources()
 	mkdir "$tmp/work"
 	if [ "$program" = sim_messages ]; then
 		cp "$here/sim_messages.c" "$tmp/work"
-		shared="rooms.h rooms.c results.h results.c answer.h answer.c json.h json.c text.h text.c utf8.h errcodes.h errcodes.c command.h"
+		shared="batch.h batch.c rooms.h rooms.c results.h results.c answer.h answer.c json.h json.c text.h text.c utf8.h errcodes.h errcodes.c command.h"
 	else
 		cp "$here"/sim*.[ch] "$tmp/work"
 		rm "$tmp/work/sim_messages.c"
@@ -210,8 +210,18 @@ mutant message_random_not_compared results.c \
 	's/entry->has_random && entry->random == row->random && //'
 mutant message_results_by_place_of_another results.c \
 	's/return i < n \? &entries\[i\] : NULL;/return n > 0 ? \&entries[0] : NULL;/'
-mutant message_refusal_not_checked sim_messages.c \
-	's/\t\t\t\trow->verdict.outcome = IM_OUT_UNKNOWN;/\t\t\t\trow->verdict.outcome = IM_OUT_REFUSED;/'
+mutant message_refusal_not_checked batch.c \
+	's/row->verdict.outcome = IM_OUT_UNKNOWN;\t/row->verdict.outcome = IM_OUT_REFUSED;\t/'
+mutant message_blamed_for_the_batch batch.c \
+	's/return call->nrows > 1 &&/return false \&\&/'
+mutant message_two_calls_at_a_time batch.c \
+	's/if \(calls\[i\]->rows\[0\]->room == row->room\)/if (false)/'
+mutant message_refused_though_maybe_there batch.c \
+	's/if \(!\*live && row->life.maybe_sent\)/if (false)/'
+mutant message_holds_its_own_room batch.c \
+	's/newest > row->room->newest && //'
+mutant message_doubt_forgotten_when_read batch.c \
+	's/row->verdict.outcome = IM_OUT_ABSENT;/row->verdict.outcome = IM_OUT_REFUSED, row->life.maybe_sent = false;/'
 seeds=400000
 mutant message_in_doubt_too_early protocol.c \
 	's/if \(next->status == IM_IN_DOUBT && row->repeat/if (false && row->repeat/'

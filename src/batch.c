@@ -1,0 +1,360 @@
+/*
+ * batch.c
+ *	  Rows in one call: which go together, and what becomes of each when the
+ *	  call is answered, or not.
+ *
+ * The surprising rule: a call of many rows that is refused as a whole says
+ * nothing of any of them.  It is halved until the one is found that is to blame,
+ * or until the calls are small enough.
+ *
+ * Must not know: PostgreSQL, the sender, how rows are written.
+ */
+#include "batch.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "errcodes.h"
+#include "rooms.h"
+
+/* ------------------------------------------------------------------------
+ * Rows to calls
+ */
+
+/* See batch.h. */
+ImOp
+im_batch_op(const ImRow *row)
+{
+	if (row->next.act != IM_ACT_LOOKUP)
+		return im_commands[row->kind]->op;
+	return im_commands[row->kind]->lookup_op;
+}
+
+/* True if a row can go into a call that is being filled. */
+static bool
+fits(const ImCall *call, const ImRow *row, int batch)
+{
+	const ImRow *first = call->rows[0];
+
+	return call->op == im_batch_op(row) && call->nrows < batch && row->request < 0 && first->request < 0 &&
+		(first->key == NULL) == (row->key == NULL) &&
+		(row->key == NULL || strcmp(first->key, row->key) == 0);
+}
+
+/* See batch.h. */
+int
+im_batch_place(ImCall *const *calls, int ncalls, const ImRow *row, int batch)
+{
+	for (int i = ncalls - 1; i >= 0; i--)
+		if (fits(calls[i], row, batch))
+			return i;
+	/* In order, one call of a room goes at a time: what is too much for it waits. */
+	for (int i = 0; i < ncalls && im_commands[row->kind]->ordered && row->room != NULL; i++)
+		if (calls[i]->rows[0]->room == row->room)
+			return IM_PLACE_LATER;
+	return IM_PLACE_NEW;
+}
+
+/* See batch.h. */
+void
+im_batch_give_back(ImRow *row, const ImPolicy *policy)
+{
+	memset(&row->verdict, 0, sizeof(row->verdict));
+	row->verdict.outcome = IM_OUT_NOT_SENT;
+	row->info[0] = '\0';
+	im_protocol_judge(&row->life, &row->verdict, policy, false, 0, &row->next);
+}
+
+/* ------------------------------------------------------------------------
+ * A call that was refused as a whole
+ */
+
+/* See batch.h. */
+bool
+im_batch_splits(const ImCall *call)
+{
+	return call->nrows > 1 && call->op == call->command->op &&
+		(call->verdict.outcome == IM_OUT_REFUSED || call->verdict.outcome == IM_OUT_EXISTS);
+}
+
+/* See batch.h. */
+int
+im_batch_first_half(const ImCall *call)
+{
+	return call->command->ordered ? call->nrows / 2 : (call->nrows + 1) / 2;
+}
+
+/* See batch.h. */
+int
+im_batch_fewer(const ImCall *call)
+{
+	if (!im_code_is_too_many(call->verdict.code, call->nrows, call->command->batch))
+		return 0;
+	return im_batch_first_half(call);
+}
+
+/* ------------------------------------------------------------------------
+ * Each row of a call
+ */
+
+/* Why the service was asked is to be reported if it knows nothing. */
+static void
+keep_refusal(ImRow *row)
+{
+	row->refusal_code = row->verdict.code;
+	snprintf(row->refusal_info, sizeof(row->refusal_info), "%s", row->info);
+}
+
+/* The row was refused for its own sake, whatever was asked since. */
+static void
+decide_refused(ImRow *row, int32_t code)
+{
+	memset(&row->verdict, 0, sizeof(row->verdict));
+	row->verdict.outcome = IM_OUT_REFUSED;
+	row->verdict.code = code;
+	row->verdict.answered = true;
+	row->verdict.of_item = true;
+}
+
+/* True if the answer said that the item failed, and no more. */
+static bool
+failed_without_reason(const ImCall *call, const ImRow *row)
+{
+	return call->op == call->command->op && row->verdict.outcome == IM_OUT_REFUSED &&
+		row->verdict.code == IM_CODE_ITEM;
+}
+
+/* True if the service can be asked why the row was refused, or whether it is there. */
+static bool
+wants_explanation(const ImCall *call, const ImRow *row)
+{
+	const ImCommand *command = call->command;
+
+	if (command->explain_op == IM_OP_NONE || row->request >= 0)
+		return false;
+	if (!command->ordered)
+		return failed_without_reason(call, row) && row->verdict.of_item;
+	return call->op == command->op && row->verdict.outcome == IM_OUT_REFUSED && row->verdict.of_item &&
+		!row->life.maybe_sent;
+}
+
+/* See batch.h. */
+ImRoute
+im_batch_route(const ImCall *call, ImRow *row)
+{
+	if (call->command->single_op != IM_OP_NONE && failed_without_reason(call, row))
+		return IM_ROUTE_ALONE;
+	if (!wants_explanation(call, row))
+		return IM_ROUTE_JUDGE;
+	keep_refusal(row);
+	if (row->refusal_info[0] == '\0' && call->command->refused_because != NULL)
+		snprintf(row->refusal_info, sizeof(row->refusal_info), "%s", call->command->refused_because);
+	return IM_ROUTE_EXPLAIN;
+}
+
+/* See batch.h. */
+void
+im_batch_judge(ImRow *row, const ImPolicy *policy, bool counts, double jitter)
+{
+	im_protocol_judge(&row->life, &row->verdict, policy, counts, jitter, &row->next);
+	if (row->next.act == IM_ACT_LOOKUP)
+	{
+		if (row->next.why == IM_WHY_REFUSED || row->next.why == IM_WHY_EXISTS)
+			keep_refusal(row);
+		row->life.why = row->next.why;
+	}
+	else if (row->next.act == IM_ACT_SEND)
+		row->life.why = IM_WHY_NONE;
+}
+
+/* See batch.h. */
+void
+im_batch_explained(ImCall *call)
+{
+	for (int i = 0; i < call->nrows; i++)
+	{
+		ImRow	   *row = call->rows[i];
+
+		decide_refused(row, IM_CODE_ITEM);
+		if (row->account == IM_ACCOUNT_ABSENT)
+			snprintf(row->info, sizeof(row->info), "the app has no account \"%s\"", row->name);
+		else
+			snprintf(row->info, sizeof(row->info), "%s%s",
+					 row->account == IM_ACCOUNT_THERE ? "the account exists; " : "",
+					 call->command->refused_because);
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * A group's messages were read
+ */
+
+/* True if it was asked only why rows were refused that surely are not there. */
+static bool
+explains(const ImCall *call)
+{
+	return call->rows[0]->life.why == IM_WHY_NONE;
+}
+
+/* The newest time in the group, as far as pages were read. */
+static int64_t
+newest_of(const ImCall *call)
+{
+	return call->group_newest > call->newest_time ? call->group_newest : call->newest_time;
+}
+
+/* See batch.h. */
+bool
+im_batch_reads_on(const ImCall *call, ImCall *more)
+{
+	int			missing = 0;
+	int64_t		first = INT64_MAX;
+
+	for (int i = 0; i < call->nrows; i++)
+	{
+		const ImRow *row = call->rows[i];
+
+		if (row->verdict.outcome == IM_OUT_SAME && row->found)
+			continue;
+		missing++;
+		if (row->sent_time < first)
+			first = row->sent_time;
+	}
+	if (call->verdict.outcome != IM_OUT_SAME || missing == 0 || explains(call) || call->nread == 0 ||
+		call->least_seq <= 1 || call->oldest_time < first)
+		return false;
+	more->read_below = call->least_seq - 1;
+	more->group_newest = newest_of(call);
+	return true;
+}
+
+/* A UNIX time for a message. */
+static const char *
+time_text(int64_t seconds, char *out, size_t size)
+{
+	time_t		t = (time_t) seconds;
+	struct tm	tm;
+
+	if (gmtime_r(&t, &tm) == NULL || strftime(out, size, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
+		snprintf(out, size, "UNIX time %lld", (long long) seconds);
+	return out;
+}
+
+/*
+ * A message was refused, and is not there.  If the group's newest message is none
+ * of ours, the others would be refused too.  False if another time may help.
+ */
+static bool
+take_refused(ImRow *row, int64_t newest, bool *live)
+{
+	char		when[64];
+
+	*live = row->room != NULL && newest > row->room->newest && newest >= row->sent_time;
+	if (!*live && row->life.maybe_sent)
+		return false;
+	decide_refused(row, row->refusal_code);
+	row->life.maybe_sent = false;
+	if (*live)
+		snprintf(row->info, sizeof(row->info),
+				 "the group's newest message is of %s: people are already writing in it, and older messages are refused",
+				 time_text(newest, when, sizeof(when)));
+	else
+		snprintf(row->info, sizeof(row->info), "%s", row->refusal_info);
+	return true;
+}
+
+/* What the call says of a row that was not found. */
+static void
+take_absent(const ImCall *call, ImRow *row)
+{
+	row->verdict = call->verdict;
+	row->info[0] = '\0';
+	if (call->verdict.outcome == IM_OUT_SAME)
+		row->verdict.outcome = IM_OUT_ABSENT;
+	else if (explains(call))
+		row->verdict.outcome = IM_OUT_UNKNOWN;	/* an unchecked refusal proves nothing */
+}
+
+/* See batch.h. */
+ImRow *
+im_batch_read(ImCall *call)
+{
+	bool		asked_why = explains(call);
+	int64_t		newest = newest_of(call);
+	ImRow	   *held = NULL;
+
+	for (int i = 0; i < call->nrows; i++)
+	{
+		ImRow	   *row = call->rows[i];
+		bool		refused = asked_why || row->life.why == IM_WHY_REFUSED;
+		bool		live = false;
+
+		if (row->found)
+			continue;
+		if (call->verdict.outcome != IM_OUT_SAME || !refused || !take_refused(row, newest, &live))
+			take_absent(call, row);
+		if (!live || row->room->held)
+			continue;
+		row->room->held = true;
+		held = row;
+	}
+	return held;
+}
+
+/* ------------------------------------------------------------------------
+ * A group is to be disbanded
+ */
+
+/* Sets what was found out about it. */
+static void
+decide_undo(ImRow *row, ImOutcome outcome)
+{
+	row->verdict.outcome = outcome;
+	row->verdict.code = 0;
+	row->info[0] = '\0';
+}
+
+/*
+ * Numbers of the group's messages were used that none of ours has.  False if what
+ * has them must be read first.  A new Private group may begin with 2, so that
+ * there can be less than it seems, before the first of ours; anywhere else a
+ * message is somebody else's.
+ */
+static bool
+take_numbers(const ImCall *call, ImRow *row, int64_t *read_below)
+{
+	const ImOwned *owned = &row->owned;
+
+	if (owned->messages > 0 && (!owned->gapless || call->reply.next_seq - 1 != owned->most_seq))
+	{
+		decide_undo(row, IM_OUT_IN_USE);
+		return true;
+	}
+	*read_below = owned->messages > 0 ? owned->least_seq - 1 : 0;
+	return false;
+}
+
+/* See batch.h. */
+bool
+im_batch_undo(ImCall *call, int64_t *read_below)
+{
+	ImRow	   *row = call->rows[0];
+
+	if (call->op == IM_OP_GET_MESSAGES)
+	{
+		row->verdict = call->verdict;
+		if (call->verdict.outcome == IM_OUT_SAME)
+			decide_undo(row, call->nread > 0 ? IM_OUT_IN_USE : IM_OUT_SAME);
+		return true;
+	}
+	if (row->verdict.outcome == IM_OUT_OTHER)
+		decide_undo(row, IM_OUT_OTHER);
+	if (row->verdict.outcome != IM_OUT_SAME)
+		return true;
+	if (call->reply.next_seq <= 0)
+		decide_undo(row, IM_OUT_UNREADABLE);
+	else if (call->reply.next_seq - 1 > row->owned.messages)
+		return take_numbers(call, row, read_below);
+	return true;
+}

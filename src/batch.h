@@ -1,0 +1,77 @@
+/*
+ * batch.h
+ *	  Rows in one call: which go together, and what becomes of each when the
+ *	  call is answered, or not.
+ *
+ * Pure: dispatch.c and the simulator make and send the calls, here is decided
+ * which.  What an outcome means for a row by itself is the protocol's.
+ */
+#ifndef IM_BATCH_H
+#define IM_BATCH_H
+
+#include "command.h"
+#include "protocol.h"
+
+/* ---- rows to calls ---- */
+
+#define IM_PLACE_NEW		(-1)	/* in a call of its own, to which others may be added */
+#define IM_PLACE_LATER		(-2)	/* one call goes before it: it is given back */
+
+/* The operation with which a row goes on. */
+extern ImOp im_batch_op(const ImRow *row);
+
+/* Which of the calls that are being filled takes the row, at most batch a call. */
+extern int	im_batch_place(ImCall *const *calls, int ncalls, const ImRow *row, int batch);
+
+/* A row goes back to its outbox as if never claimed. */
+extern void im_batch_give_back(ImRow *row, const ImPolicy *policy);
+
+/* ---- a call that was refused as a whole ---- */
+
+/* True if its rows go again, as two calls: no row is blamed yet. */
+extern bool im_batch_splits(const ImCall *call);
+
+/* How many rows go into the first one.  In order the others are given back. */
+extern int	im_batch_first_half(const ImCall *call);
+
+/* How many rows of the kind go into a call from now on; 0: nothing was said of that. */
+extern int	im_batch_fewer(const ImCall *call);
+
+/* ---- each row of a call ---- */
+
+/* Who finds out what becomes of a row. */
+typedef enum ImRoute
+{
+	IM_ROUTE_JUDGE,				/* the protocol */
+	IM_ROUTE_ALONE,				/* the operation for a single row says why */
+	IM_ROUTE_EXPLAIN			/* the service is asked why */
+} ImRoute;
+
+extern ImRoute im_batch_route(const ImCall *call, ImRow *row);
+
+/* Asks the protocol, and notes in the row what the next call is about. */
+extern void im_batch_judge(ImRow *row, const ImPolicy *policy, bool counts, double jitter);
+
+/* Accounts of refused rows were looked at: the refusal gets words. */
+extern void im_batch_explained(ImCall *call);
+
+/* ---- a group's messages were read ---- */
+
+/* True if older ones must be read before rows can be called absent: by that call. */
+extern bool im_batch_reads_on(const ImCall *call, ImCall *more);
+
+/*
+ * Decides the rows that were not found.  Returns one whose group others write in,
+ * as its info says, so that nothing more is to be sent to its room; or NULL.
+ */
+extern ImRow *im_batch_read(ImCall *call);
+
+/* ---- a group is to be disbanded ---- */
+
+/*
+ * The service was asked about it.  False if messages must be read first, those
+ * below *read_below, or the newest if that is 0.
+ */
+extern bool im_batch_undo(ImCall *call, int64_t *read_below);
+
+#endif							/* IM_BATCH_H */
