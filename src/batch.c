@@ -221,7 +221,7 @@ im_batch_reads_on(const ImCall *call, ImCall *more)
 		if (row->sent_time < first)
 			first = row->sent_time;
 	}
-	if (call->verdict.outcome != IM_OUT_SAME || missing == 0 || explains(call) || call->nread == 0 ||
+	if (call->verdict.outcome != IM_OUT_SAME || missing == 0 || call->nread == 0 ||
 		call->least_seq <= 1 || call->oldest_time < first)
 		return false;
 	more->read_below = call->least_seq - 1;

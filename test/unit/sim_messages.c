@@ -35,7 +35,7 @@
 #define GROUPS		3
 #define ROWS		16			/* of a group */
 #define BATCH		7
-#define PAGE		20			/* messages in one answer */
+#define PAGE		6			/* messages in one answer: few, so that more must be read */
 #define STORED		64			/* messages of a group at the service */
 #define CALLS		16
 #define REQUESTS	32

@@ -212,12 +212,12 @@ mutant message_results_by_place_of_another results.c \
 	's/return i < n \? &entries\[i\] : NULL;/return n > 0 ? \&entries[0] : NULL;/'
 mutant message_refusal_not_checked batch.c \
 	's/row->verdict.outcome = IM_OUT_UNKNOWN;\t/row->verdict.outcome = IM_OUT_REFUSED;\t/'
+mutant message_only_one_page_read batch.c \
+	's/(more->read_below = .*?)return true;/$1return false;/s'
 mutant message_blamed_for_the_batch batch.c \
 	's/return call->nrows > 1 &&/return false \&\&/'
 mutant message_two_calls_at_a_time batch.c \
 	's/if \(calls\[i\]->rows\[0\]->room == row->room\)/if (false)/'
-mutant message_refused_though_maybe_there batch.c \
-	's/if \(!\*live && row->life.maybe_sent\)/if (false)/'
 mutant message_holds_its_own_room batch.c \
 	's/newest > row->room->newest && //'
 mutant message_doubt_forgotten_when_read batch.c \
