@@ -996,7 +996,6 @@ settle_and_claim(ImDrain *drain, bool rang)
 {
 	Transaction tx = {0};
 	ImPlanFacts facts;
-	bool		may_try;
 	bool		claim = false;
 
 	/* What waits is known exactly only by a look after the last room is done. */
@@ -1004,10 +1003,9 @@ settle_and_claim(ImDrain *drain, bool rang)
 		!im_rooms_busy(drain->flow->rooms))
 		im_flow_owe_sweep(drain->flow);
 	gather(drain, &facts);
-	may_try = im_plan_turn(&drain->plan, &facts, rang, &tx.turn);
-	check_same_refusal(drain, &tx);
-	if (!may_try)
+	if (!im_plan_turn(&drain->plan, &facts, rang, &tx.turn))
 		return;
+	check_same_refusal(drain, &tx);
 	if (facts.may_send)
 		claim = plan_claims(drain, &tx, &facts, claims_allowed(drain, &facts));
 	if (!im_plan_transaction(&drain->plan, &facts, claim, tx.pause_reason[0] != '\0', &tx.turn))

@@ -368,13 +368,11 @@ settle_and_claim(SimWorld *world, SimCopy *copy, bool rang)
 	SimDrain   *drain = &copy->drain;
 	Transaction tx = {0};
 	ImPlanFacts facts;
-	bool		may_try;
 
 	gather(world, copy, &facts);
-	may_try = im_plan_turn(&drain->plan, &facts, rang, &tx.turn);
-	check_same_refusal(world, copy, &tx);
-	if (!may_try)
+	if (!im_plan_turn(&drain->plan, &facts, rang, &tx.turn))
 		return;
+	check_same_refusal(world, copy, &tx);
 	if (facts.may_send)
 		tx.want = im_plan_rows(&drain->plan, &facts, IM_GROUP, im_plan_claims_allowed(&facts));
 	if (!im_plan_transaction(&drain->plan, &facts, tx.want > 0, tx.pause, &tx.turn))
