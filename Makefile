@@ -5,6 +5,8 @@ OBJS = \
 	src/answer.o \
 	src/app.o \
 	src/appdata.o \
+	src/ask.o \
+	src/audit.o \
 	src/batch.o \
 	src/breaker.o \
 	src/cmd_account.o \

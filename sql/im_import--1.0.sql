@@ -651,14 +651,14 @@ RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_retry';
 REVOKE ALL ON FUNCTION @extschema@.im_import_retry(integer, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_retry(integer, text) IS
-'sets failed and invalid rows (of one error code, of one status) to pending; with status ''undone'' those that were taken back; with status ''missing'' those imported rows of which im_import_verify() says that the app has no such group; returns how many';
+'sets failed and invalid rows (of one error code, of one status) to pending; with status ''undone'' those that were taken back; with status ''missing'' those imported rows of which im_import_verify() says that the app does not have them, but of messages only the newest of a group, because the service takes none that is older than what is there; returns how many';
 
-CREATE FUNCTION @extschema@.im_import_resolve(id bigint, group_id text DEFAULT NULL)
+CREATE FUNCTION @extschema@.im_import_resolve(id bigint, group_id text DEFAULT NULL, kind text DEFAULT 'group', msg_seq bigint DEFAULT NULL)
 RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_resolve';
-REVOKE ALL ON FUNCTION @extschema@.im_import_resolve(bigint, text) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_import_resolve(bigint, text) IS
-'settles a row in doubt: with the GroupId found in the app it is imported, with NULL it is sent again';
+REVOKE ALL ON FUNCTION @extschema@.im_import_resolve(bigint, text, text, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_resolve(bigint, text, text, bigint) IS
+'settles a row in doubt: a group with the GroupId found in the app is imported, and so is a message (kind => ''message'') with its MsgSeq in the group; with neither, or a row of another kind, it is sent again. ERROR if there is no such row in doubt';
 
 CREATE FUNCTION @extschema@.im_import_set_rate(rate numeric) RETURNS void
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'im_sql_set_rate';
@@ -937,7 +937,9 @@ CREATE VIEW @extschema@.im_import_failures AS
 		   o.error_code, o.error_info, c.meaning,
 		   CASE CASE WHEN o.status OPERATOR(pg_catalog.=) 'in_doubt' THEN 'in_doubt ' OPERATOR(pg_catalog.||) o.kind ELSE o.status END
 			   WHEN 'in_doubt message' THEN
-				   'Look in the group for a message of this sender and of the row''s sent_time. If it is there, leave the row as it is: it is not sent again. If it is not, insert the message as a new row; after newer messages of the group it can only go with a later time.'
+				   'Look in the group for a message of this sender and of the row''s sent_time: SELECT im_import_resolve(' OPERATOR(pg_catalog.||) o.id OPERATOR(pg_catalog.||)
+				   ', kind => ''message'', msg_seq => its MsgSeq) if it is there, SELECT im_import_resolve(' OPERATOR(pg_catalog.||) o.id OPERATOR(pg_catalog.||)
+				   ', kind => ''message'') to send it again if it is not; after newer messages of the group it can only go with a later time.'
 			   WHEN 'in_doubt group' THEN
 				   'Look for the group in the app: SELECT im_import_resolve(' OPERATOR(pg_catalog.||) o.id OPERATOR(pg_catalog.||)
 				   ', ''its GroupId'') if it is there, SELECT im_import_resolve(' OPERATOR(pg_catalog.||) o.id OPERATOR(pg_catalog.||)
@@ -1338,17 +1340,21 @@ GRANT EXECUTE ON FUNCTION @extschema@._im_history() TO pg_monitor;
 -- After: is it all there?  Then: away with it
 
 CREATE TABLE @extschema@.im_import_verified (
+	kind text NOT NULL,
 	row_key uuid PRIMARY KEY,
 	id bigint NOT NULL,
 	checked_at timestamptz NOT NULL,
 	result text NOT NULL,
 	fields text[],
+	deep boolean NOT NULL DEFAULT true,
 	CONSTRAINT im_import_verified_result
 		CHECK (result IN ('matched', 'differs', 'missing', 'unreadable'))
 );
 REVOKE ALL ON TABLE @extschema@.im_import_verified FROM PUBLIC;
 COMMENT ON TABLE @extschema@.im_import_verified IS
 'what im_import_verify() found for each imported row of the outbox; it can be found again, so it is not dumped';
+COMMENT ON COLUMN @extschema@.im_import_verified.kind IS
+'account, friend, dialog, group, member or message: the outbox to which the row belongs';
 COMMENT ON COLUMN @extschema@.im_import_verified.row_key IS
 'internal: row_key of the outbox row; ids can come again, after TRUNCATE ... RESTART IDENTITY';
 COMMENT ON COLUMN @extschema@.im_import_verified.id IS
@@ -1356,35 +1362,101 @@ COMMENT ON COLUMN @extschema@.im_import_verified.id IS
 COMMENT ON COLUMN @extschema@.im_import_verified.checked_at IS
 'when the app was asked; a row that was imported again after that counts as unchecked';
 COMMENT ON COLUMN @extschema@.im_import_verified.result IS
-'matched; differs (see fields); missing (the app has no such group; the row can be sent again, see im_import_retry()); unreadable (the app did not say, and will be asked again)';
+'matched; differs (see fields); missing (the app does not have it; most rows can be sent again, see im_import_retry()); unreadable (the app did not say, and will be asked again)';
 COMMENT ON COLUMN @extschema@.im_import_verified.fields IS
-'the outbox''s columns in which the group differs from the row; of app_defined_data each key: app_defined_data.KEY';
+'the outbox''s columns in which the app differs from the row; of app_defined_data each key: app_defined_data.KEY; of a message also text or body if the app keeps only an empty place for it';
+COMMENT ON COLUMN @extschema@.im_import_verified.deep IS
+'false: only the number of the group''s messages and the time of its newest one were compared, see im_import_verify(); true: the row itself was asked for';
 
-CREATE PROCEDURE @extschema@.im_import_verify(max_rows bigint DEFAULT NULL, again interval DEFAULT NULL, raise_on_difference boolean DEFAULT false)
+CREATE PROCEDURE @extschema@.im_import_verify(max_rows bigint DEFAULT NULL, again interval DEFAULT NULL, raise_on_difference boolean DEFAULT false, deep boolean DEFAULT false, kind text DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_verify';
-REVOKE ALL ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean) FROM PUBLIC;
-COMMENT ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean) IS
-'compares imported rows with the app''s groups, 50 a call, within the rate limit; changes neither. Rows that were not checked yet, or that the app said nothing of; with again also those checked longer ago. Results stay in im_import_verified, also when it is cancelled: call it again to go on';
+REVOKE ALL ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean, boolean, text) FROM PUBLIC;
+COMMENT ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean, boolean, text) IS
+'compares imported rows with the app, within the rate limits; changes neither. Accounts are asked for 100 a call, friends 1,000, one-to-one messages 1, groups 50, members 500. Of messages each group''s number and newest one, 50 groups a call, and where these do not agree every message, 20 a call; with deep every message. Unread counts are not compared: the service does not tell them. Rows that were not checked yet, or that the app said nothing of; with again also those checked longer ago; with kind only rows of one kind. Takes 8 bytes of memory a row. Results stay in im_import_verified, also when it is cancelled: call it again to go on';
+
+-- Imported rows of the kinds that can be compared.
+CREATE VIEW @extschema@._im_imported AS
+	SELECT 'account'::text AS kind, o.id, o.row_key, o.settled_at FROM @extschema@.im_account_outbox o WHERE o.status OPERATOR(pg_catalog.=) 'imported'
+	UNION ALL
+	SELECT 'friend'::text, o.id, o.row_key, o.settled_at FROM @extschema@.im_friend_outbox o WHERE o.status OPERATOR(pg_catalog.=) 'imported'
+	UNION ALL
+	SELECT 'dialog'::text, o.id, o.row_key, o.settled_at FROM @extschema@.im_dialog_outbox o WHERE o.status OPERATOR(pg_catalog.=) 'imported'
+	UNION ALL
+	SELECT 'group'::text, o.id, o.row_key, o.settled_at FROM @extschema@.im_group_outbox o WHERE o.status OPERATOR(pg_catalog.=) 'imported'
+	UNION ALL
+	SELECT 'member'::text, o.id, o.row_key, o.settled_at FROM @extschema@.im_member_outbox o WHERE o.status OPERATOR(pg_catalog.=) 'imported'
+	UNION ALL
+	SELECT 'message'::text, o.id, o.row_key, o.settled_at FROM @extschema@.im_message_outbox o WHERE o.status OPERATOR(pg_catalog.=) 'imported';
+REVOKE ALL ON @extschema@._im_imported FROM PUBLIC;
+COMMENT ON VIEW @extschema@._im_imported IS
+'internal: imported rows of the kinds that im_import_verify() compares';
+COMMENT ON COLUMN @extschema@._im_imported.kind IS 'internal: as in im_import_verified';
+COMMENT ON COLUMN @extschema@._im_imported.id IS 'internal: as in the outbox';
+COMMENT ON COLUMN @extschema@._im_imported.row_key IS 'internal: as in the outbox';
+COMMENT ON COLUMN @extschema@._im_imported.settled_at IS 'internal: as in the outbox';
 
 CREATE VIEW @extschema@.im_import_verify_summary AS
-	SELECT v.result, f.field, pg_catalog.count(*) AS rows, pg_catalog.min(o.id) AS sample_id,
+	SELECT o.kind, COALESCE(v.result, 'unchecked') AS result, f.field, pg_catalog.count(*) AS rows, pg_catalog.min(o.id) AS sample_id,
 		   pg_catalog.min(v.checked_at) AS first_checked, pg_catalog.max(v.checked_at) AS last_checked
-	FROM @extschema@.im_import_verified v
-		 JOIN @extschema@.im_group_outbox o ON o.row_key OPERATOR(pg_catalog.=) v.row_key
-			  AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE
+	FROM @extschema@._im_imported o
+		 LEFT JOIN @extschema@.im_import_verified v ON v.row_key OPERATOR(pg_catalog.=) o.row_key
+			  AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE
 		 LEFT JOIN LATERAL pg_catalog.unnest(v.fields) AS f (field) ON true
-	GROUP BY v.result, f.field
-	UNION ALL
-	SELECT 'unchecked', NULL, pg_catalog.count(*), pg_catalog.min(o.id), NULL, NULL
-	FROM @extschema@.im_group_outbox o
-	WHERE o.status OPERATOR(pg_catalog.=) 'imported'
-		  AND NOT EXISTS (SELECT FROM @extschema@.im_import_verified v
-						  WHERE v.row_key OPERATOR(pg_catalog.=) o.row_key AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
-	HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0;
+	GROUP BY o.kind, v.result, f.field;
 COMMENT ON VIEW @extschema@.im_import_verify_summary IS
-'results of im_import_verify(), with the field that differs; a row that differs in two fields counts in two lines; unchecked: imported rows that were not compared yet';
+'results of im_import_verify() by kind of rows, with the field that differs; a row that differs in two fields counts in two lines; unchecked: imported rows that were not compared yet';
 REVOKE ALL ON @extschema@.im_import_verify_summary FROM PUBLIC;
 GRANT SELECT ON @extschema@.im_import_verify_summary TO pg_monitor;
+
+-- The list of the app's groups, as far as im_import_audit() has read it, and what
+-- came of it.  It can be read again, so it is not dumped.
+CREATE TABLE @extschema@._im_audit (
+	origin bigint PRIMARY KEY,
+	sdkappid bigint NOT NULL,
+	started_at timestamptz NOT NULL,
+	finished_at timestamptz,
+	next bigint NOT NULL DEFAULT 0,
+	listed bigint NOT NULL DEFAULT 0
+);
+REVOKE ALL ON TABLE @extschema@._im_audit FROM PUBLIC;
+COMMENT ON TABLE @extschema@._im_audit IS 'internal: how far im_import_audit() is';
+COMMENT ON COLUMN @extschema@._im_audit.origin IS 'internal: which database asked';
+COMMENT ON COLUMN @extschema@._im_audit.sdkappid IS 'internal: for which app';
+COMMENT ON COLUMN @extschema@._im_audit.started_at IS 'internal: when the list was begun';
+COMMENT ON COLUMN @extschema@._im_audit.finished_at IS 'internal: when it was complete; NULL: it is not';
+COMMENT ON COLUMN @extschema@._im_audit.next IS 'internal: where the next page begins';
+COMMENT ON COLUMN @extschema@._im_audit.listed IS 'internal: groups listed so far';
+CREATE TABLE @extschema@._im_listed (
+	group_id text COLLATE "C" PRIMARY KEY
+);
+REVOKE ALL ON TABLE @extschema@._im_listed FROM PUBLIC;
+COMMENT ON TABLE @extschema@._im_listed IS 'internal: the app''s groups, as im_import_audit() lists them';
+COMMENT ON COLUMN @extschema@._im_listed.group_id IS 'internal: GroupId';
+
+CREATE TABLE @extschema@.im_import_ghosts (
+	what text,
+	group_id text COLLATE "C",
+	id bigint,
+	source_id text,
+	found_at timestamptz NOT NULL,
+	PRIMARY KEY (what, group_id),
+	CONSTRAINT im_import_ghosts_what CHECK (what IN ('no row', 'not listed'))
+);
+REVOKE ALL ON TABLE @extschema@.im_import_ghosts FROM PUBLIC;
+COMMENT ON TABLE @extschema@.im_import_ghosts IS
+'what im_import_audit() found: groups of the app that no row knows, and imported rows whose group the app does not list; not dumped';
+COMMENT ON COLUMN @extschema@.im_import_ghosts.what IS
+'no row: the app has the group, and no row of im_group_outbox nor of its members and messages names it; not listed: a row is imported, and the app''s list does not have its group';
+COMMENT ON COLUMN @extschema@.im_import_ghosts.group_id IS 'GroupId of the group';
+COMMENT ON COLUMN @extschema@.im_import_ghosts.id IS 'id of the row of im_group_outbox; NULL: there is none';
+COMMENT ON COLUMN @extschema@.im_import_ghosts.source_id IS 'source_id of that row';
+COMMENT ON COLUMN @extschema@.im_import_ghosts.found_at IS 'when the audit ended that found it';
+
+CREATE PROCEDURE @extschema@.im_import_audit(anew boolean DEFAULT false)
+LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_audit';
+REVOKE ALL ON PROCEDURE @extschema@.im_import_audit(boolean) FROM PUBLIC;
+COMMENT ON PROCEDURE @extschema@.im_import_audit(boolean) IS
+'reads the list of all groups of the app, 10,000 a call and one call a second (option audit_rate_limit), and fills im_import_ghosts with groups that no row knows and imported rows whose group is not listed; changes neither the app nor a row. What is listed stays when it is cancelled: call it again within a day to go on, or with anew to begin again';
 
 CREATE PROCEDURE @extschema@.im_import_forget(before timestamptz, INOUT forgotten bigint DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_forget';
@@ -1398,18 +1470,29 @@ COMMENT ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) IS
 -- What comparisons found, without a look at all outbox rows: only where a row
 -- was not as expected, it is looked whether it is still the row that was compared.
 CREATE VIEW @extschema@._im_compared AS
-	SELECT 'group'::text AS kind, v.result, v.fields, pg_catalog.count(*) AS rows, pg_catalog.min(v.id) AS sample_id,
+	SELECT v.kind, v.result, v.fields, pg_catalog.count(*) AS rows, pg_catalog.min(v.id) AS sample_id,
 		   pg_catalog.min(v.checked_at) AS first_checked, pg_catalog.max(v.checked_at) AS last_checked
 	FROM @extschema@.im_import_verified v
 	WHERE v.result OPERATOR(pg_catalog.=) 'matched'
-	GROUP BY v.result, v.fields
+	GROUP BY v.kind, v.result, v.fields
 	UNION ALL
-	SELECT 'group'::text, v.result, v.fields, pg_catalog.count(*), pg_catalog.min(v.id), pg_catalog.min(v.checked_at), pg_catalog.max(v.checked_at)
+	SELECT v.kind, v.result, v.fields, pg_catalog.count(*), pg_catalog.min(v.id), pg_catalog.min(v.checked_at), pg_catalog.max(v.checked_at)
 	FROM @extschema@.im_import_verified v
-		 JOIN @extschema@.im_group_outbox o ON o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
-			  AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE
-	WHERE v.result OPERATOR(pg_catalog.<>) 'matched'
-	GROUP BY v.result, v.fields;
+	WHERE v.result OPERATOR(pg_catalog.<>) 'matched' AND CASE v.kind
+			  WHEN 'account' THEN EXISTS (SELECT FROM @extschema@.im_account_outbox o WHERE o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
+				   AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
+			  WHEN 'friend' THEN EXISTS (SELECT FROM @extschema@.im_friend_outbox o WHERE o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
+				   AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
+			  WHEN 'dialog' THEN EXISTS (SELECT FROM @extschema@.im_dialog_outbox o WHERE o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
+				   AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
+			  WHEN 'group' THEN EXISTS (SELECT FROM @extschema@.im_group_outbox o WHERE o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
+				   AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
+			  WHEN 'member' THEN EXISTS (SELECT FROM @extschema@.im_member_outbox o WHERE o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
+				   AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
+			  WHEN 'message' THEN EXISTS (SELECT FROM @extschema@.im_message_outbox o WHERE o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
+				   AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
+			  END
+	GROUP BY v.kind, v.result, v.fields;
 REVOKE ALL ON @extschema@._im_compared FROM PUBLIC;
 GRANT SELECT ON @extschema@._im_compared TO pg_monitor;
 COMMENT ON VIEW @extschema@._im_compared IS
@@ -1957,6 +2040,8 @@ COMMENT ON COLUMN @extschema@.pg_stat_im_import.worker_starts IS
 'how often a worker connected to this database';
 COMMENT ON COLUMN @extschema@.im_import_history.minute IS
 'beginning of the minute';
+COMMENT ON COLUMN @extschema@.im_import_verify_summary.kind IS
+'as in im_import_verified';
 COMMENT ON COLUMN @extschema@.im_import_verify_summary.result IS
 'as in im_import_verified, or unchecked';
 COMMENT ON COLUMN @extschema@.im_import_verify_summary.field IS
@@ -2074,6 +2159,18 @@ CREATE TRIGGER im_internal_local
 	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_days
 	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
 ALTER TABLE @extschema@._im_days ENABLE REPLICA TRIGGER im_internal_local;
+CREATE TRIGGER im_internal_local
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_audit
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
+ALTER TABLE @extschema@._im_audit ENABLE REPLICA TRIGGER im_internal_local;
+CREATE TRIGGER im_internal_local
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_listed
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
+ALTER TABLE @extschema@._im_listed ENABLE REPLICA TRIGGER im_internal_local;
+CREATE TRIGGER im_internal_local
+	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_ghosts
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
+ALTER TABLE @extschema@.im_import_ghosts ENABLE REPLICA TRIGGER im_internal_local;
 CREATE TRIGGER im_internal_local
 	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_verified
 	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();

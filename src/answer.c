@@ -54,6 +54,8 @@ take_member(const ImListWords *words, const ImJsonText *name, const ImJsonValue 
 		take_number(value, &entry->has_time, &entry->time);
 	else if (is_word(name, words->random))
 		take_number(value, &entry->has_random, &entry->random);
+	else if (is_word(name, words->body))
+		entry->body = *value;
 }
 
 /* Reads one entry: an object, or a string that is an id. */
@@ -79,9 +81,9 @@ read_entry(const ImListWords *words, const ImJsonValue *value, ImListEntry *entr
 	}
 }
 
-/* Reads all entries of a list; returns how many there are. */
+/* Reads the entries of a list but the first ones; returns how many there are. */
 static int
-read_list(const ImListWords *words, const ImJsonValue *list, ImListEntry *entries, int max)
+read_list(const ImListWords *words, const ImJsonValue *list, int skip, ImListEntry *entries, int max)
 {
 	ImJsonScan	scan = im_json_within(list);
 	ImJsonValue value;
@@ -93,10 +95,44 @@ read_list(const ImListWords *words, const ImJsonValue *list, ImListEntry *entrie
 	while (im_json_next_item(&scan, ']'))
 	{
 		im_json_value(&scan, &value);
+		if (skip-- > 0)
+			continue;
 		read_entry(words, &value, n < max ? &entries[n] : &beyond);
 		n++;
 	}
 	return n;
+}
+
+/* Finds a member of the answer.  False if the answer cannot be read. */
+static bool
+find_member(const char *body, size_t len, const char *name, ImJsonValue *found)
+{
+	ImJsonScan	scan = im_json_begin(body, len);
+	ImJsonText	key;
+	ImJsonValue value;
+
+	found->kind = IM_JSON_NONE;
+	if (!im_json_enter(&scan, '{'))
+		return false;
+	while (im_json_next_member(&scan, &key))
+	{
+		im_json_value(&scan, &value);
+		if (is_word(&key, name))
+			*found = value;
+	}
+	return im_json_at_end(&scan);
+}
+
+/* See answer.h. */
+int
+im_answer_rest(const char *body, size_t len, const ImListWords *words, int skip,
+			   ImListEntry *entries, int max)
+{
+	ImJsonValue list;
+
+	if (!find_member(body, len, words->list, &list))
+		return -1;
+	return read_list(words, &list, skip, entries, max);
 }
 
 /* See answer.h. */
@@ -104,20 +140,17 @@ int
 im_answer_list(const char *body, size_t len, const ImListWords *words,
 			   ImListEntry *entries, int max)
 {
-	ImJsonScan	scan = im_json_begin(body, len);
-	ImJsonValue list = {.kind = IM_JSON_NONE};
-	ImJsonText	name;
-	ImJsonValue value;
+	return im_answer_rest(body, len, words, 0, entries, max);
+}
 
-	if (!im_json_enter(&scan, '{'))
-		return -1;
-	while (im_json_next_member(&scan, &name))
-	{
-		im_json_value(&scan, &value);
-		if (is_word(&name, words->list))
-			list = value;
-	}
-	if (!im_json_at_end(&scan))
-		return -1;
-	return read_list(words, &list, entries, max);
+/* See answer.h. */
+int64_t
+im_answer_number(const char *body, size_t len, const char *name)
+{
+	ImJsonValue value;
+	int64_t		number;
+
+	if (!find_member(body, len, name, &value) || !im_json_whole(&value, &number))
+		return 0;
+	return number;
 }

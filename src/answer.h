@@ -22,6 +22,7 @@ typedef struct ImListWords
 	const char *time;
 	const char *random;
 	const char *word;			/* a word that says how it went */
+	const char *body;			/* any value, as it stands there */
 } ImListWords;
 
 /* One entry; a member that is not there, or is no number, is 0 with its flag false. */
@@ -30,6 +31,7 @@ typedef struct ImListEntry
 	ImJsonText	id;
 	ImJsonText	info;
 	ImJsonText	word;
+	ImJsonValue body;
 	bool		has_id;
 	bool		has_info;
 	bool		has_word;
@@ -52,5 +54,12 @@ typedef struct ImListEntry
  */
 extern int	im_answer_list(const char *body, size_t len, const ImListWords *words,
 						   ImListEntry *entries, int max);
+
+/* The same of a long list, without its first entries. */
+extern int	im_answer_rest(const char *body, size_t len, const ImListWords *words, int skip,
+						   ImListEntry *entries, int max);
+
+/* A whole number beside the lists of an answer; 0 if there is none. */
+extern int64_t im_answer_number(const char *body, size_t len, const char *name);
 
 #endif							/* IM_ANSWER_H */

@@ -63,6 +63,7 @@
 
 /* Calls per second of the commands for many accounts, as documented. */
 #define ACCOUNT_RATE		100
+#define LIST_RATE			1	/* of get_appid_group_list */
 
 /* Who may set an option. */
 typedef enum ImRight
@@ -304,6 +305,13 @@ RATE_OPTION(message, IM_MESSAGE)
 RATE_OPTION(unread, IM_UNREAD)
 RATE_OPTION(undo, IM_UNDO_GROUP)
 
+/* The list of groups is slower than all. */
+static bool
+parse_audit_rate(const char *value, ImApp *app)
+{
+	return im_value_number(value, RATE_MIN, RATE_MAX, &app->audit_rate);
+}
+
 /* Rows a call. */
 static bool
 parse_accounts_per_call(const char *value, ImApp *app)
@@ -387,6 +395,8 @@ static const ImOption options[] = {
 	"Calls per second are expected, a number from 0.001 to 1000000.", false},
 	{"undo_rate_limit", ForeignServerRelationId, parse_undo_rate, RIGHT_ANY,
 	"Calls per second are expected, a number from 0.001 to 1000000.", false},
+	{"audit_rate_limit", ForeignServerRelationId, parse_audit_rate, RIGHT_ANY,
+	"Calls per second are expected, a number from 0.001 to 1000000; the service's limit is 1.", false},
 	{"accounts_per_call", ForeignServerRelationId, parse_accounts_per_call, RIGHT_ANY,
 	"A number of rows from 1 to 1000 is expected; the service's limit is 100.", false},
 	{"friends_per_call", ForeignServerRelationId, parse_friends_per_call, RIGHT_ANY,
@@ -532,6 +542,8 @@ im_app_rate(const ImApp *app, ImOp op)
 	/* The documented limit of what takes many accounts. */
 	if (op == IM_OP_IMPORT_ACCOUNTS || op == IM_OP_CHECK_ACCOUNTS)
 		return Min(app->rate_limit, ACCOUNT_RATE);
+	if (op == IM_OP_LIST_GROUPS)
+		return app->audit_rate > 0 ? app->audit_rate : Min(app->rate_limit, LIST_RATE);
 	return app->rate_limit;
 }
 

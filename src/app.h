@@ -39,6 +39,7 @@ typedef struct ImApp
 	char	   *region;			/* or NULL if endpoint is set */
 	double		rate_limit;		/* calls per second of a command without its own */
 	double		rates[IM_KINDS];	/* calls per second of a kind's command; 0: rate_limit */
+	double		audit_rate;		/* of the list of groups; 0: what is documented */
 	int			batch[IM_KINDS];	/* rows a call; 0: the command's own */
 	bool		keep_equal_seconds; /* messages of one second go with that time */
 	int64		max_time_shift; /* seconds by which a message may go later */

@@ -177,11 +177,11 @@ im_batch_explained(ImCall *call)
 		ImRow	   *row = call->rows[i];
 
 		decide_refused(row, IM_CODE_ITEM);
-		if (row->account == IM_ACCOUNT_ABSENT)
+		if (row->check.found == IM_FOUND_ABSENT)
 			snprintf(row->info, sizeof(row->info), "the app has no account \"%s\"", row->name);
 		else
 			snprintf(row->info, sizeof(row->info), "%s%s",
-					 row->account == IM_ACCOUNT_THERE ? "the account exists; " : "",
+					 row->check.found == IM_FOUND_SAME ? "the account exists; " : "",
 					 call->command->refused_because);
 	}
 }

@@ -169,16 +169,24 @@ typedef enum ImOp
 	IM_OP_GET_GROUP_INFO,		/* of one group, after an unknown outcome */
 	IM_OP_CHECK_GROUPS,			/* get_group_info of many */
 	IM_OP_CHECK_ACCOUNTS,
-	IM_OP_GET_MESSAGES
+	IM_OP_GET_MESSAGES,			/* the newest of a group, after an unknown outcome */
+	IM_OP_CHECK_MESSAGES,		/* group_msg_get_simple anywhere in the group */
+	IM_OP_COUNT_MESSAGES,		/* get_group_info of many: how far their messages are */
+	IM_OP_CHECK_MEMBERS,
+	IM_OP_CHECK_FRIENDS,
+	IM_OP_CHECK_DIALOG,
+	IM_OP_LIST_GROUPS
 } ImOp;
 
-#define IM_OPS				(IM_OP_GET_MESSAGES + 1)
+#define IM_OPS				(IM_OP_LIST_GROUPS + 1)
 
 /* The operation whose limit another one uses: they are one command. */
 static inline ImOp
 im_op_limiter(ImOp op)
 {
-	return op == IM_OP_CHECK_GROUPS ? IM_OP_GET_GROUP_INFO : op;
+	if (op == IM_OP_CHECK_GROUPS || op == IM_OP_COUNT_MESSAGES)
+		return IM_OP_GET_GROUP_INFO;
+	return op == IM_OP_CHECK_MESSAGES ? IM_OP_GET_MESSAGES : op;
 }
 
 /* True for what only asks: it changes nothing, however often it is sent. */
@@ -278,13 +286,53 @@ typedef struct ImNext
 	const char *reason;			/* static text, or NULL: what the service said */
 } ImNext;
 
-/* What account_check said of a row's account. */
-typedef enum ImAccountSeen
+/* What may differ between an imported row of any kind but a group and the app. */
+typedef enum ImDiffers
 {
-	IM_ACCOUNT_UNKNOWN,
-	IM_ACCOUNT_THERE,
-	IM_ACCOUNT_ABSENT
-} ImAccountSeen;
+	IM_DIFFERS_ROLE,
+	IM_DIFFERS_SENDER,
+	IM_DIFFERS_TIME,
+	IM_DIFFERS_TEXT,			/* the content, where the row has it as text ... */
+	IM_DIFFERS_BODY				/* ... or as MsgBody */
+} ImDiffers;
+
+/* A group's messages, as far as the rows of one room imported them. */
+typedef struct ImRoomFacts
+{
+	int64_t		messages;		/* how many, 0: not known */
+	int64_t		newest_seq;		/* highest number that the service gave, 0: none */
+	int64_t		newest_time;	/* latest time of one that is imported */
+} ImRoomFacts;
+
+/* A row that is compared with the app. */
+typedef struct ImSeen
+{
+	const ImRoomFacts *facts;	/* of its room, or NULL */
+	bool		as_text;		/* its content is in the column text */
+	int			company;		/* at most so many rows in its call; 0: no matter */
+	int64_t		below;			/* of a message: look from this number downwards; 0:
+								 * from the newest */
+	/* What the answer says: */
+	ImFound		found;
+	uint32_t	differs;		/* of IM_FOUND_OTHER: a bit for each ImDiffers, or for
+								 * each ImCompared of a group ... */
+	uint64_t	custom;			/* ... of its AppDefinedData see ImCheck */
+	bool		again;			/* not decided: ask for it again, at below */
+	bool		by_count;		/* only its group's number of messages was looked at */
+	int64_t		next_seq;		/* of its group: the number of the next message, 0: not
+								 * said ... */
+	int64_t		newest;			/* ... and the time of the newest one */
+} ImSeen;
+
+/* A page of the list of an app's groups; ids is room for max of them. */
+typedef struct ImPage
+{
+	char		(*ids)[IM_GROUP_ID_MAX + 1];
+	int			max;
+	int			n;
+	int64_t		next;			/* where the next page begins, 0: there is none */
+	int64_t		total;			/* groups of the app, as the answer says */
+} ImPage;
 
 /* The messages of a group that is to be disbanded, as far as rows imported them. */
 typedef struct ImOwned
@@ -333,7 +381,7 @@ typedef struct ImRow
 	char		info[IM_INFO_MAX + 1];
 	char		said_id[IM_GROUP_ID_MAX + 1];	/* the GroupId of the answer, or "" */
 	bool		found;			/* it is among the messages that were read */
-	ImAccountSeen account;
+	ImSeen		check;
 	int64_t		seq;			/* of a message in its group, 0: not said */
 	int32_t		refusal_code;	/* what led to a lookup, to be reported ... */
 	char		refusal_info[IM_INFO_MAX + 1];	/* ... if the row is not there */
@@ -356,8 +404,9 @@ typedef struct ImCall
 	size_t		body_len;
 	ImCheck    *checks;			/* of IM_OP_CHECK_GROUPS ... */
 	int			nchecks;		/* ... at most IM_CHECK_MAX */
-	int64_t		read_below;		/* of IM_OP_GET_MESSAGES: those before this number;
-								 * 0: the newest */
+	int64_t		read_below;		/* of messages: from this number downwards; 0: the
+								 * newest */
+	ImPage	   *page;			/* of IM_OP_LIST_GROUPS */
 
 	/* What happened: filled by sender. */
 	ImReply		reply;			/* of the last exchange */

@@ -6,11 +6,16 @@
  * The answer only lists the UserIDs that failed, without a reason: each of them
  * is sent once more by account_import, whose answer has a code.
  *
- * Source: documents 1047/34953 and 1047/34954.
+ * Source: documents 1047/34953 and 1047/34954; of account_check 269/38417.
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
+#include "utils/json.h"
+
 #include "record.h"
+
+#define CHECK_BATCH			100 /* accounts in one account_check, as documented */
 
 static const ImField fields[] = {
 	{.column = "user_id",.sent = "UserID",.kind = IM_VALUE_TEXT,
@@ -18,6 +23,10 @@ static const ImField fields[] = {
 	.check = im_check_user_id},
 	{.column = "nick",.sent = "Nick",.kind = IM_VALUE_TEXT,.limit = {500, 500}},
 	{.column = "face_url",.sent = "FaceUrl",.kind = IM_VALUE_TEXT,.limit = {500, 500}},
+};
+
+static const ImCheckup checkup = {
+	.each = {.op = IM_OP_CHECK_ACCOUNTS,.batch = CHECK_BATCH,.joins = im_joins_any,.ask = im_account_ask},
 };
 
 const ImCommand im_cmd_account = {
@@ -36,8 +45,23 @@ const ImCommand im_cmd_account = {
 	.function = "im_import_account",
 	.noun = "account",
 	.a_noun = "an account",
-	.change_hint = "It is in the app: change it there.",
+	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing can be sent again.",
 	.harmless = true,
+	.checkup = &checkup,
 	.sql = IM_SQL_PLAIN,
 	.record_hint = "Give the record named columns, at least user_id: a row of a table, or of a subquery as in FROM (SELECT login AS user_id FROM users) AS r."
 };
+
+/* account_check: which of these accounts there are. */
+void
+im_account_ask(StringInfo body, ImCall *call, bool basic)
+{
+	appendStringInfoString(body, "{\"CheckItem\":[");
+	for (int i = 0; i < call->nrows; i++)
+	{
+		appendStringInfoString(body, i > 0 ? ",{\"UserID\":" : "{\"UserID\":");
+		escape_json(body, call->rows[i]->name);
+		appendStringInfoChar(body, '}');
+	}
+	appendStringInfoString(body, "]}");
+}

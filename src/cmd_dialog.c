@@ -8,16 +8,21 @@
  * so a second call changes nothing, and two rows never agree in both.  MsgSeq
  * orders the messages of one second: it is made of the id.
  *
- * Source: document 1047/35014.
+ * Source: document 1047/35014; of admin_getroammsg 1047/35478.
  */
 #include "postgres.h"
+
+#include "lib/stringinfo.h"
 
 #include "elements.h"
 #include "record.h"
 
 #define FROM_OLD_SYSTEM		2	/* history: not counted as unread, not pushed */
 
+#define READ_MAX			100 /* messages in one admin_getroammsg */
+
 static void finish(ImEncoder *enc);
+static void ask_dialog(StringInfo body, ImCall *call, bool basic);
 
 static const ImField fields[] = {
 	{.column = "from_account",.sent = "From_Account",.kind = IM_VALUE_TEXT,
@@ -31,6 +36,11 @@ static const ImField fields[] = {
 	{.column = "text",.kind = IM_VALUE_TEXT,.flags = IM_FIELD_UNSENT | IM_FIELD_NONEMPTY,
 	.check = im_check_text},
 	{.column = "body",.kind = IM_VALUE_JSON,.flags = IM_FIELD_UNSENT,.check = im_check_dialog_body},
+};
+
+static const ImCheckup checkup = {
+	.each = {.op = IM_OP_CHECK_DIALOG,.batch = 1,.joins = im_joins_any,.ask = ask_dialog},
+	.column = im_differs_column
 };
 
 const ImCommand im_cmd_dialog = {
@@ -47,8 +57,9 @@ const ImCommand im_cmd_dialog = {
 	.function = "im_import_dialog",
 	.noun = "message",
 	.a_noun = "a message",
-	.change_hint = "It is in the app: change it there.",
+	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing can be sent again.",
 	.harmless = true,
+	.checkup = &checkup,
 	.sql = IM_SQL_PLAIN,
 	.record_hint = "Give the record named columns, at least from_account, to_account, send_time and one of text and body."
 };
@@ -61,4 +72,34 @@ finish(ImEncoder *enc)
 	im_record_number(enc, "SyncFromOldSystem", FROM_OLD_SYSTEM);
 	im_record_number(enc, "MsgSeq", (int64) ((uint64) enc->encoding->id & 0xffffffff));
 	im_record_number(enc, "MsgRandom", enc->encoding->random);
+}
+
+/* A member of what was sent, as it stands there. */
+static void
+put_member(StringInfo body, const ImRow *row, const char *name, const char *as)
+{
+	ImJsonScan	scan = im_json_begin(row->item, row->item_len);
+	ImJsonValue item;
+	ImJsonValue value;
+	const char *quote;
+
+	im_json_value(&scan, &item);
+	value = im_json_member(&item, name);
+	quote = value.kind == IM_JSON_STRING ? "\"" : "";
+	appendStringInfo(body, "\"%s\":%s%.*s%s,", as, quote, (int) (value.text.end - value.text.p),
+					 value.text.p, quote);
+}
+
+/* admin_getroammsg: what the two said to each other in that second. */
+static void
+ask_dialog(StringInfo body, ImCall *call, bool basic)
+{
+	const ImRow *row = call->rows[0];
+
+	appendStringInfoChar(body, '{');
+	put_member(body, row, "From_Account", "From_Account");
+	put_member(body, row, "To_Account", "To_Account");
+	put_member(body, row, "MsgTimeStamp", "MinTime");
+	put_member(body, row, "MsgTimeStamp", "MaxTime");
+	appendStringInfo(body, "\"MaxCnt\":%d}", READ_MAX);
 }

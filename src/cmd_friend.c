@@ -6,11 +6,13 @@
  * The service answers 30008 to two calls that write one user's friends at once,
  * so a user has one call in flight.  Who is a friend already is 0 or 30015.
  *
- * Source: document 1047/34903.
+ * Source: document 1047/34903; of friend_check 1047/34907.
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 
 #include "record.h"
 
@@ -18,7 +20,10 @@
 #define GROUPS_MAX			32
 #define GROUP_NAME_MAX		30
 
+#define CHECK_BATCH			1000	/* friends in one friend_check, as documented */
+
 static void finish(ImEncoder *enc);
+static void ask_friends(StringInfo body, ImCall *call, bool basic);
 static void check_source(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
 
 static const ImField fields[] = {
@@ -34,6 +39,11 @@ static const ImField fields[] = {
 	{.column = "group_names",.sent = "GroupName",.kind = IM_VALUE_TEXTS,
 	.limit = {GROUP_NAME_MAX, GROUP_NAME_MAX},.most = GROUPS_MAX},
 	{.column = "add_time",.sent = "AddTime",.kind = IM_VALUE_TIME},
+};
+
+static const ImCheckup checkup = {
+	.each = {.op = IM_OP_CHECK_FRIENDS,.batch = CHECK_BATCH,.absent = {30003},
+		.joins = im_joins_key,.ask = ask_friends},
 };
 
 const ImCommand im_cmd_friend = {
@@ -53,10 +63,11 @@ const ImCommand im_cmd_friend = {
 	.function = "im_import_friend",
 	.noun = "friendship",
 	.a_noun = "a friendship",
-	.change_hint = "It is in the app: change it there.",
+	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing can be sent again.",
 	.serial = true,
 	.harmless = true,
-	.sql = IM_SQL_PLAIN,
+	.checkup = &checkup,
+	.sql = IM_SQL_PLAIN_IN("i.user_id COLLATE \"C\", i.id"),
 	.record_hint = "Give the record named columns, at least user_id and friend_id."
 };
 
@@ -76,4 +87,20 @@ finish(ImEncoder *enc)
 {
 	if (!im_record_has(enc, "add_source"))
 		im_record_string(enc, "AddSource", SOURCE_PREFIX "Import");
+}
+
+/* friend_check: whom the user has as a friend. */
+static void
+ask_friends(StringInfo body, ImCall *call, bool basic)
+{
+	appendStringInfoString(body, "{\"From_Account\":");
+	escape_json(body, call->rows[0]->key);
+	appendStringInfoString(body, ",\"CheckType\":\"CheckResult_Type_Single\",\"To_Account\":[");
+	for (int i = 0; i < call->nrows; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(body, ',');
+		escape_json(body, call->rows[i]->name);
+	}
+	appendStringInfoString(body, "]}");
 }

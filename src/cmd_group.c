@@ -17,6 +17,7 @@
 
 #include "cmd_group.h"
 #include "record.h"
+#include "reply.h"
 
 #define MEMBERS_MAX			6000
 #define MEMBERS_MAX_COMMUNITY 100000
@@ -35,6 +36,10 @@ static void check_group_id(ImEncoder *enc, const ImField *field, const ImText *t
 static void check_members(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
 static void check_join_option(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
 static void check_topic(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
+
+static void ask_groups(StringInfo body, ImCall *call, bool basic);
+static void take_groups(ImCall *call);
+static const char *column_of(int differs);
 
 static const ImWord type_words[] = {
 	{"Public", "Public", TYPE_ORDINARY},
@@ -86,6 +91,12 @@ static const ImField fields[] = {
 	{.column = "support_topic",.sent = "SupportTopic",.kind = IM_VALUE_FLAG,.check = check_topic},
 };
 
+static const ImCheckup checkup = {
+	.each = {.op = IM_OP_CHECK_GROUPS,.batch = IM_CHECK_MAX,.joins = im_joins_any,.ask = ask_groups,
+	.take = take_groups,.has_basic = true},
+	.column = column_of
+};
+
 const ImCommand im_cmd_group = {
 	.kind = IM_GROUP,
 	.name = "group",
@@ -108,8 +119,13 @@ const ImCommand im_cmd_group = {
 		.settled = "group_id = COALESCE(v.word, o.group_id),",
 		.named = "group_id",
 		.unnamed = "group_id IS NULL",
-		.order = "i.id"
+		.order = "i.id",
+		.number = "NULL::bigint",
+		.askable = "i.group_id IS NOT NULL",
+		.place = "i.id",
+		.resolved = "group_id = COALESCE($3, group_id),"
 	},
+	.checkup = &checkup,
 	.record_hint = "Give the record named columns, at least type and name: a row of a table, or of a subquery as in FROM (SELECT 'Public' AS type, title AS name FROM rooms) AS r."
 };
 
@@ -296,4 +312,91 @@ im_group_destroy_body(StringInfo buf, const char *group_id)
 	appendStringInfoString(buf, "{\"GroupId\":");
 	escape_json(buf, group_id);
 	appendStringInfoChar(buf, '}');
+}
+
+/* Appends the keys to a list of those of other rows, each but once. */
+static List *
+add_keys(List *keys, const ImExtras *extras)
+{
+	for (int i = 0; i < extras->nkeys; i++)
+	{
+		char	   *key = pnstrdup(extras->keys[i].p, extras->keys[i].len);
+		ListCell   *lc;
+
+		foreach(lc, keys)
+			if (strcmp(lfirst(lc), key) == 0)
+				break;
+		if (lc == NULL)
+			keys = lappend(keys, key);
+	}
+	return keys;
+}
+
+/*
+ * Asks for what rows of this call have beyond what every lookup asks for.
+ * Only then: the documents do not say that SupportTopic may be asked for, and
+ * a service that does not know it must not refuse the other calls.
+ */
+static void
+ask_for_extras(StringInfo body, const ImCall *call)
+{
+	List	   *keys = NIL;
+	bool		topic = false;
+	ListCell   *lc;
+
+	for (int i = 0; i < call->nchecks; i++)
+	{
+		ImExtras	extras;
+
+		im_reply_extras(call->checks[i].sent, call->checks[i].sent_len, &extras);
+		topic |= extras.topic;
+		keys = add_keys(keys, &extras);
+	}
+	/* im_group_check_body() ends a list, the filter and the request */
+	Assert(body->len > 3 && strcmp(body->data + body->len - 3, "]}}") == 0);
+	body->len -= 3;
+	appendStringInfoString(body, topic ? ",\"SupportTopic\"]" : "]");
+	foreach(lc, keys)
+		appendStringInfo(body, "%s\"%s\"", foreach_current_index(lc) == 0 ?
+						 ",\"AppDefinedDataFilter_Group\":[" : ",", (char *) lfirst(lc));
+	appendStringInfoString(body, keys != NIL ? "]}}" : "}}");
+}
+
+/* get_group_info: what the app has of these groups. */
+static void
+ask_groups(StringInfo body, ImCall *call, bool basic)
+{
+	call->nchecks = call->nrows;
+	call->checks = palloc0(sizeof(ImCheck) * call->nrows);
+	for (int i = 0; i < call->nrows; i++)
+	{
+		call->checks[i].group_id = call->rows[i]->group_id;
+		call->checks[i].sent = call->rows[i]->item;
+		call->checks[i].sent_len = call->rows[i]->item_len;
+	}
+	im_group_check_body(body, call->checks, call->nchecks);
+	if (!basic)
+		ask_for_extras(body, call);
+}
+
+/* What was found, row by row. */
+static void
+take_groups(ImCall *call)
+{
+	for (int i = 0; i < call->nrows; i++)
+	{
+		ImSeen	   *seen = &call->rows[i]->check;
+
+		seen->found = call->checks[i].found;
+		seen->custom = call->checks[i].custom;
+		/* Its keys are told one by one. */
+		seen->differs = call->checks[i].differs & ~(UINT32_C(1) << IM_FIELD_CUSTOM);
+	}
+}
+
+/* The column that an ImCompared is about. */
+static const char *
+column_of(int differs)
+{
+	return im_field_column((ImCompared) differs);
 }

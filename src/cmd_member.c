@@ -4,11 +4,18 @@
  *	  one group a call.  A second call changes nothing: who is a member already
  *	  is told apart, and is done.
  *
- * Source: document 1047/34969.
+ * Source: document 1047/34969; of get_role_in_group 269/1626.
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
+#include "utils/json.h"
+
 #include "record.h"
+
+#define ROLES_BATCH			500 /* members in one get_role_in_group, as documented */
+
+static void ask_roles(StringInfo body, ImCall *call, bool basic);
 
 static const ImWord roles[] = {
 	{"Admin", "Admin", 0},
@@ -24,6 +31,12 @@ static const ImField fields[] = {
 	{.column = "role",.sent = "Role",.kind = IM_VALUE_WORD,.flags = IM_FIELD_NONEMPTY,
 	.words = roles,.allowed = "Admin and Member; leave it NULL for a plain member, and for the owner give the group an owner_account"},
 	{.column = "join_time",.sent = "JoinTime",.kind = IM_VALUE_TIME},
+};
+
+static const ImCheckup checkup = {
+	.each = {.op = IM_OP_CHECK_MEMBERS,.batch = ROLES_BATCH,.absent = {10010, 10015},
+		.joins = im_joins_key,.ask = ask_roles},
+	.column = im_differs_column
 };
 
 const ImCommand im_cmd_member = {
@@ -45,8 +58,25 @@ const ImCommand im_cmd_member = {
 	.function = "im_import_member",
 	.noun = "membership",
 	.a_noun = "a membership",
-	.change_hint = "It is in the app: change it there.",
+	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing can be sent again.",
 	.harmless = true,
-	.sql = IM_SQL_PLAIN,
+	.checkup = &checkup,
+	.sql = IM_SQL_PLAIN_IN(IM_ROOM_ORDER ", i.id"),
 	.record_hint = "Give the record named columns, at least member_account and one of group_source_id and group_id."
 };
+
+/* get_role_in_group: what each of them is in the group, or none. */
+static void
+ask_roles(StringInfo body, ImCall *call, bool basic)
+{
+	appendStringInfoString(body, "{\"GroupId\":");
+	escape_json(body, call->rows[0]->group_id);
+	appendStringInfoString(body, ",\"User_Account\":[");
+	for (int i = 0; i < call->nrows; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(body, ',');
+		escape_json(body, call->rows[i]->name);
+	}
+	appendStringInfoString(body, "]}");
+}

@@ -8,14 +8,22 @@
  * minutes.  After an unknown outcome the group's newest messages are read back
  * and compared by Random, time and sender.
  *
- * Source: document 1047/34968.
+ * Source: document 1047/34968; of group_msg_get_simple 1047/34971.
  */
 #include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/json.h"
 
 #include "elements.h"
 #include "record.h"
 
+#define READ_BACK_MAX		20	/* messages in one group_msg_get_simple, as documented */
+
 static void finish(ImEncoder *enc);
+static bool is_near(const ImCall *call, const ImRow *row);
+static void ask_counts(StringInfo body, ImCall *call, bool basic);
+static bool agrees(const ImRow *row);
 
 static const ImField fields[] = {
 	IM_ROOM_FIELDS(IM_FIELD_KEY),
@@ -27,6 +35,14 @@ static const ImField fields[] = {
 	{.column = "text",.kind = IM_VALUE_TEXT,.flags = IM_FIELD_UNSENT | IM_FIELD_NONEMPTY,
 	.check = im_check_text},
 	{.column = "body",.kind = IM_VALUE_JSON,.flags = IM_FIELD_UNSENT,.check = im_check_group_body},
+};
+
+static const ImCheckup checkup = {
+	.each = {.op = IM_OP_CHECK_MESSAGES,.batch = READ_BACK_MAX,.absent = {10010, 10015},
+		.joins = is_near,.ask = im_message_ask},
+	.room = {.op = IM_OP_COUNT_MESSAGES,.batch = IM_CHECK_MAX,.joins = im_joins_any,.ask = ask_counts},
+	.agrees = agrees,
+	.column = im_differs_column
 };
 
 const ImCommand im_cmd_message = {
@@ -51,15 +67,21 @@ const ImCommand im_cmd_message = {
 	.function = "im_import_message",
 	.noun = "message",
 	.a_noun = "a message",
-	.change_hint = "It is in the app: change it there.",
+	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing im_import_retry(status => 'missing') sends again, where it can.",
 	.sql = {
 		.extra = "o.sent_time",
 		.claimed = "sent_time = v.number, ",
 		.settled = "msg_seq = COALESCE(v.number, o.msg_seq),",
 		.named = "NULL::text",
 		.unnamed = "false",
-		.order = "i.send_time, i.id"
+		.order = "i.send_time, i.id",
+		.number = "o.msg_seq",
+		.askable = "true",
+		/* From the newest on, as they are read. */
+		.place = IM_ROOM_ORDER ", i.msg_seq DESC NULLS LAST, i.sent_time DESC, i.id DESC",
+		.resolved = "msg_seq = $4,"
 	},
+	.checkup = &checkup,
 	.record_hint = "Give the record named columns, at least from_account, send_time, one of text and body, and one of group_source_id and group_id."
 };
 
@@ -70,4 +92,63 @@ finish(ImEncoder *enc)
 	im_check_room(enc);
 	im_check_one_body(enc);
 	im_record_number(enc, "Random", enc->encoding->random);
+}
+
+/*
+ * True if one page has both: of a row whose number is known it begins there, of
+ * others where the page before ended.
+ */
+static bool
+is_near(const ImCall *call, const ImRow *row)
+{
+	const ImRow *first = call->rows[0];
+
+	if (!im_joins_key(call, row) || (row->seq == 0) != (first->seq == 0))
+		return false;
+	if (row->seq == 0)
+		return row->check.below == first->check.below;
+	return row->seq <= first->seq && first->seq - row->seq < READ_BACK_MAX;
+}
+
+/* group_msg_get_simple: a group's messages from a number downwards. */
+void
+im_message_ask(StringInfo body, ImCall *call, bool basic)
+{
+	appendStringInfoString(body, "{\"GroupId\":");
+	escape_json(body, call->rows[0]->group_id);
+	appendStringInfo(body, ",\"ReqMsgNumber\":%d", READ_BACK_MAX);
+	if (call->read_below > 0)
+		appendStringInfo(body, ",\"ReqMsgSeq\":" INT64_FORMAT, call->read_below);
+	appendStringInfoChar(body, '}');
+}
+
+/* get_group_info: how many messages these groups had, and the time of the newest. */
+static void
+ask_counts(StringInfo body, ImCall *call, bool basic)
+{
+	appendStringInfoString(body, "{\"GroupIdList\":[");
+	for (int i = 0; i < call->nrows; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(body, ',');
+		escape_json(body, call->rows[i]->group_id);
+	}
+	appendStringInfoString(body, "],\"ResponseFilter\":{\"GroupBaseInfoFilter\":[\"NextMsgSeq\",\"LastMsgTime\"]}}");
+}
+
+/*
+ * True if the group has as many messages as its rows imported, or more, because
+ * people write in it; and the newest is the rows', or is later.
+ */
+static bool
+agrees(const ImRow *row)
+{
+	const ImRoomFacts *facts = row->check.facts;
+	int64		stored = row->check.next_seq - 1;
+
+	if (facts == NULL || facts->messages == 0 || stored < facts->messages || stored < facts->newest_seq)
+		return false;
+	if (stored == facts->newest_seq)
+		return row->check.newest == facts->newest_time;
+	return row->check.newest >= facts->newest_time;
 }

@@ -83,6 +83,35 @@ im_check_room(ImEncoder *enc)
 		im_record_problem(enc, "group_source_id or group_id is required, both are NULL");
 }
 
+/* See command.h. */
+bool
+im_joins_any(const ImCall *call, const ImRow *row)
+{
+	return true;
+}
+
+/* See command.h. */
+bool
+im_joins_key(const ImCall *call, const ImRow *row)
+{
+	return call->rows[0]->key != NULL && row->key != NULL && strcmp(call->rows[0]->key, row->key) == 0;
+}
+
+/* See command.h. */
+const char *
+im_differs_column(int differs)
+{
+	static const char *const columns[] = {
+		[IM_DIFFERS_ROLE] = "role",
+		[IM_DIFFERS_SENDER] = "from_account",
+		[IM_DIFFERS_TIME] = "send_time",
+		[IM_DIFFERS_TEXT] = "text",
+		[IM_DIFFERS_BODY] = "body"
+	};
+
+	return columns[differs];
+}
+
 /* Warns of what people would not see, or not as it was meant. */
 static void
 check_look(ImEncoder *enc, const ImField *field, const ImText *text, bool lines)

@@ -17,6 +17,7 @@
 #include "answer.h"
 #include "call.h"
 
+struct StringInfoData;
 struct ImEncoder;
 struct ImText;
 struct ImField;
@@ -74,6 +75,34 @@ typedef struct ImField
 		.flags = IM_FIELD_NONEMPTY | (flag),.limit = {IM_GROUP_ID_MAX, IM_GROUP_ID_MAX}, \
 		.check = im_check_group_id}
 
+/* One question to the service about imported rows. */
+typedef struct ImQuestion
+{
+	ImOp		op;				/* 0: there is none */
+	int			batch;			/* rows a call */
+	int32_t		absent[2];		/* codes that say: none of the call's rows is there */
+	/* May the row go into the call?  It has others, and room. */
+	bool		(*joins) (const ImCall *call, const ImRow *row);
+	/* Composes the request; basic: no more than what every app must tell. */
+	void		(*ask) (struct StringInfoData *body, ImCall *call, bool basic);
+	/* After the answer, what the reader did not do; or NULL. */
+	void		(*take) (ImCall *call);
+	bool		has_basic;		/* what it asks for may be more than the app tells */
+} ImQuestion;
+
+/* How imported rows of a kind are compared with the app. */
+typedef struct ImCheckup
+{
+	ImQuestion	each;			/* about the rows */
+	ImQuestion	room;			/* before it, about one row of each room; or none */
+	/* The answer about a room says that all its rows are there. */
+	bool		(*agrees) (const ImRow *row);
+	const char *(*column) (int differs);	/* that a bit of ImSeen.differs is about */
+} ImCheckup;
+
+/* Rows of one room, i, stand together. */
+#define IM_ROOM_ORDER	"i.group_source_id COLLATE \"C\", i.group_id COLLATE \"C\""
+
 /* What the statements of a command's outbox differ in; see statements.c. */
 typedef struct ImCommandSql
 {
@@ -83,10 +112,16 @@ typedef struct ImCommandSql
 	const char *named;			/* the GroupId of the row's own group */
 	const char *unnamed;		/* the row's own group has no GroupId yet */
 	const char *order;			/* of the rows of one group */
+	const char *number;			/* of the row in its group, as the service counts */
+	const char *askable;		/* an imported row can be compared with the app */
+	const char *place;			/* order in which they are compared */
+	const char *resolved;		/* what im_import_resolve() sets, with a comma at its end */
 } ImCommandSql;
 
-#define IM_SQL_PLAIN \
-	{.extra = "NULL::text", .claimed = "", .settled = "", .named = "NULL::text", .unnamed = "false", .order = "i.id"}
+#define IM_SQL_PLAIN_IN(order_of_checks) \
+	{.extra = "NULL::text", .claimed = "", .settled = "", .named = "NULL::text", .unnamed = "false", .order = "i.id", \
+		.number = "NULL::bigint", .askable = "true", .place = order_of_checks, .resolved = ""}
+#define IM_SQL_PLAIN	IM_SQL_PLAIN_IN("i.id")
 
 typedef struct ImCommand
 {
@@ -126,6 +161,7 @@ typedef struct ImCommand
 	bool		after_accounts; /* a row waits until no account is open */
 	int			variant_field;	/* a word, on which rules of other fields
 								 * depend: its place in fields[], or -1 */
+	const ImCheckup *checkup;	/* NULL: the service does not tell of such rows */
 	/* What must hold between the fields; adds problems and members. Or NULL. */
 	void		(*finish) (struct ImEncoder *enc);
 } ImCommand;
@@ -173,6 +209,17 @@ extern void im_check_line(struct ImEncoder *enc, const struct ImField *field,
 						  const struct ImText *text, int64_t number);
 extern void im_check_lines(struct ImEncoder *enc, const struct ImField *field,
 						   const struct ImText *text, int64_t number);
+
+/* Who may go into one question: any row, or those of one key. */
+extern bool im_joins_any(const ImCall *call, const ImRow *row);
+extern bool im_joins_key(const ImCall *call, const ImRow *row);
+
+/* The column that an ImDiffers is about. */
+extern const char *im_differs_column(int differs);
+
+/* Questions that several kinds ask. */
+extern void im_account_ask(struct StringInfoData *body, ImCall *call, bool basic);
+extern void im_message_ask(struct StringInfoData *body, ImCall *call, bool basic);
 
 /* One of group_source_id and group_id; for a command's finish(). */
 extern void im_check_room(struct ImEncoder *enc);

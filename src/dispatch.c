@@ -17,7 +17,6 @@
 #include "postgres.h"
 
 #include "common/pg_prng.h"
-#include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -33,7 +32,6 @@
 #include "rooms.h"
 #include "text.h"
 
-#define READ_BACK_MAX		20	/* messages in one answer, as documented */
 #define CHECK_BATCH			100 /* accounts in one account_check, as documented */
 #define BINS				64	/* calls to which a row may still be added */
 
@@ -194,32 +192,6 @@ put_import(StringInfo body, const ImCall *call, const ImApp *app)
 	pfree(lengths);
 }
 
-/* The question what messages a group has, newest first. */
-static void
-put_read_back(StringInfo body, const ImCall *call)
-{
-	appendStringInfoString(body, "{\"GroupId\":");
-	escape_json(body, call->rows[0]->group_id);
-	appendStringInfo(body, ",\"ReqMsgNumber\":%d", READ_BACK_MAX);
-	if (call->read_below > 0)
-		appendStringInfo(body, ",\"ReqMsgSeq\":" INT64_FORMAT, call->read_below);
-	appendStringInfoChar(body, '}');
-}
-
-/* The question which of these accounts there are. */
-static void
-put_account_check(StringInfo body, const ImCall *call)
-{
-	appendStringInfoString(body, "{\"CheckItem\":[");
-	for (int i = 0; i < call->nrows; i++)
-	{
-		appendStringInfoString(body, i > 0 ? ",{\"UserID\":" : "{\"UserID\":");
-		escape_json(body, call->rows[i]->name);
-		appendStringInfoChar(body, '}');
-	}
-	appendStringInfoString(body, "]}");
-}
-
 /* Writes the request and hands the call to the sender. */
 static void
 send_call(ImDispatch *dispatch, ImCall *call, bool urgent)
@@ -237,10 +209,10 @@ send_call(ImDispatch *dispatch, ImCall *call, bool urgent)
 			im_group_destroy_body(&body, call->rows[0]->group_id);
 			break;
 		case IM_OP_GET_MESSAGES:
-			put_read_back(&body, call);
+			im_message_ask(&body, call, false);
 			break;
 		case IM_OP_CHECK_ACCOUNTS:
-			put_account_check(&body, call);
+			im_account_ask(&body, call, false);
 			break;
 		default:
 			put_import(&body, call, im_sender_app(dispatch->sender));

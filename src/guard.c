@@ -187,7 +187,7 @@ check_record(const ImCommand *command, HeapTuple old, HeapTuple new, TupleDesc d
 					 errhint("%s", instead_of_change(command, status, foreign))));
 }
 
-/* True if im_import_verify() found that the app does not have this row's group. */
+/* True if im_import_verify() found that the app does not have this row. */
 static bool
 is_missing(HeapTuple old, TupleDesc desc)
 {
@@ -251,7 +251,7 @@ check_status(const ImCommand *command, HeapTuple old, TupleDesc desc, ImStatus f
 		return;
 	if (to == IM_PENDING && (from == IM_FAILED || from == IM_INVALID || from == IM_UNDONE ||
 							 (from == IM_IN_DOUBT && command->harmless) ||
-							 (from == IM_IMPORTED && is_missing(old, desc))))
+							 (from == IM_IMPORTED && !command->ordered && is_missing(old, desc))))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

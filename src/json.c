@@ -11,6 +11,7 @@
  * UTF-8 or a raw control character in a string does not make an answer
  * unreadable; only im_json_valid() minds control characters.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "json.h"
@@ -380,6 +381,119 @@ im_json_whole(const ImJsonValue *value, int64_t *number)
 	if (negative)
 		*number = -*number;
 	return true;
+}
+
+/* The member of that name, as a document spells it. */
+static ImJsonValue
+member_of(const ImJsonValue *object, ImJsonText name)
+{
+	ImJsonScan	scan = im_json_within(object);
+	ImJsonValue found = {.kind = IM_JSON_NONE};
+	ImJsonValue value;
+	ImJsonText	key;
+
+	if (object->kind != IM_JSON_OBJECT || !im_json_enter(&scan, '{'))
+		return found;
+	while (im_json_next_member(&scan, &key))
+	{
+		im_json_value(&scan, &value);
+		if (im_json_same(key, name))
+			found = value;
+	}
+	return found;
+}
+
+/* See json.h. */
+ImJsonValue
+im_json_member(const ImJsonValue *object, const char *name)
+{
+	return member_of(object, im_json_plain(name, strlen(name)));
+}
+
+/* True if two numbers are the same, however they are written. */
+static bool
+same_number(const ImJsonValue *a, const ImJsonValue *b)
+{
+	char		digits[2][64];
+	const ImJsonValue *both[2] = {a, b};
+
+	for (int i = 0; i < 2; i++)
+	{
+		size_t		len = (size_t) (both[i]->text.end - both[i]->text.p);
+
+		if (len >= sizeof(digits[i]))
+			return im_json_same(a->text, b->text);
+		memcpy(digits[i], both[i]->text.p, len);
+		digits[i][len] = '\0';
+	}
+	return strtod(digits[0], NULL) == strtod(digits[1], NULL);
+}
+
+/* True if each member of sent is in said. */
+static bool
+covers_members(const ImJsonValue *said, const ImJsonValue *sent)
+{
+	ImJsonScan	scan = im_json_within(sent);
+	ImJsonText	key;
+	ImJsonValue value;
+
+	if (!im_json_enter(&scan, '{'))
+		return false;
+	while (im_json_next_member(&scan, &key))
+	{
+		ImJsonValue other = member_of(said, key);
+
+		im_json_value(&scan, &value);
+		if (!im_json_covers(&other, &value))
+			return false;
+	}
+	return true;
+}
+
+/* True if the elements are as many, and each covers its own. */
+static bool
+covers_elements(const ImJsonValue *said, const ImJsonValue *sent)
+{
+	ImJsonScan	a = im_json_within(said);
+	ImJsonScan	b = im_json_within(sent);
+	ImJsonValue one;
+	ImJsonValue other;
+
+	if (!im_json_enter(&a, '[') || !im_json_enter(&b, '['))
+		return false;
+	while (im_json_next_item(&b, ']'))
+	{
+		if (!im_json_next_item(&a, ']'))
+			return false;
+		im_json_value(&a, &one);
+		im_json_value(&b, &other);
+		if (!im_json_covers(&one, &other))
+			return false;
+	}
+	return !im_json_next_item(&a, ']');
+}
+
+/* See json.h. */
+bool
+im_json_covers(const ImJsonValue *said, const ImJsonValue *sent)
+{
+	if (said->kind != sent->kind)
+		return false;
+	switch (sent->kind)
+	{
+		case IM_JSON_NONE:
+			return true;
+		case IM_JSON_NUMBER:
+			return same_number(said, sent);
+		case IM_JSON_OBJECT:
+			return covers_members(said, sent);
+		case IM_JSON_ARRAY:
+			return covers_elements(said, sent);
+		case IM_JSON_STRING:
+		case IM_JSON_LITERAL:
+			break;
+	}
+	return im_json_same(said->text, sent->text);
 }
 
 /* See json.h. */

@@ -103,6 +103,15 @@ extern bool im_json_same(ImJsonText a, ImJsonText b);
 /* True if text says exactly word. */
 extern bool im_json_is(const ImJsonText *text, const char *word);
 
+/* The member of an object, of IM_JSON_NONE if there is none; of a repeated one the last. */
+extern ImJsonValue im_json_member(const ImJsonValue *object, const char *name);
+
+/*
+ * True if said has all that sent has: of objects each member, whatever more there
+ * is; of arrays as many elements, in order; of numbers the value.
+ */
+extern bool im_json_covers(const ImJsonValue *said, const ImJsonValue *sent);
+
 /*
  * Takes the next character off text, which must not be at its end; see text.h.
  * Half of a surrogate pair is returned as it is, so that it equals nothing but

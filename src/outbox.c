@@ -500,32 +500,12 @@ im_outbox_count(ImOutbox *outbox, int64 watermark, ImCounts *counts)
 }
 
 /* See outbox.h. */
-int64
-im_outbox_retry_missing(ImOutbox *outbox)
-{
-	return (int64) execute(outbox, ST_RETRY_MISSING, NULL, NULL, 0);
-}
-
-/* See outbox.h. */
 bool
 im_outbox_is_missing(ImOutbox *outbox, Datum row_key, Datum settled_at)
 {
 	Datum		args[2] = {row_key, settled_at};
 
 	return execute(outbox, ST_IS_MISSING, args, NULL, 1) > 0;
-}
-
-/* See outbox.h. */
-bool
-im_outbox_resolve(ImOutbox *outbox, int64 id, const char *group_id)
-{
-	ImStatus	status = group_id ? IM_IMPORTED : IM_PENDING;
-	Datum		args[3] = {Int64GetDatum(id), CStringGetTextDatum(im_status_name(status))};
-	char		nulls[3] = {' ', ' ', group_id ? ' ' : 'n'};
-
-	if (group_id != NULL)
-		args[2] = CStringGetTextDatum(group_id);
-	return execute(outbox, ST_RESOLVE, args, nulls, 0) > 0;
 }
 
 /* See outbox.h. */

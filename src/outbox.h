@@ -160,17 +160,8 @@ extern void im_outbox_pause(ImOutbox *outbox, bool paused, const char *by, const
 /* The same, but never writes; false if the worker has not yet been here. */
 extern bool im_outbox_read_control(ImOutbox *outbox, ImControl *control);
 
-/* Imported rows that the app does not have, as the last comparison says, back to pending. */
-extern int64 im_outbox_retry_missing(ImOutbox *outbox);
-
 /* True if a comparison since it was settled says so of this imported row. */
 extern bool im_outbox_is_missing(ImOutbox *outbox, Datum row_key, Datum settled_at);
-
-/*
- * Settles a row in doubt: imported with group_id, or pending with NULL.  False
- * if there is no such row in doubt.  The caller switches the guard off.
- */
-extern bool im_outbox_resolve(ImOutbox *outbox, int64 id, const char *group_id);
 
 /* One row as a session sees it; strings in the current context, or NULL. */
 typedef struct ImOutboxRow

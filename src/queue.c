@@ -482,25 +482,109 @@ read_tuple(Tuple *tuple, ImClaim *claim, SPITupleTable *table, uint64 i)
 	heap_deform_tuple(table->vals[i], table->tupdesc, tuple->values, tuple->nulls);
 }
 
+/* ---- rows that are compared with the app ---- */
+
+/* See queue.h. */
+int64 *
+im_queue_unchecked(ImKind kind, TimestampTz checked_before, bool deep, int64 max, int64 *n)
+{
+	Datum		args[3] = {TimestampTzGetDatum(checked_before), BoolGetDatum(deep), Int64GetDatum(max)};
+	int64	   *ids;
+	Datum		list;
+	bool		isnull;
+
+	execute(kind, ST_CHECK_LIST, args, NULL, 1);
+	list = im_statement_value(0, 1, &isnull);
+	*n = isnull ? 0 : ArrayGetNItems(ARR_NDIM(DatumGetArrayTypeP(list)), ARR_DIMS(DatumGetArrayTypeP(list)));
+	ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * (*n + 1));
+	if (*n > 0)
+		memcpy(ids, ARR_DATA_PTR(DatumGetArrayTypeP(list)), sizeof(int64) * *n);
+	SPI_freetuptable(SPI_tuptable);
+	return ids;
+}
+
+/* Columns behind the record's in ST_CHECK_ROOMS. */
+enum
+{
+	SAID_GROUP_ID, SAID_NUMBER, SAID_MESSAGES, SAID_NEWEST_SEQ, SAID_NEWEST_TIME
+};
+
+/* One of them as a number; 0 if it is NULL. */
+static int64
+said_number(const Tuple *tuple, int column)
+{
+	int			i = COL_FIELDS + tuple->command->nfields + column;
+
+	return tuple->nulls[i] ? 0 : DatumGetInt64(tuple->values[i]);
+}
+
+/* The group of a row, and what is known of its messages. */
+static void
+keep_room_facts(ImRow *row, const Tuple *tuple, ImRoom *room)
+{
+	ImRoomFacts *facts = MemoryContextAllocZero(tuple->claim->ctx, sizeof(ImRoomFacts));
+	Datum		group_id = tuple->values[COL_FIELDS + tuple->command->nfields];
+
+	strlcpy(room->group_id, im_text_as_utf8(TextDatumGetCString(group_id)), sizeof(room->group_id));
+	facts->messages = said_number(tuple, SAID_MESSAGES);
+	facts->newest_seq = said_number(tuple, SAID_NEWEST_SEQ);
+	facts->newest_time = said_number(tuple, SAID_NEWEST_TIME);
+	row->check.facts = facts;
+	row->seq = said_number(tuple, SAID_NUMBER);
+	row->check.below = row->seq;
+}
+
+/* A line becomes a row with what was sent for it. */
+static ImRow *
+make_checked(Tuple *tuple)
+{
+	ImClaim    *claim = tuple->claim;
+	ImRow	   *row = MemoryContextAllocZero(claim->ctx, sizeof(ImRow));
+	ImEncoding	encoding = {.limits = claim->app->text_limits,.message_bytes = claim->app->message_bytes};
+	char		generated[IM_GROUP_ID_MAX + 1];
+	int			text = column_of(tuple->command, "text");
+	ImRoom		room = {.key = ""};
+	ImRoomClaim of = {.room = &room};
+	ImItem		item;
+
+	if (tuple->command->roomed)
+	{
+		keep_room_facts(row, tuple, &room);
+		tuple->room = &of;
+	}
+	keep_row(row, tuple);
+	row->room = NULL;
+	row->check.as_text = text >= 0 && !tuple->nulls[text];
+	row->random = encoding.random = im_message_random(row->id);
+	encoding.id = row->id;
+	encoding.group_id = group_id_for(row, tuple, generated);
+	if (tuple->command->ordered && !tuple->nulls[COL_EXTRA])
+		row->sent_time = encoding.sent_time = DatumGetInt64(tuple->values[COL_EXTRA]);
+	im_record_encode(tuple->map, tuple->values, tuple->nulls, &encoding, &item);
+	keep_item(row, &item, claim->ctx);
+	return row;
+}
+
 /* See queue.h. */
 List *
-im_queue_unchecked(const ImApp *app, int64 after, TimestampTz checked_before, int want,
-				   MemoryContext ctx)
+im_queue_to_check(ImKind kind, const ImApp *app, const int64 *ids, int n, MemoryContext ctx)
 {
 	ImSteady	steady = {0};	/* these rows are imported: no doubt is judged */
-	ImClaim		claim = {.kind = IM_GROUP,.app = app,.ctx = ctx,.steady = &steady};
-	Datum		args[3] = {Int64GetDatum(after), TimestampTzGetDatum(checked_before),
-	Int64GetDatum(want)};
+	ImClaim		claim = {.kind = kind,.app = app,.ctx = ctx,.steady = &steady};
 	MemoryContext old = MemoryContextSwitchTo(ctx);
-	uint64		n = execute(IM_GROUP, ST_CHECK_NEXT, args, NULL, 0);
 	Tuple	   *tuple = palloc(sizeof(Tuple));
-	int64		newest = 0;
+	Datum	   *list = palloc(sizeof(Datum) * (n + 1));
 	List	   *rows = NIL;
+	Datum		arg;
 
-	for (uint64 i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
+		list[i] = Int64GetDatum(ids[i]);
+	arg = int8_array(list, n);
+	n = (int) execute(kind, im_commands[kind]->roomed ? ST_CHECK_ROOMS : ST_CHECK_ROWS, &arg, NULL, 0);
+	for (int i = 0; i < n; i++)
 	{
 		read_tuple(tuple, &claim, SPI_tuptable, i);
-		rows = lappend(rows, make_row(tuple, &newest));
+		rows = lappend(rows, make_checked(tuple));
 	}
 	MemoryContextSwitchTo(old);
 	return rows;
@@ -1321,6 +1405,42 @@ im_queue_retry(ImKind kind, const int32 *error_code, const char *status)
 	args[1] = PointerGetDatum(construct_array(statuses, status != NULL ? 1 : 2, TEXTOID, -1, false,
 											  TYPALIGN_INT));
 	return (int64) execute(kind, ST_RETRY, args, nulls, 0);
+}
+
+/* See queue.h. */
+int64
+im_queue_retry_missing(ImKind kind, int64 *left)
+{
+	Datum		arg = Int64GetDatum(im_origin());
+	bool		isnull;
+	int64		n;
+
+	if (im_commands[kind]->checkup == NULL)
+		return 0;
+	if (!im_commands[kind]->ordered)
+		return (int64) execute(kind, ST_RETRY_MISSING, NULL, NULL, 0);
+	execute(kind, ST_RETRY_TAIL, &arg, NULL, 0);
+	n = DatumGetInt64(im_statement_value(0, 1, &isnull));
+	*left += DatumGetInt64(im_statement_value(0, 2, &isnull)) - n;
+	return n;
+}
+
+/* See queue.h. */
+bool
+im_queue_resolve(ImKind kind, int64 id, const char *group_id, int64 msg_seq)
+{
+	ImStatus	status = group_id != NULL || msg_seq != 0 ? IM_IMPORTED : IM_PENDING;
+	Datum		args[4] = {Int64GetDatum(id), CStringGetTextDatum(im_status_name(status))};
+	char		nulls[4] = {' ', ' ', group_id != NULL ? ' ' : 'n', msg_seq != 0 ? ' ' : 'n'};
+
+	if (group_id != NULL)
+		args[2] = CStringGetTextDatum(group_id);
+	args[3] = Int64GetDatum(msg_seq);
+	if (execute(kind, ST_RESOLVE, args, nulls, 0) == 0)
+		return false;
+	if (status == IM_IMPORTED && im_commands[kind]->ordered)
+		execute(kind, ST_RESOLVED_ROOM, args, NULL, 0);
+	return true;
 }
 
 /* ------------------------------------------------------------------------

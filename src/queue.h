@@ -93,12 +93,35 @@ extern int64 im_queue_watermark(ImKind kind);
 extern int64 im_queue_retry(ImKind kind, const int32 *error_code, const char *status);
 
 /*
- * Imported groups after an id, in order, that nobody has compared with the app
- * since checked_before, or of which the app said nothing that could be read.
- * ImRows, with the body that was sent, in ctx.
+ * Imported rows that the app does not have, as the last comparison says, back to
+ * pending; of those that go in order only what is behind all that is there.
+ * Returns how many, and adds to *left those that must stay.  The caller switches
+ * the guard off for kinds that go in order.
  */
-extern List *im_queue_unchecked(const ImApp *app, int64 after, TimestampTz checked_before,
-								int want, MemoryContext ctx);
+extern int64 im_queue_retry_missing(ImKind kind, int64 *left);
+
+/*
+ * Settles a row in doubt: imported, with the GroupId of a group or the number of a
+ * message; with neither (NULL and 0) pending.  False if there is no such row in
+ * doubt.  The caller switches the guard off.
+ */
+extern bool im_queue_resolve(ImKind kind, int64 id, const char *group_id, int64 msg_seq);
+
+/*
+ * Ids of imported rows of a kind that can be compared with the app, and that
+ * nobody has compared since checked_before, or of which the app said nothing that
+ * could be read; deep: also those of which only the number was looked at.  Those
+ * that go into one question stand together.  palloc'd; at most max, *n of them.
+ */
+extern int64 *im_queue_unchecked(ImKind kind, TimestampTz checked_before, bool deep, int64 max,
+								 int64 *n);
+
+/*
+ * The rows of some of these ids that still are imported, and whose group is, in
+ * that order: ImRows, with what was sent, in ctx.
+ */
+extern List *im_queue_to_check(ImKind kind, const ImApp *app, const int64 *ids, int n,
+							   MemoryContext ctx);
 
 /* ---- rooms ---- */
 

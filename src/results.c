@@ -13,7 +13,12 @@
 #include "errcodes.h"
 
 #define MESSAGES_READ	{.list = "RspMsgList",.id = "From_Account",.seq = "MsgSeq", \
-	.time = "MsgTimeStamp",.random = "MsgRandom"}
+	.time = "MsgTimeStamp",.random = "MsgRandom",.result = "IsPlaceMsg",.body = "MsgBody"}
+
+/* ErrorCodes about one of many. */
+#define CODE_NO_GROUP		10010
+#define CODE_BAD_GROUP_ID	10015
+#define CODE_NO_ACCOUNT		30003
 
 /* True if an entry is about the row. */
 static bool
@@ -167,24 +172,310 @@ im_results_find(ImCall *call, const char *body, size_t len, ImListEntry *entries
 	return true;
 }
 
-/* See results.h. */
-void
-im_results_accounts(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
+/* ---- comparing rows with the app ---- */
+
+/* A word of an answer, and what it says of a row. */
+typedef struct Word
 {
-	static const ImListWords words = {.list = "ResultItem",.id = "UserID",.code = "ResultCode",
-	.word = "AccountStatus"};
-	int			n = im_answer_list(body, len, &words, entries, max);
+	const char *word;
+	ImFound		found;
+} Word;
+
+/* What an entry's word says; one that is not among them says nothing. */
+static ImFound
+found_by_word(const ImListEntry *entry, const Word *words)
+{
+	for (; entry->has_word && words->word != NULL; words++)
+		if (im_json_is(&entry->word, words->word))
+			return words->found;
+	return IM_FOUND_UNREADABLE;
+}
+
+/* Reads a list with one word for each row. */
+static bool
+read_words(ImCall *call, const char *body, size_t len, const ImListWords *list, const Word *words,
+		   ImListEntry *entries, int max)
+{
+	int			n = im_answer_list(body, len, list, entries, max);
+	bool		good = n >= 0 && n <= max;
 
 	for (int i = 0; i < call->nrows; i++)
 	{
-		const ImListEntry *entry = n < 0 || n > max ? NULL : entry_of(call->rows[i], i, entries, n, false);
+		const ImListEntry *entry = good ? entry_of(call->rows[i], i, entries, n, false) : NULL;
 
-		call->rows[i]->account = IM_ACCOUNT_UNKNOWN;
-		if (entry == NULL || !entry->has_word)
-			continue;
-		if (im_json_is(&entry->word, "Imported"))
-			call->rows[i]->account = IM_ACCOUNT_THERE;
-		else if (im_json_is(&entry->word, "NotImported"))
-			call->rows[i]->account = IM_ACCOUNT_ABSENT;
+		call->rows[i]->check.found = entry == NULL ? IM_FOUND_UNREADABLE : found_by_word(entry, words);
 	}
+	return good;
+}
+
+/* See results.h. */
+bool
+im_results_accounts(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
+{
+	static const ImListWords list = {.list = "ResultItem",.id = "UserID",.word = "AccountStatus"};
+	static const Word words[] = {{"Imported", IM_FOUND_SAME}, {"NotImported", IM_FOUND_ABSENT}, {NULL}};
+
+	return read_words(call, body, len, &list, words, entries, max);
+}
+
+/* See results.h. */
+bool
+im_results_friends(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
+{
+	static const ImListWords list = {.list = "InfoItem",.id = "To_Account",.word = "Relation",
+	.code = "ResultCode"};
+	static const Word words[] = {
+		{"CheckResult_Type_AWithB", IM_FOUND_SAME}, {"CheckResult_Type_BothWay", IM_FOUND_SAME},
+		{"CheckResult_Type_NoRelation", IM_FOUND_ABSENT}, {"CheckResult_Type_BWithA", IM_FOUND_ABSENT}, {NULL}
+	};
+	bool		good = read_words(call, body, len, &list, words, entries, max);
+	int			n = good ? im_answer_list(body, len, &list, entries, max) : 0;
+
+	for (int i = 0; i < call->nrows && good; i++)
+	{
+		const ImListEntry *entry = entry_of(call->rows[i], i, entries, n, false);
+
+		if (entry != NULL && entry->has_code && entry->code != 0)
+			call->rows[i]->check.found = entry->code == CODE_NO_ACCOUNT ? IM_FOUND_ABSENT : IM_FOUND_UNREADABLE;
+	}
+	return good;
+}
+
+/* A member of what was sent for a row. */
+static ImJsonValue
+sent_member(const ImRow *row, const char *name)
+{
+	ImJsonScan	scan = im_json_begin(row->item, row->item_len);
+	ImJsonValue item;
+
+	im_json_value(&scan, &item);
+	return im_json_member(&item, name);
+}
+
+/* Sets that a row differs in one more thing. */
+static void
+differ(ImRow *row, ImDiffers in)
+{
+	row->check.found = IM_FOUND_OTHER;
+	row->check.differs |= UINT32_C(1) << in;
+}
+
+/*
+ * The role of a member who is there.  The owner is one whatever the row says,
+ * and which the group's row says; without a role a member is a plain one.
+ */
+static void
+compare_role(ImRow *row, const ImListEntry *entry)
+{
+	bool		admin = sent_member(row, "Role").kind != IM_JSON_NONE;
+
+	if (!im_json_is(&entry->word, "Owner") && im_json_is(&entry->word, "Admin") != admin)
+		differ(row, IM_DIFFERS_ROLE);
+}
+
+/* See results.h. */
+bool
+im_results_members(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
+{
+	static const ImListWords list = {.list = "UserIdList",.id = "Member_Account",.word = "Role"};
+	static const Word words[] = {
+		{"Owner", IM_FOUND_SAME}, {"Admin", IM_FOUND_SAME}, {"Member", IM_FOUND_SAME},
+		{"NotMember", IM_FOUND_ABSENT}, {NULL}
+	};
+	bool		good = read_words(call, body, len, &list, words, entries, max);
+	int			n = good ? im_answer_list(body, len, &list, entries, max) : 0;
+
+	for (int i = 0; i < call->nrows; i++)
+		if (call->rows[i]->check.found == IM_FOUND_SAME)
+			compare_role(call->rows[i], entry_of(call->rows[i], i, entries, n, false));
+	return good;
+}
+
+/* Compares the content of a message that is there. */
+static void
+compare_content(ImRow *row, const ImListEntry *entry)
+{
+	ImJsonValue sent = sent_member(row, "MsgBody");
+
+	if ((entry->has_result && entry->result != 0) || !im_json_covers(&entry->body, &sent))
+		differ(row, row->check.as_text ? IM_DIFFERS_TEXT : IM_DIFFERS_BODY);
+}
+
+/* Compares a row with the message that is, or should be, its own. */
+static void
+compare_message(ImRow *row, const ImListEntry *entry)
+{
+	row->check.found = IM_FOUND_SAME;
+	if (!is_about(entry, row))
+		differ(row, IM_DIFFERS_SENDER);
+	if (entry->time != row->sent_time)
+		differ(row, IM_DIFFERS_TIME);
+	compare_content(row, entry);
+}
+
+/*
+ * True if the message is the row's: by Random, time and sender; or it stands at
+ * the row's number, and has its Random or is a place that lost all its marks.
+ */
+static bool
+is_own(const ImRow *row, const ImListEntry *entry)
+{
+	if (is_message(entry, row))
+		return true;
+	if (row->seq == 0 || entry->seq != row->seq)
+		return false;
+	return entry->random == row->random ||
+		(entry->has_result && entry->result != 0 && entry->random == 0);
+}
+
+/* What the page says of a row that is not on it. */
+static void
+judge_not_there(const ImCall *call, ImRow *row)
+{
+	bool		last = call->nread == 0 || call->least_seq <= 1;
+
+	if (row->seq != 0)
+		row->check.again = row->seq != call->read_below && !last && call->least_seq > row->seq;
+	else
+		row->check.again = !last && call->oldest_time >= row->sent_time;
+	if (!row->check.again)
+		row->check.found = IM_FOUND_ABSENT;
+	else
+		row->check.below = row->seq != 0 ? row->seq : call->least_seq - 1;
+}
+
+/* Notes what part of the group's messages a page has. */
+static void
+note_page(ImCall *call, const ImListEntry *entries, int n)
+{
+	call->nread = n;
+	call->least_seq = 0;
+	call->oldest_time = INT64_MAX;
+	for (int j = 0; j < n; j++)
+	{
+		if (call->least_seq == 0 || entries[j].seq < call->least_seq)
+			call->least_seq = entries[j].seq;
+		/* A place without any mark has no time, either. */
+		if (entries[j].time > 0 && entries[j].time < call->oldest_time)
+			call->oldest_time = entries[j].time;
+	}
+}
+
+/* See results.h. */
+bool
+im_results_messages(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
+{
+	static const ImListWords words = MESSAGES_READ;
+	int			n = im_answer_list(body, len, &words, entries, max);
+
+	if (n < 0 || n > max)
+		return false;
+	note_page(call, entries, n);
+	for (int i = 0; i < call->nrows; i++)
+	{
+		ImRow	   *row = call->rows[i];
+		int			j = 0;
+
+		while (j < n && !is_own(row, &entries[j]))
+			j++;
+		row->check.again = false;
+		if (j < n)
+			compare_message(row, &entries[j]);
+		else
+			judge_not_there(call, row);
+	}
+	return true;
+}
+
+/* True if two values are the same, as far as what was sent goes. */
+static bool
+said_as_sent(const ImRow *row, const char *name, int64_t said)
+{
+	ImJsonValue sent = sent_member(row, name);
+	int64_t		number;
+
+	return im_json_whole(&sent, &number) && number == said;
+}
+
+/* See results.h. */
+bool
+im_results_dialog(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
+{
+	static const ImListWords words = {.list = "MsgList",.id = "From_Account",.seq = "MsgSeq",
+	.time = "MsgTimeStamp",.random = "MsgRandom",.body = "MsgBody"};
+	int			n = im_answer_list(body, len, &words, entries, max);
+	bool		whole = im_answer_number(body, len, "Complete") == 1;
+	ImRow	   *row = call->rows[0];
+	ImJsonValue sender = sent_member(row, "From_Account");
+
+	if (n < 0 || n > max)
+		return false;
+	row->check.found = whole ? IM_FOUND_ABSENT : IM_FOUND_UNREADABLE;
+	for (int j = 0; j < n; j++)
+	{
+		if (!entries[j].has_id || !im_json_same(entries[j].id, sender.text) ||
+			!said_as_sent(row, "MsgSeq", entries[j].seq) || !said_as_sent(row, "MsgRandom", entries[j].random))
+			continue;
+		row->check.found = IM_FOUND_SAME;
+		compare_content(row, &entries[j]);
+	}
+	return true;
+}
+
+/* Takes what an entry says of a group's messages. */
+static void
+take_count(ImSeen *check, const ImListEntry *entry)
+{
+	check->found = IM_FOUND_UNREADABLE;
+	if (entry->has_code && (entry->code == CODE_NO_GROUP || entry->code == CODE_BAD_GROUP_ID))
+		check->found = IM_FOUND_ABSENT;
+	if (!entry->has_code || entry->code != 0 || !entry->has_seq)
+		return;
+	check->found = IM_FOUND_SAME;
+	check->next_seq = entry->seq;
+	check->newest = entry->time;
+}
+
+/* See results.h. */
+bool
+im_results_counts(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
+{
+	static const ImListWords words = {.list = "GroupInfo",.id = "GroupId",.code = "ErrorCode",
+	.seq = "NextMsgSeq",.time = "LastMsgTime"};
+	int			n = im_answer_list(body, len, &words, entries, max);
+
+	if (n <= 0 || n > max)
+		return false;
+	for (int i = 0; i < call->nrows; i++)
+	{
+		ImRow	   *row = call->rows[i];
+		ImJsonText	id = im_json_plain(row->group_id, strlen(row->group_id));
+
+		for (int j = 0; j < n; j++)
+			if (entries[j].has_id && im_json_same(entries[j].id, id))
+				take_count(&row->check, &entries[j]);
+	}
+	return true;
+}
+
+/* See results.h. */
+bool
+im_results_page(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
+{
+	static const ImListWords words = {.list = "GroupIdList",.id = "GroupId"};
+	ImPage	   *page = call->page;
+	int			n;
+
+	page->n = 0;
+	page->next = im_answer_number(body, len, "Next");
+	page->total = im_answer_number(body, len, "TotalCount");
+	do
+	{
+		n = im_answer_rest(body, len, &words, page->n, entries, max);
+		if (n < 0 || page->n + n > page->max)
+			return false;
+		for (int j = 0; j < n && j < max; j++)
+			im_json_clean(entries[j].id, page->ids[page->n++], IM_GROUP_ID_MAX + 1);
+	} while (n > max);
+	return true;
 }

@@ -17,6 +17,10 @@
 extern void im_results_read(ImCall *call, const char *body, size_t len,
 							ImListEntry *entries, int max);
 
+/* Reads an answer to a question about the call's rows; see below. */
+typedef bool (*ImReader) (ImCall *call, const char *body, size_t len,
+						  ImListEntry *entries, int max);
+
 /*
  * The answer of group_msg_get_simple: looks for each row, a message that is known
  * by Random, time and sender, and fills nread and what follows it in the call.
@@ -25,8 +29,33 @@ extern void im_results_read(ImCall *call, const char *body, size_t len,
 extern bool im_results_find(ImCall *call, const char *body, size_t len,
 							ImListEntry *entries, int max);
 
-/* The answer of account_check: fills account of each row. */
-extern void im_results_accounts(ImCall *call, const char *body, size_t len,
+/*
+ * Answers to what compares rows with the app.  Each fills the check of the call's
+ * rows: found, and what belongs to it.  What an answer does not tell is
+ * IM_FOUND_UNREADABLE.  False if it cannot be read at all.
+ */
+extern bool im_results_accounts(ImCall *call, const char *body, size_t len,
 								ImListEntry *entries, int max);
+extern bool im_results_friends(ImCall *call, const char *body, size_t len,
+							   ImListEntry *entries, int max);
+extern bool im_results_members(ImCall *call, const char *body, size_t len,
+							   ImListEntry *entries, int max);
+extern bool im_results_dialog(ImCall *call, const char *body, size_t len,
+							  ImListEntry *entries, int max);
+
+/*
+ * A group's messages from call->read_below downwards, newest first.  A row of
+ * which they do not decide is to be asked for again.
+ */
+extern bool im_results_messages(ImCall *call, const char *body, size_t len,
+								ImListEntry *entries, int max);
+
+/* get_group_info about the messages of many groups, one row of each. */
+extern bool im_results_counts(ImCall *call, const char *body, size_t len,
+							  ImListEntry *entries, int max);
+
+/* A page of get_appid_group_list, into call->page. */
+extern bool im_results_page(ImCall *call, const char *body, size_t len,
+							ImListEntry *entries, int max);
 
 #endif							/* IM_RESULTS_H */

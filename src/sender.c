@@ -48,6 +48,8 @@ typedef struct Operation
 {
 	const char *path;
 	size_t		reply_cap;		/* bytes */
+	ImReader	read;			/* of one that asks about rows, or NULL */
+	bool		own_codes;		/* its entries have codes, and the answer's means nothing */
 } Operation;
 
 static const Operation operations[IM_OPS] = {
@@ -62,8 +64,14 @@ static const Operation operations[IM_OPS] = {
 	[IM_OP_DESTROY_GROUP] = {"group_open_http_svc/destroy_group", REPLY_SMALL},
 	[IM_OP_GET_GROUP_INFO] = {"group_open_http_svc/get_group_info", REPLY_LARGE},
 	[IM_OP_CHECK_GROUPS] = {"group_open_http_svc/get_group_info", REPLY_LARGE},
-	[IM_OP_CHECK_ACCOUNTS] = {"im_open_login_svc/account_check", REPLY_SMALL},
-	[IM_OP_GET_MESSAGES] = {"group_open_http_svc/group_msg_get_simple", REPLY_LARGE},
+	[IM_OP_CHECK_ACCOUNTS] = {"im_open_login_svc/account_check", REPLY_SMALL, im_results_accounts},
+	[IM_OP_GET_MESSAGES] = {"group_open_http_svc/group_msg_get_simple", REPLY_LARGE, im_results_find},
+	[IM_OP_CHECK_MESSAGES] = {"group_open_http_svc/group_msg_get_simple", REPLY_LARGE, im_results_messages},
+	[IM_OP_COUNT_MESSAGES] = {"group_open_http_svc/get_group_info", REPLY_LARGE, im_results_counts, true},
+	[IM_OP_CHECK_MEMBERS] = {"group_open_http_svc/get_role_in_group", REPLY_LARGE, im_results_members},
+	[IM_OP_CHECK_FRIENDS] = {"sns/friend_check", REPLY_LARGE, im_results_friends},
+	[IM_OP_CHECK_DIALOG] = {"openim/admin_getroammsg", REPLY_LARGE, im_results_dialog},
+	[IM_OP_LIST_GROUPS] = {"group_open_http_svc/get_appid_group_list", REPLY_LARGE, im_results_page},
 };
 
 /* A call on its way through the sender. */
@@ -585,18 +593,15 @@ hide_signature(ImReply *reply, const char *sig)
 		strlcpy(found, "(hidden)", sizeof(reply->info) - (found - reply->info));
 }
 
-/* Looks in the answer for what was asked about the rows. */
+/* Looks in the answer for what was asked. */
 static void
 read_asked(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 {
-	if (!call->reply.readable || call->reply.code != 0)
-		return;
-	call->found = IM_FOUND_SAME;
-	if (call->op == IM_OP_CHECK_ACCOUNTS)
-		im_results_accounts(call, http_call->reply, http_call->reply_len, sender->entries, ENTRIES_MAX);
-	else if (!im_results_find(call, http_call->reply, http_call->reply_len, sender->entries,
-							  ENTRIES_MAX))
-		call->found = IM_FOUND_UNREADABLE;
+	const Operation *operation = &operations[call->op];
+
+	if (call->reply.readable && (call->reply.code == 0 || operation->own_codes) &&
+		operation->read(call, http_call->reply, http_call->reply_len, sender->entries, ENTRIES_MAX))
+		call->found = IM_FOUND_SAME;
 }
 
 /*
@@ -609,7 +614,7 @@ read_rows(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	bool		listed = call->command != NULL && call->op == call->command->op &&
 		call->command->list != NULL;
 
-	if (call->op == IM_OP_GET_MESSAGES || call->op == IM_OP_CHECK_ACCOUNTS)
+	if (operations[call->op].read != NULL)
 		return;
 	if (listed && call->verdict.outcome == IM_OUT_DONE)
 	{
@@ -651,7 +656,7 @@ read_reply(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	else
 	{
 		im_reply_parse(http_call->reply, http_call->reply_len, &call->reply);
-		if (call->op == IM_OP_GET_MESSAGES || call->op == IM_OP_CHECK_ACCOUNTS)
+		if (operations[call->op].read != NULL)
 			read_asked(sender, call, http_call);
 	}
 	if (http_call->failure == 0 && !call->reply.readable && call->reply.info[0] == '\0')

@@ -78,10 +78,10 @@ typedef struct Statement
 #define ROW_LIST \
 	"ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS v (id, row_key)"
 
-/* An imported row, o, that the app does not have, says the last comparison. */
-#define MISSING \
-	"o.status = 'imported' AND EXISTS (SELECT FROM {schema}.im_import_verified v" \
-	" WHERE v.row_key = o.row_key AND v.result = 'missing' AND (v.checked_at < o.settled_at) IS NOT TRUE)"
+/* The last comparison says of an imported row that the app does not have it. */
+#define MISSING(o) \
+	"EXISTS (SELECT FROM {schema}.im_import_verified v" \
+	" WHERE v.row_key = " o ".row_key AND v.result = 'missing' AND (v.checked_at < " o ".settled_at) IS NOT TRUE)"
 
 /*
  * A fingerprint of the triggers of the outboxes, $2: disabling and enabling them, as a
@@ -262,40 +262,85 @@ static const Statement statements[NSTATEMENTS] = {
 		" AND ($1 IS NULL OR error_code = $1) AND status = ANY ($2)",
 	2, {INT4OID, TEXTARRAYOID}},
 	[ST_RETRY_MISSING] = {
-		"UPDATE " OUTBOX " o SET status = 'pending' WHERE " MISSING,
+		"UPDATE " OUTBOX " o SET status = 'pending' WHERE o.status = 'imported' AND " MISSING("o"),
 	0, {0}},
 	[ST_RETRY_UNDONE] = {
 		"UPDATE " OUTBOX " SET status = 'pending' WHERE status = 'undone'",
 	0, {0}},
+	/*
+	 * Rows that go in order: only those behind all that are there, and only where
+	 * none is on its way.  What was known of their rooms is what is there.
+	 */
+	[ST_RETRY_TAIL] = {
+		"WITH gone AS MATERIALIZED (SELECT i.id, " ROOM " AS room, i.sent_time FROM " OUTBOX " i"
+		" WHERE i.status = 'imported' AND " MISSING("i") "),"
+		" rooms AS MATERIALIZED (SELECT DISTINCT g.room FROM gone g),"
+		" there AS MATERIALIZED (SELECT r.room, pg_catalog.max(i.sent_time) AS newest_time, pg_catalog.max(i.msg_seq) AS newest_seq"
+		" FROM " OUTBOX " i JOIN rooms r ON r.room = " ROOM " WHERE i.status = 'imported' AND NOT " MISSING("i") " GROUP BY r.room),"
+		" busy AS MATERIALIZED (SELECT r.room FROM " OUTBOX " i JOIN rooms r ON r.room = " ROOM
+		" WHERE i.status IN ('pending', 'sending') AND (i.status = 'sending' OR i.maybe_sent_at IS NOT NULL)),"
+		" back AS (UPDATE " OUTBOX " o SET status = 'pending', attempts = 0, error_code = NULL, error_info = NULL,"
+		" due_at = NULL, settled_at = NULL, maybe_sent_at = NULL, claim = NULL, sent_time = NULL, msg_seq = NULL, origin = $1"
+		" FROM gone g LEFT JOIN there t ON t.room = g.room"
+		" WHERE o.id = g.id AND (t.newest_time IS NULL OR g.sent_time > t.newest_time)"
+		" AND g.room NOT IN (SELECT b.room FROM busy b) RETURNING g.room),"
+		" counted AS (SELECT b.room, pg_catalog.count(*) AS n FROM back b GROUP BY b.room),"
+		" known AS (UPDATE {schema}._im_room_state s SET messages = GREATEST(s.messages - c.n, 0),"
+		" newest_time = t.newest_time, settled_time = t.newest_time, newest_seq = t.newest_seq"
+		" FROM counted c LEFT JOIN there t ON t.room = c.room WHERE s.room = c.room)"
+		" SELECT (SELECT pg_catalog.count(*) FROM back), (SELECT pg_catalog.count(*) FROM gone)",
+	1, {INT8OID}},
 	[ST_IS_MISSING] = {
 		"SELECT FROM {schema}.im_import_verified WHERE row_key = $1 AND result = 'missing'"
 		" AND (checked_at < $2) IS NOT TRUE",
 	2, {UUIDOID, TIMESTAMPTZOID}},
 	[ST_RESOLVE] = {
-		"UPDATE " OUTBOX " SET status = $2, group_id = COALESCE($3, group_id),"
+		"UPDATE " OUTBOX " SET status = $2, {resolved}"
 		" maybe_sent_at = NULL, claim = NULL, attempts = 0, due_at = NULL,"
 		" error_code = NULL, error_info = NULL,"
 		" settled_at = CASE WHEN $2 <> 'pending' THEN pg_catalog.now() END"
 		" WHERE id = $1 AND status = 'in_doubt'",
-	3, {INT8OID, TEXTOID, TEXTOID}},
+	4, {INT8OID, TEXTOID, TEXTOID, INT8OID}},
+	[ST_RESOLVED_ROOM] = {
+		"UPDATE {schema}._im_room_state s SET messages = s.messages + 1,"
+		" newest_time = GREATEST(s.newest_time, i.sent_time), settled_time = GREATEST(s.settled_time, i.sent_time),"
+		" newest_seq = GREATEST(s.newest_seq, i.msg_seq) FROM " OUTBOX " i WHERE i.id = $1 AND s.room = " ROOM " COLLATE \"C\"",
+	1, {INT8OID}},
 	[ST_ROW] = {
 		"SELECT status, {named}, error_code, error_info, xmin FROM " OUTBOX
 		" WHERE id = $1 AND row_key = $2",
 	2, {INT8OID, UUIDOID}},
-	[ST_CHECK_NEXT] = {
-		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
-		" WHERE id > $1 AND status = 'imported' AND group_id IS NOT NULL AND COALESCE("
-		"(SELECT v.result = 'unreadable' OR v.checked_at < $2 OR (v.checked_at < o.settled_at) IS TRUE"
-		" FROM {schema}.im_import_verified v WHERE v.row_key = o.row_key), true) ORDER BY id LIMIT $3",
-	3, {INT8OID, TIMESTAMPTZOID, INT8OID}},
+	/* All at once: no index has rows that are done in the order in which they are asked for. */
+	[ST_CHECK_LIST] = {
+		"SELECT pg_catalog.array_agg(a.id) FROM (SELECT i.id FROM " OUTBOX " i"
+		" WHERE i.status = 'imported' AND {askable} AND COALESCE("
+		"(SELECT v.result = 'unreadable' OR v.checked_at < $1 OR (v.checked_at < i.settled_at) IS TRUE OR ($2 AND NOT v.deep)"
+		" FROM {schema}.im_import_verified v WHERE v.row_key = i.row_key), true) ORDER BY {place} LIMIT $3) a",
+	3, {TIMESTAMPTZOID, BOOLOID, INT8OID}},
+	[ST_CHECK_ROWS] = {
+		"SELECT " CLAIM_COLUMNS " FROM pg_catalog.unnest($1) WITH ORDINALITY AS v (id, n)"
+		" JOIN " OUTBOX " o ON o.id = v.id AND o.status = 'imported' ORDER BY v.n",
+	1, {INT8ARRAYOID}},
+	/* The same of rows that belong to a group, with what is known of its messages. */
+	[ST_CHECK_ROOMS] = {
+		"SELECT " CLAIM_COLUMNS ", k.group_id AS said_group, {number} AS said_number, s.messages AS said_messages,"
+		" s.newest_seq AS said_newest_seq, s.settled_time AS said_newest_time"
+		" FROM pg_catalog.unnest($1) WITH ORDINALITY AS v (id, n)"
+		" JOIN " OUTBOX " o ON o.id = v.id AND o.status = 'imported'"
+		" JOIN LATERAL (SELECT g.group_id, '+' || g.source_id AS room FROM {schema}.im_group_outbox g"
+		" WHERE g.source_id = o.group_source_id AND o.group_id IS NULL AND g.status = 'imported'"
+		" UNION ALL SELECT o.group_id, '=' || o.group_id WHERE o.group_source_id IS NULL) k ON k.group_id IS NOT NULL"
+		" LEFT JOIN {schema}._im_room_state s ON s.room = k.room COLLATE \"C\""
+		" ORDER BY v.n",
+	1, {INT8ARRAYOID}},
 	[ST_CHECK_WRITE] = {
-		"INSERT INTO {schema}.im_import_verified AS v (row_key, id, checked_at, result, fields)"
-		" SELECT DISTINCT ON (n.row_key) n.row_key, n.id, pg_catalog.now(), n.result, n.fields::text[]"
+		"INSERT INTO {schema}.im_import_verified AS v (kind, row_key, id, checked_at, result, fields, deep)"
+		" SELECT DISTINCT ON (n.row_key) '{kind}', n.row_key, n.id, pg_catalog.now(), n.result, n.fields::text[], n.deep"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
-		" pg_catalog.unnest($4)) AS n (id, result, fields, row_key)"
-		" ON CONFLICT (row_key) DO UPDATE SET id = EXCLUDED.id, checked_at = EXCLUDED.checked_at,"
-		" result = EXCLUDED.result, fields = EXCLUDED.fields",
-	4, {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID}},
+		" pg_catalog.unnest($4), pg_catalog.unnest($5)) AS n (id, result, fields, row_key, deep)"
+		" ON CONFLICT (row_key) DO UPDATE SET kind = EXCLUDED.kind, id = EXCLUDED.id, checked_at = EXCLUDED.checked_at,"
+		" result = EXCLUDED.result, fields = EXCLUDED.fields, deep = EXCLUDED.deep",
+	5, {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID, BOOLARRAYOID}},
 	[ST_CLAIM_ROOMS] = {
 		"SELECT " CLAIM_COLUMNS ", r.n, 0::bigint, NULL::bigint"
 		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS r (room, after, n),"
@@ -431,6 +476,43 @@ static const Statement statements[NSTATEMENTS] = {
 		" checks AS (DELETE FROM {schema}.im_import_verified WHERE row_key IN (SELECT row_key FROM gone))"
 		" SELECT pg_catalog.count(*), pg_catalog.max(id) FROM gone",
 	3, {TIMESTAMPTZOID, INT8OID, INT8OID}},
+	/* An audit that was left, if the service may still know where. */
+	[ST_AUDIT_STATE] = {
+		"SELECT a.next, a.listed FROM {schema}._im_audit a WHERE a.origin = $1 AND a.sdkappid = $2"
+		" AND a.finished_at IS NULL AND a.started_at > pg_catalog.now() - '1 day'::pg_catalog.interval",
+	2, {INT8OID, INT8OID}},
+	[ST_AUDIT_CLEAR] = {
+		"DELETE FROM {schema}._im_listed",
+	0, {0}},
+	[ST_AUDIT_BEGIN] = {
+		"INSERT INTO {schema}._im_audit AS a (origin, sdkappid, started_at) VALUES ($1, $2, pg_catalog.now())"
+		" ON CONFLICT (origin) DO UPDATE SET sdkappid = EXCLUDED.sdkappid, started_at = EXCLUDED.started_at,"
+		" finished_at = NULL, next = 0, listed = 0",
+	2, {INT8OID, INT8OID}},
+	[ST_AUDIT_PAGE] = {
+		"WITH new AS (INSERT INTO {schema}._im_listed (group_id) SELECT DISTINCT v.group_id"
+		" FROM pg_catalog.unnest($2) AS v (group_id) ON CONFLICT (group_id) DO NOTHING RETURNING 1)"
+		" UPDATE {schema}._im_audit SET next = $3, listed = listed + (SELECT pg_catalog.count(*) FROM new)"
+		" WHERE origin = $1 AND next = $4 AND finished_at IS NULL RETURNING listed",
+	4, {INT8OID, TEXTARRAYOID, INT8OID, INT8OID}},
+	[ST_GHOSTS_CLEAR] = {
+		"DELETE FROM {schema}.im_import_ghosts",
+	0, {0}},
+	[ST_GHOSTS] = {
+		"INSERT INTO {schema}.im_import_ghosts (what, group_id, id, source_id, found_at)"
+		" SELECT 'no row', l.group_id, NULL, NULL, pg_catalog.now() FROM {schema}._im_listed l"
+		" WHERE NOT EXISTS (SELECT FROM {schema}.im_group_outbox g WHERE g.group_id = l.group_id)"
+		" AND NOT EXISTS (SELECT FROM {schema}._im_room_state s WHERE s.room = ('=' || l.group_id) COLLATE \"C\")"
+		" UNION ALL SELECT DISTINCT ON (g.group_id) 'not listed', g.group_id, g.id, g.source_id, pg_catalog.now()"
+		" FROM {schema}.im_group_outbox g, {schema}._im_audit a"
+		" WHERE a.origin = $1 AND g.status = 'imported' AND g.group_id IS NOT NULL AND (g.settled_at >= a.started_at) IS NOT TRUE"
+		" AND NOT EXISTS (SELECT FROM {schema}._im_listed l WHERE l.group_id = g.group_id)",
+	1, {INT8OID}},
+	[ST_AUDIT_END] = {
+		"UPDATE {schema}._im_audit SET finished_at = pg_catalog.now() WHERE origin = $1 RETURNING"
+		" (SELECT pg_catalog.count(*) FROM {schema}.im_import_ghosts h WHERE h.what = 'no row'),"
+		" (SELECT pg_catalog.count(*) FROM {schema}.im_import_ghosts h WHERE h.what = 'not listed')",
+	1, {INT8OID}},
 };
 
 /* Prepared for the schema of this name: it can be renamed. */
@@ -497,6 +579,10 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		{"free", command->undoes ? " AND claim IS NULL" : ""},
 		{"dead", command->undoes ? "status = 'undo' AND due_at IS NULL AND claim IS NOT NULL" : "status = 'sending'"},
 		{"sent_at", command->undoes ? "o.sent_at" : "pg_catalog.now()"},
+		{"number", command->sql.number},
+		{"resolved", command->sql.resolved},
+		{"askable", command->sql.askable},
+		{"place", command->sql.place},
 	};
 
 	if (len == strlen("columns") && strncmp(word, "columns", len) == 0)

@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "app.h"
+#include "command.h"
 #include "compat.h"
 #include "encoding.h"
 #include "guard.h"
@@ -148,17 +149,39 @@ im_sql_adopt(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(n);
 }
 
+/*
+ * Rows of a kind that the app does not have back to pending; *left: those that
+ * cannot be sent again.
+ */
+static int64
+retry_missing(ImKind kind, int64 *left)
+{
+	volatile int64 n = 0;
+
+	im_guard_bypass(im_commands[kind]->ordered);
+	PG_TRY();
+	{
+		n = im_queue_retry_missing(kind, left);
+	}
+	PG_FINALLY();
+	{
+		im_guard_bypass(false);
+	}
+	PG_END_TRY();
+	return n;
+}
+
 /* im_import_retry(error_code, status) */
 Datum
 im_sql_retry(PG_FUNCTION_ARGS)
 {
-	ImOutbox   *outbox = im_require_outbox();
 	int32		code = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
 	char	   *status = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	bool		missing = status != NULL && strcmp(status, MISSING) == 0;
 	ImStatus	parsed = IM_PENDING;
 	ImRights	saved;
-	int64		n;
+	int64		left = 0;
+	int64		n = 0;
 
 	if (status != NULL && !missing && (!im_status_parse(status, &parsed) ||
 						   (parsed != IM_FAILED && parsed != IM_INVALID && parsed != IM_IN_DOUBT && parsed != IM_UNDONE)))
@@ -171,10 +194,11 @@ im_sql_retry(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("rows that the app does not have are of no error code"),
 				 errhint("Leave error_code out: SELECT im_import_retry(status => '%s').", status)));
+	(void) im_require_outbox();
 	im_outbox_enter(&saved);
-	n = missing ? im_outbox_retry_missing(outbox) : 0;
-	for (int kind = 0; kind < IM_OUTBOXES && !missing; kind++)
-		n += im_queue_retry(kind, PG_ARGISNULL(0) ? NULL : &code, status);
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+		n += missing ? retry_missing((ImKind) kind, &left) :
+			im_queue_retry((ImKind) kind, PG_ARGISNULL(0) ? NULL : &code, status);
 	im_outbox_leave(&saved);
 	if (n == 0 && status != NULL && parsed == IM_IN_DOUBT && !missing)
 		ereport(ERROR,
@@ -184,7 +208,12 @@ im_sql_retry(PG_FUNCTION_ARGS)
 				 errhint("Settle each with im_import_resolve(): im_import_failures has the statements.")));
 	im_ring_at_commit(false);
 	ereport(NOTICE,
-			(errmsg(INT64_FORMAT " rows are pending again", n)));
+			(errmsg(INT64_FORMAT " rows are pending again", n),
+			 left == 0 ? 0 :
+			 errdetail(INT64_FORMAT " missing messages stay as they are: newer messages of their groups are there, or are being sent, and the service takes none that is older than the newest.",
+					   left),
+			 left == 0 ? 0 :
+			 errhint("Insert them as new rows with a later send_time if they must be there, at the end of their groups.")));
 	PG_RETURN_INT64(n);
 }
 
@@ -201,27 +230,51 @@ check_group_id(const char *group_id)
 				 errhint("A GroupId is 1 to 48 bytes of printable ASCII.")));
 }
 
-/* im_import_resolve(id, group_id) */
+/* The kind that im_import_resolve() is about, and whether what it found fits. */
+static const ImCommand *
+check_found(const char *kind, const char *group_id, int64 msg_seq)
+{
+	const ImCommand *command = im_command_find(kind);
+
+	if (command == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there are no rows of kind \"%s\"", kind),
+				 errhint("The kinds are account, friend, dialog, group, member, message and unread.")));
+	if (group_id != NULL)
+		check_group_id(group_id);
+	if ((group_id != NULL && !command->makes_groups) || (msg_seq != 0 && !command->ordered) || msg_seq < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a row of kind \"%s\" cannot be settled with that", command->name),
+				 command->harmless ?
+				 errhint("Give neither group_id nor msg_seq: the row is sent again, which does no harm.") :
+				 errhint("Give the group_id of a group or the msg_seq of a message as the app has it, or neither to send the row again.")));
+	return command;
+}
+
+/* im_import_resolve(id, group_id, kind, msg_seq) */
 Datum
 im_sql_resolve(PG_FUNCTION_ARGS)
 {
-	ImOutbox   *outbox = im_require_outbox();
 	char	   *group_id = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	int64		msg_seq = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
+	const ImCommand *command = check_found(PG_ARGISNULL(2) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(2)),
+										   group_id, msg_seq);
 	bool		found = false;
 	ImRights	saved;
 
+	(void) im_require_outbox();
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("id must not be null"),
 				 errhint("Give the id of a row in doubt; they stand in im_import_failures.")));
-	if (group_id != NULL)
-		check_group_id(group_id);
 	im_outbox_enter(&saved);
 	im_guard_bypass(true);
 	PG_TRY();
 	{
-		found = im_outbox_resolve(outbox, PG_GETARG_INT64(0), group_id);
+		found = im_queue_resolve(command->kind, PG_GETARG_INT64(0), group_id, msg_seq);
 	}
 	PG_FINALLY();
 	{
@@ -233,8 +286,8 @@ im_sql_resolve(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("there is no outbox row %lld in doubt", (long long) PG_GETARG_INT64(0)),
-				 errhint("Somebody may have settled it: SELECT status, group_id FROM im_group_outbox WHERE id = %lld. Rows in doubt stand in im_import_failures.",
-						 (long long) PG_GETARG_INT64(0))));
+				 errhint("Somebody may have settled it: SELECT status FROM %s WHERE id = %lld. Rows in doubt stand in im_import_failures, each with its kind.",
+						 command->table, (long long) PG_GETARG_INT64(0))));
 	im_ring_at_commit(false);
 	PG_RETURN_VOID();
 }

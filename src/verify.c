@@ -2,15 +2,19 @@
  * verify.c
  *	  im_import_verify(): is what we imported really there, as we sent it?
  *
- * Asks get_group_info for fifty groups a call and a few calls at a time,
- * within the database's rate limit, and keeps the results in
- * im_import_verified.  A transaction writes the last results and reads the
- * next rows; none is doing anything, and no snapshot is held, while the
- * service is asked.  What is written stays, so whoever cancels goes on where
- * it was.
+ * What each kind of row is asked for, and how its answer is compared, say the
+ * kinds' checkups (command.h); here is what they have in common.  Ids of the
+ * rows that are to be compared are listed once, in the order in which they go
+ * into questions; then the rows are read some at a time, asked for a few calls
+ * at a time within the database's rate limits, and the results are kept in
+ * im_import_verified.
  *
- * Nothing here changes a group or a row of the outbox, except
- * im_import_forget(), which deletes what is done with.
+ * A transaction writes the last results and reads the next rows; none is doing
+ * anything, and no snapshot is held, while the service is asked.  What is
+ * written stays, so whoever cancels goes on where it was.
+ *
+ * Nothing here changes the app or a row of an outbox, except im_import_forget(),
+ * which deletes what is done with.
  */
 #include "postgres.h"
 
@@ -29,10 +33,10 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "ask.h"
+#include "command.h"
 #include "compat.h"
 #include "encoding.h"
-#include "errcodes.h"
-#include "cmd_group.h"
 #include "queue.h"
 #include "reply.h"
 #include "session.h"
@@ -44,29 +48,30 @@ PG_FUNCTION_INFO_V1(im_sql_verify);
 PG_FUNCTION_INFO_V1(im_sql_forget);
 
 #define SEC					INT64_C(1000000)
-#define CALLS_AT_ONCE		8
-#define TRIES				5	/* of a call without a usable answer */
+#define READ_AT_ONCE		2000	/* rows of one transaction */
 #define NOTICE_EVERY		(5 * SEC)
 #define FORGET_AT_ONCE		10000
-#define BAD_PARAMETER		10004	/* the service's word for what it does not know */
+
+/* Results of a kind, by ImFound. */
+typedef int64 Counts[IM_FOUND_ABSENT + 1];
 
 /* One im_import_verify(). */
 typedef struct Verify
 {
 	ImOutbox   *outbox;
-	ImSlot	   *slot;
-	ImSender   *sender;
+	ImAsk		ask;
+	MemoryContext list_ctx;		/* of ids; reset for each kind */
 	MemoryContext ctx;			/* of rows and calls; reset for each chunk */
 	TimestampTz checked_before;
+	bool		deep;
+	const ImCommand *only;		/* this kind; NULL: all */
 	int64		left;			/* rows that may still be checked */
-	int64		last;			/* id of the last row that was read */
-	bool		proven;			/* the service took a call: more may fly */
-	bool		basic;			/* it refused to tell more than every lookup asks */
+	int			kind;			/* at work; -1: none yet */
+	int64	   *ids;			/* of this kind, to be checked ... */
+	int64		nids;
+	int64		nread;			/* ... of which so many were read */
 	List	   *rows;			/* of ImRow: being checked */
-	ImCheck    *checks;			/* one for each row */
-	ImCall	   *calls;
-	int			ncalls;
-	int64		counts[IM_FOUND_ABSENT + 1];
+	Counts		counts[IM_OUTBOXES];
 	int64		told_at;
 } Verify;
 
@@ -78,6 +83,17 @@ static const char *const results[] = {
 	[IM_FOUND_ABSENT] = "missing"
 };
 
+/* Rows with a result, of all kinds. */
+static int64
+count_of(const Verify *verify, ImFound found)
+{
+	int64		n = 0;
+
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+		n += verify->counts[kind][found];
+	return n;
+}
+
 /* Rows checked so far. */
 static int64
 checked(const Verify *verify)
@@ -85,7 +101,7 @@ checked(const Verify *verify)
 	int64		n = 0;
 
 	for (int i = 0; i <= IM_FOUND_ABSENT; i++)
-		n += verify->counts[i];
+		n += count_of(verify, (ImFound) i);
 	return n;
 }
 
@@ -105,15 +121,17 @@ put_element(StringInfo buf, const char *column, const char *text)
 
 /* Appends app_defined_data.KEY for each key that differs. */
 static void
-put_keys(StringInfo buf, const ImCheck *check)
+put_keys(StringInfo buf, const ImRow *row)
 {
 	ImExtras	extras;
 	char		name[IM_INFO_MAX + 1];
 
-	im_reply_extras(check->sent, check->sent_len, &extras);
+	if (row->check.custom == 0)
+		return;
+	im_reply_extras(row->item, row->item_len, &extras);
 	for (int i = 0; i < extras.nkeys; i++)
 	{
-		if (!(check->custom & (UINT64_C(1) << i)))
+		if (!(row->check.custom & (UINT64_C(1) << i)))
 			continue;
 		name[0] = '.';
 		im_text_clean(extras.keys[i].p, extras.keys[i].len, name + 1, sizeof(name) - 1);
@@ -123,18 +141,18 @@ put_keys(StringInfo buf, const ImCheck *check)
 
 /* The columns that differ, as the text of an array; NULL if none do. */
 static Datum
-fields_text(const ImCheck *check, bool *isnull)
+fields_text(const ImRow *row, bool *isnull)
 {
 	StringInfoData buf;
 
-	*isnull = check->differs == 0;
+	*isnull = row->check.differs == 0 && row->check.custom == 0;
 	if (*isnull)
 		return (Datum) 0;
 	initStringInfo(&buf);
-	for (int i = 0; i < IM_FIELD_CUSTOM; i++)
-		if (check->differs & (UINT32_C(1) << i))
-			put_element(&buf, im_field_column(i), "");
-	put_keys(&buf, check);
+	for (int i = 0; i < 32; i++)
+		if (row->check.differs & (UINT32_C(1) << i))
+			put_element(&buf, im_commands[row->kind]->checkup->column(i), "");
+	put_keys(&buf, row);
 	appendStringInfoChar(&buf, '}');
 	return CStringGetTextDatum(buf.data);
 }
@@ -149,21 +167,22 @@ write_results(Verify *verify)
 	Datum	   *keys = palloc(sizeof(Datum) * (n + 1));
 	Datum	   *words = palloc(sizeof(Datum) * (n + 1));
 	Datum	   *fields = palloc(sizeof(Datum) * (n + 1));
+	Datum	   *deep = palloc(sizeof(Datum) * (n + 1));
 	bool	   *nulls = palloc(sizeof(bool) * (n + 1));
-	Datum		args[4];
+	Datum		args[5];
 
 	if (n == 0)
 		return;
 	for (int i = 0; i < n; i++)
 	{
-		const ImCheck *check = &verify->checks[i];
 		ImRow	   *row = list_nth(verify->rows, i);
 
 		ids[i] = Int64GetDatum(row->id);
 		keys[i] = PointerGetDatum(row->row_key);
-		words[i] = CStringGetTextDatum(results[check->found]);
-		fields[i] = fields_text(check, &nulls[i]);
-		verify->counts[check->found]++;
+		words[i] = CStringGetTextDatum(results[row->check.found]);
+		fields[i] = fields_text(row, &nulls[i]);
+		deep[i] = BoolGetDatum(!row->check.by_count);
+		verify->counts[row->kind][row->check.found]++;
 	}
 	args[0] = PointerGetDatum(construct_array(ids, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	args[1] = PointerGetDatum(construct_array(words, n, TEXTOID, -1, false, TYPALIGN_INT));
@@ -171,97 +190,47 @@ write_results(Verify *verify)
 												 TYPALIGN_INT));
 	args[3] = PointerGetDatum(construct_array(keys, n, UUIDOID, sizeof(((ImRow *) NULL)->row_key),
 											  false, TYPALIGN_CHAR));
-	im_statement(im_outbox_schema(verify->outbox), IM_GROUP, ST_CHECK_WRITE, args, NULL, 0);
+	args[4] = PointerGetDatum(construct_array(deep, n, BOOLOID, 1, true, TYPALIGN_CHAR));
+	im_statement(im_outbox_schema(verify->outbox), (ImKind) verify->kind, ST_CHECK_WRITE, args, NULL, 0);
 }
 
-/* Makes room for the calls of the rows at hand. */
-static void
-make_calls(Verify *verify)
+/* Lists the rows of the next kind that has any; false at the end. */
+static bool
+list_next_kind(Verify *verify)
 {
-	int			n = list_length(verify->rows);
+	MemoryContext old = MemoryContextSwitchTo(verify->list_ctx);
 
-	verify->checks = palloc0(sizeof(ImCheck) * (n + 1));
-	verify->calls = palloc0(sizeof(ImCall) * CALLS_AT_ONCE);
-	verify->ncalls = 0;
-	for (int i = 0; i < n; i++)
+	while (verify->nread == verify->nids && verify->left > 0 && ++verify->kind < IM_OUTBOXES)
 	{
-		const ImRow *row = list_nth(verify->rows, i);
-		ImCheck    *check = &verify->checks[i];
-		ImCall	   *call = &verify->calls[i / IM_CHECK_MAX];
+		const ImCommand *command = im_commands[verify->kind];
 
-		check->group_id = row->group_id;
-		check->sent = row->item;
-		check->sent_len = row->item_len;
-		if (i % IM_CHECK_MAX == 0)
-		{
-			call->op = IM_OP_CHECK_GROUPS;
-			call->checks = check;
-			verify->ncalls++;
-		}
-		call->nchecks++;
+		MemoryContextReset(verify->list_ctx);
+		verify->nids = verify->nread = 0;
+		if (command->checkup == NULL || (verify->only != NULL && command != verify->only))
+			continue;
+		verify->ids = im_queue_unchecked(command->kind, verify->checked_before, verify->deep, verify->left,
+										 &verify->nids);
+		im_ask_begin(&verify->ask, &command->checkup->each);
 	}
+	MemoryContextSwitchTo(old);
+	return verify->nread < verify->nids;
 }
 
-/* Appends the keys to a list of those of other rows, each but once. */
-static List *
-add_keys(List *keys, const ImExtras *extras)
-{
-	for (int i = 0; i < extras->nkeys; i++)
-	{
-		char	   *key = pnstrdup(extras->keys[i].p, extras->keys[i].len);
-		ListCell   *lc;
-
-		foreach(lc, keys)
-			if (strcmp(lfirst(lc), key) == 0)
-				break;
-		if (lc == NULL)
-			keys = lappend(keys, key);
-	}
-	return keys;
-}
-
-/*
- * Asks for what rows of this call have beyond what every lookup asks for.
- * Only then: the documents do not say that SupportTopic may be asked for, and
- * a service that does not know it must not refuse the other calls.
- */
+/* Reads the next rows; NIL at the end. */
 static void
-ask_for_extras(StringInfo body, const ImCall *call)
+read_rows(Verify *verify)
 {
-	List	   *keys = NIL;
-	bool		topic = false;
-	ListCell   *lc;
-
-	for (int i = 0; i < call->nchecks; i++)
+	verify->rows = NIL;
+	while (verify->rows == NIL && list_next_kind(verify))
 	{
-		ImExtras	extras;
+		int			n = (int) Min(verify->ask.proven ? READ_AT_ONCE : im_commands[verify->kind]->checkup->each.batch,
+								  verify->nids - verify->nread);
 
-		im_reply_extras(call->checks[i].sent, call->checks[i].sent_len, &extras);
-		topic |= extras.topic;
-		keys = add_keys(keys, &extras);
+		verify->rows = im_queue_to_check((ImKind) verify->kind, im_sender_app(verify->ask.sender),
+										 verify->ids + verify->nread, n, verify->ctx);
+		verify->nread += n;
 	}
-	/* im_group_check_body() ends a list, the filter and the request */
-	Assert(body->len > 3 && strcmp(body->data + body->len - 3, "]}}") == 0);
-	body->len -= 3;
-	appendStringInfoString(body, topic ? ",\"SupportTopic\"]" : "]");
-	foreach(lc, keys)
-		appendStringInfo(body, "%s\"%s\"", foreach_current_index(lc) == 0 ?
-						 ",\"AppDefinedDataFilter_Group\":[" : ",", (char *) lfirst(lc));
-	appendStringInfoString(body, keys != NIL ? "]}}" : "}}");
-}
-
-/* Composes a body, which stays the same for every try. */
-static void
-make_body(const Verify *verify, ImCall *call)
-{
-	StringInfoData body;
-
-	initStringInfo(&body);
-	im_group_check_body(&body, call->checks, call->nchecks);
-	if (!verify->basic)
-		ask_for_extras(&body, call);
-	call->body = body.data;
-	call->body_len = body.len;
+	verify->left -= list_length(verify->rows);
 }
 
 /*
@@ -271,121 +240,85 @@ make_body(const Verify *verify, ImCall *call)
 static void
 write_and_read(Verify *verify)
 {
-	int			want = verify->proven ? IM_CHECK_MAX * CALLS_AT_ONCE : IM_CHECK_MAX;
 	MemoryContext old = MemoryContextSwitchTo(verify->ctx);
 	ImProblem	problem = {0};
 	ImRights	saved;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	verify->outbox = im_require_outbox();
-	verify->sender = im_session_sender(verify->slot, &problem);
-	if (verify->sender == NULL)
+	verify->ask.sender = im_session_sender(verify->ask.slot, &problem);
+	if (verify->ask.sender == NULL)
 		im_app_raise(&problem);
 	im_outbox_enter(&saved);
 	write_results(verify);
 	MemoryContextReset(verify->ctx);
-	verify->rows = im_queue_unchecked(im_sender_app(verify->sender), verify->last, verify->checked_before,
-									  (int) Min(want, verify->left), verify->ctx);
+	read_rows(verify);
 	im_outbox_leave(&saved);
 	PopActiveSnapshot();
-	if (verify->rows != NIL)
-		verify->last = ((ImRow *) llast(verify->rows))->id;
-	verify->left -= list_length(verify->rows);
-	make_calls(verify);
-	for (int i = 0; i < verify->ncalls; i++)
-		make_body(verify, &verify->calls[i]);
 	MemoryContextSwitchTo(old);
 }
 
-/* The service refuses, or does not answer: what is checked stays. */
-static void
-raise_unanswered(const ImCall *call)
+/* One row of each room: rows of one stand together. */
+static List *
+one_of_each_room(List *rows)
 {
-	const ImErrorCode *entry = im_error_find(call->verdict.code);
+	List	   *reps = NIL;
+	ListCell   *lc;
 
-	ereport(ERROR,
-			(errcode(call->verdict.outcome == IM_OUT_STOP ? ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE :
-					 ERRCODE_CANNOT_CONNECT_NOW),
-			 errmsg("could not ask the service for groups: error code %d, %s",
-					(int) call->verdict.code, entry->meaning),
-			 call->reply.info[0] ?
-			 errdetail("The service or the connection says: %s", im_text_from_utf8(call->reply.info)) : 0,
-			 errhint("What was checked is kept: CALL im_import_verify() again, and it goes on from there. im_import_doctor() tries the connection.")));
-}
-
-/* Sleeps between two tries, longer each time. */
-static void
-nap(int tries)
-{
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 500L << tries, im_wait_event_network());
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-}
-
-/* Collects the calls that still want an answer; raises for a refusal of all. */
-static int
-unanswered(Verify *verify, ImCall **open)
-{
-	int			n = 0;
-
-	for (int i = 0; i < verify->ncalls; i++)
+	foreach(lc, rows)
 	{
-		ImCall	   *call = &verify->calls[i];
+		ImRow	   *row = lfirst(lc);
 
-		if (call->found != IM_FOUND_UNREADABLE)
-			continue;
-		if (call->verdict.outcome == IM_OUT_STOP)
-			raise_unanswered(call);
-		open[n++] = call;
+		if (reps == NIL || strcmp(((ImRow *) llast(reps))->group_id, row->group_id) != 0)
+			reps = lappend(reps, row);
 	}
-	return n;
+	return reps;
 }
 
 /*
- * A service that calls a parameter wrong may not know what we asked for beyond
- * the rest: the calls are made again without that.
+ * Asks about whole rooms; what that does not decide is left, to be asked for row
+ * by row.
  */
-static void
-ask_less(Verify *verify, ImCall **open, int n)
+static List *
+ask_rooms(Verify *verify, const ImCheckup *checkup)
 {
-	MemoryContext old = MemoryContextSwitchTo(verify->ctx);
-	bool		refused = false;
+	List	   *left = NIL;
+	ImSeen		room = {0};
+	const char *group_id = NULL;
+	ListCell   *lc;
 
-	for (int i = 0; i < n; i++)
-		refused |= open[i]->reply.readable && open[i]->reply.code == BAD_PARAMETER;
-	if (refused && !verify->basic)
+	im_ask(&verify->ask, &checkup->room, one_of_each_room(verify->rows));
+	foreach(lc, verify->rows)
 	{
-		verify->basic = true;
-		ereport(NOTICE,
-				(errmsg("im_import: the service does not tell support_topic and app_defined_data: they are not compared")));
+		ImRow	   *row = lfirst(lc);
+
+		if (group_id == NULL || strcmp(group_id, row->group_id) != 0)
+		{
+			room = row->check;
+			group_id = row->group_id;
+			if (room.found == IM_FOUND_SAME && !checkup->agrees(row))
+				room.found = IM_FOUND_UNREADABLE;
+		}
+		row->check.found = room.found;
+		row->check.by_count = room.found == IM_FOUND_SAME;
+		if (room.found == IM_FOUND_UNREADABLE)
+			left = lappend(left, row);
 	}
-	for (int i = 0; refused && i < n; i++)
-		make_body(verify, open[i]);
-	MemoryContextSwitchTo(old);
+	return left;
 }
 
-/* Asks the service, until each call has an answer. */
+/* Asks the service, until each row has an answer. */
 static void
 ask(Verify *verify)
 {
-	ImCall	   *open[CALLS_AT_ONCE];
-	int			n;
+	const ImCheckup *checkup = im_commands[verify->kind]->checkup;
+	MemoryContext old = MemoryContextSwitchTo(verify->ctx);
+	List	   *rows = verify->rows;
 
-	for (int tries = 0; (n = unanswered(verify, open)) > 0; tries++)
-	{
-		if (tries == TRIES)
-			raise_unanswered(open[0]);
-		if (tries > 0)
-		{
-			ask_less(verify, open, n);
-			nap(tries);
-		}
-		im_session_exchange(verify->sender, open, n);
-		for (int i = 0; i < n; i++)
-			im_session_note(verify->slot, open[i]);
-	}
-	verify->proven = true;
+	if (checkup->room.op != IM_OP_NONE && !verify->deep)
+		rows = ask_rooms(verify, checkup);
+	im_ask(&verify->ask, &checkup->each, rows);
+	MemoryContextSwitchTo(old);
 }
 
 /* Tells how far it is, not too often. */
@@ -400,31 +333,81 @@ tell(Verify *verify)
 	ereport(NOTICE,
 			(errmsg("im_import: " INT64_FORMAT " rows checked, " INT64_FORMAT " differ, "
 					INT64_FORMAT " missing, " INT64_FORMAT " unreadable", checked(verify),
-					verify->counts[IM_FOUND_OTHER], verify->counts[IM_FOUND_ABSENT],
-					verify->counts[IM_FOUND_UNREADABLE])));
+					count_of(verify, IM_FOUND_OTHER), count_of(verify, IM_FOUND_ABSENT),
+					count_of(verify, IM_FOUND_UNREADABLE))));
+}
+
+/* The results kind by kind, for a DETAIL. */
+static char *
+by_kind(const Verify *verify)
+{
+	static const ImFound order[] = {IM_FOUND_SAME, IM_FOUND_OTHER, IM_FOUND_ABSENT, IM_FOUND_UNREADABLE};
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+	{
+		const int64 *counts = verify->counts[kind];
+		const char *comma = "";
+
+		if (counts[0] + counts[1] + counts[2] + counts[3] == 0)
+			continue;
+		appendStringInfo(&buf, "%s%s: ", buf.len > 0 ? "; " : "", im_commands[kind]->name);
+		for (int i = 0; i < (int) lengthof(order); i++)
+			if (counts[order[i]] > 0)
+			{
+				appendStringInfo(&buf, "%s" INT64_FORMAT " %s", comma, counts[order[i]], results[order[i]]);
+				comma = ", ";
+			}
+	}
+	if (buf.len > 0)
+		appendStringInfoChar(&buf, '.');
+	return buf.data;
 }
 
 /* Says what came of it, as an ERROR if the caller wants that of a difference. */
 static void
 conclude(const Verify *verify, bool raise)
 {
-	bool		good = checked(verify) == verify->counts[IM_FOUND_SAME];
+	bool		good = checked(verify) == count_of(verify, IM_FOUND_SAME);
+	char	   *kinds = by_kind(verify);
 
 	ereport(raise && !good ? ERROR : NOTICE,
 			(errcode(raise && !good ? ERRCODE_DATA_EXCEPTION : ERRCODE_SUCCESSFUL_COMPLETION),
 			 errmsg("im_import: " INT64_FORMAT " rows checked: " INT64_FORMAT " matched, "
 					INT64_FORMAT " differ, " INT64_FORMAT " missing, " INT64_FORMAT " unreadable",
-					checked(verify), verify->counts[IM_FOUND_SAME], verify->counts[IM_FOUND_OTHER],
-					verify->counts[IM_FOUND_ABSENT], verify->counts[IM_FOUND_UNREADABLE]),
+					checked(verify), count_of(verify, IM_FOUND_SAME), count_of(verify, IM_FOUND_OTHER),
+					count_of(verify, IM_FOUND_ABSENT), count_of(verify, IM_FOUND_UNREADABLE)),
+			 kinds[0] != '\0' ? errdetail("%s", kinds) : 0,
 			 good ? 0 :
 			 errhint("See im_import_verify_summary, and im_import_verified for each row.")));
+}
+
+/* The kind that an argument names. */
+static const ImCommand *
+kind_argument(FunctionCallInfo fcinfo, int i)
+{
+	const ImCommand *command;
+	char	   *name;
+
+	if (PG_ARGISNULL(i))
+		return NULL;
+	name = text_to_cstring(PG_GETARG_TEXT_PP(i));
+	command = im_command_find(name);
+	if (command == NULL || command->checkup == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rows of kind \"%s\" cannot be compared with the app", name),
+				 errhint("Give account, friend, dialog, group, member or message, or leave kind out to compare all of them; the service does not tell unread counts.")));
+	return command;
 }
 
 /* The arguments, as far as they concern which rows. */
 static void
 set_up(Verify *verify, FunctionCallInfo fcinfo)
 {
-	verify->slot = im_require_slot();
+	verify->ask.slot = im_require_slot();
+	verify->ask.again = "What was checked is kept: CALL im_import_verify() again, and it goes on from there. im_import_doctor() tries the connection.";
 	verify->left = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0);
 	if (verify->left <= 0)
 		ereport(ERROR,
@@ -437,11 +420,15 @@ set_up(Verify *verify, FunctionCallInfo fcinfo)
 			DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
 													TimestampTzGetDatum(GetCurrentTimestamp()),
 													PG_GETARG_DATUM(1)));
+	verify->deep = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+	verify->only = kind_argument(fcinfo, 4);
+	verify->kind = -1;
 	verify->told_at = im_now_us();
+	verify->list_ctx = AllocSetContextCreate(PortalContext, "im_import verify list", ALLOCSET_DEFAULT_SIZES);
 	verify->ctx = AllocSetContextCreate(PortalContext, "im_import verify", ALLOCSET_DEFAULT_SIZES);
 }
 
-/* im_import_verify(max_rows, again, raise_on_difference) */
+/* im_import_verify(max_rows, again, raise_on_difference, deep, kind) */
 Datum
 im_sql_verify(PG_FUNCTION_ARGS)
 {

@@ -185,6 +185,10 @@ sub live
 	return @{ $self->control('live', { group_id => $group_id, %given })->{seqs} };
 }
 
+# Something changes behind the client's back: kind, what names it, and to, its new
+# members; without that it is gone.  See the stand-in's README.
+sub change { my ($self, $kind, %given) = @_; return $self->control('change', { kind => $kind, %given }) }
+
 # The things that were done twice, as texts: the promise is that there are none.
 # What may be done again is forgotten: what was in a group that is dissolved, and
 # members who left.  Accounts and unread counts cannot be doubled.

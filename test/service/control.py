@@ -13,6 +13,8 @@ understood, so that a misspelt setting fails the test that spelt it.  Nothing he
   GET  /control/settings
   POST /control/live     {"group_id", "from", "text", "time", "count", "sdkappid"}
                                                      somebody writes in a group, all but its id optional
+  POST /control/change    {"kind", "to", ...}         what the service holds becomes something else, or
+                                                     with "to" null nothing; see CHANGES
   GET  /control/ledger                               the groups there are
   GET  /control/ledger?kind=                         the ledger's lines of one kind, or of "all"
   GET  /control/group?group_id=&sdkappid=            one group: members, messages, unread counts
@@ -36,7 +38,7 @@ from urllib.parse import parse_qsl
 
 import messages
 import wire
-from base import App
+from base import App, happen
 
 
 class Waiter:
@@ -177,7 +179,7 @@ async def _group(service, given: dict) -> dict:
     return {
         "group": room.group,
         "members": {name: dict(member, unread=room.unread(name)) for name, member in room.members.items()},
-        "messages": [json.loads(line) for line in room.messages],
+        "messages": [json.loads(line) for line in room.messages if line is not None],
         "next_seq": room.next_seq,
         "last_time": room.last_time,
         "active": room.active,
@@ -203,6 +205,31 @@ async def _live(service, given: dict) -> dict:
     app = _app_of(service, given)
     return {"seqs": [messages.live(service, app, given["group_id"], given.get("from"), given.get("text", "hello"),
                                    given.get("time")) for _ in range(given.get("count", 1))]}
+
+
+# What a person with the console, or a fault of the service, may change behind the client's back: for each
+# kind the entry that says so.
+CHANGES = {
+    "account": lambda given: ("account_delete", {"user_id": given["user_id"]}),
+    "friend": lambda given: ("friend_change", {"from": given["from"], "friend": given["friend"]}),
+    "dialog": lambda given: ("dialog_change", {name: given[name] for name in ("from", "other", "at", "to")}),
+    "group": lambda given: (("destroy", {"destroyed": given["group_id"]}) if given["to"] is None else
+                            ("modify", {"group_id": given["group_id"], "changes": given["to"]})),
+    "member": lambda given: (("leave", {"group_id": given["group_id"], "member": given["member"]})
+                             if given["to"] is None else
+                             ("member", dict({"group_id": given["group_id"], "member": given["member"],
+                                              "join_time": 1, "unread": 0, "repeat": True}, **given["to"]))),
+    "message": lambda given: ("message_change", {name: given[name] for name in ("group_id", "seq", "to")}),
+}
+
+
+async def _change(service, given: dict) -> dict:
+    app = _app_of(service, given)
+    kind, entry = CHANGES[given["kind"]](dict({"to": None}, **given))
+    happen(service, app, messages.Nobody(), kind, entry)
+    service.ledger.flush()
+    service.notice()
+    return {}
 
 
 async def _journal(service, given: dict) -> dict:
@@ -243,6 +270,7 @@ ROUTES = {
     ("GET", "account"): _account,
     ("GET", "dialog"): _dialog,
     ("POST", "live"): _live,
+    ("POST", "change"): _change,
     ("GET", "journal"): _journal,
     ("GET", "wait"): _wait,
 }

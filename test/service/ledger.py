@@ -49,9 +49,10 @@ class Room:
         """How many messages *account* has not read."""
         return self.next_seq - 1 - self.read.get(account, self.read_base)
 
-    def message(self, seq: int) -> dict:
-        """The message with this seq, as its ledger entry."""
-        return json.loads(self.messages[seq - self.first_seq])
+    def message(self, seq: int) -> Optional[dict]:
+        """The message with this seq, as its ledger entry; None: it is lost."""
+        line = self.messages[seq - self.first_seq]
+        return None if line is None else json.loads(line)
 
 
 class Book:
@@ -234,6 +235,20 @@ def _message(book: Book, entry: dict, line: bytes):
         room.active = room.active or entry.get("activates", False)
 
 
+def _changed(lines: list, at: int, to: Optional[dict]):
+    """One of the lines says something else, or is lost."""
+    lines[at] = None if to is None else _encode(dict(json.loads(lines[at]), **to)).encode() + b"\n"
+
+
+def _message_change(book: Book, entry: dict, line: bytes):
+    room = book.room(entry["group_id"])
+    if entry["to"] is None:
+        room.randoms.pop(room.message(entry["seq"])["random"], None)
+    _changed(room.messages, entry["seq"] - room.first_seq, entry["to"])
+    if entry["to"] is None:
+        room.last_time = max((json.loads(line)["time"] for line in room.messages if line), default=0)
+
+
 def _all_read(book: Book, entry: dict, line: bytes):
     room = book.room(entry["group_id"])
     room.read.clear()
@@ -274,6 +289,19 @@ def _friend(book: Book, entry: dict, line: bytes):
     book.friends.setdefault(entry["from"], {})[entry["to"]] = entry["item"]
 
 
+def _friend_change(book: Book, entry: dict, line: bytes):
+    book.friends.get(entry["from"], {}).pop(entry["friend"], None)
+
+
+def _dialog_change(book: Book, entry: dict, _: bytes):
+    lines = book.dialog(entry["from"], entry["other"])["lines"]
+    if entry["to"] is None:
+        line = lines.pop(entry["at"])
+        book.dialog(entry["from"], entry["other"])["keys"].pop(tuple(json.loads(line)["key"]), None)
+    else:
+        _changed(lines, entry["at"], entry["to"])
+
+
 def _dialog(book: Book, entry: dict, line: bytes):
     dialog = book.dialog(entry["from"], entry["to"])
     dialog["keys"][tuple(entry["key"])] = None
@@ -287,11 +315,14 @@ APPLY: "dict[str, Callable]" = {
     "member": _member,
     "leave": _leave,
     "message": _message,
+    "message_change": _message_change,
     "all_read": _all_read,
     "unread": _unread,
     "account": _account,
     "account_delete": _account_delete,
     "profile": _profile,
     "friend": _friend,
+    "friend_change": _friend_change,
     "dialog": _dialog,
+    "dialog_change": _dialog_change,
 }

@@ -180,8 +180,8 @@ class _Importer:
             happen(self.service, self.app, self.call, "all_read", {"group_id": self.group["group_id"]})
 
 
-class _Nobody:
-    """In the place of a call: a living person's message comes by none of the client's."""
+class Nobody:
+    """In the place of a call: what others do comes by none of the client's."""
 
     n = None
     applied = False
@@ -192,7 +192,7 @@ def live(service, app: App, group_id: str, sender: Optional[str], words: str, se
     book = service.ledger.of(app.sdkappid)
     room = book.room(group_id)
     seq = room.next_seq
-    happen(service, app, _Nobody(), "message", {
+    happen(service, app, Nobody(), "message", {
         "group_id": group_id, "seq": seq, "from": sender or room.group["owner"] or min(app.admins),
         "time": int(service.clock.now()) if sent is None else sent, "random": random.getrandbits(32),
         "body": [{"MsgType": "TIMTextElem", "MsgContent": {"Text": words}}], "live": True,
@@ -218,7 +218,8 @@ def group_msg_get_simple(service, app: App, call) -> dict:
         newest = min(newest, body["ReqMsgSeq"])
     wanted = min(number, service.settings.batch_limits["group_msg_get_simple"])
     oldest = max(room.first_seq, newest - wanted + 1)
-    found = [_shown(service, room.message(seq)) for seq in range(newest, oldest - 1, -1)]
+    there = [room.message(seq) for seq in range(newest, oldest - 1, -1)]
+    found = [_shown(service, one) for one in there if one is not None]
     kept = _that_fit(found, service.settings.read_back_bytes)
     finished = int(len(kept) == len(found) and number <= wanted)
     return {"GroupId": group["group_id"], "IsFinished": finished, "RspMsgList": kept}

@@ -113,7 +113,7 @@ is(callable('chat_dashboard'), callable('chat_watcher'), 'and so may who watches
 is(
 	callable('chat_operator'),
 	'_im_history _im_origin _im_progress _im_same_app _im_stats _im_status im_error_codes im_fit im_group_json im_group_problems '
-	  . 'im_import_doctor im_import_drain im_import_forget im_import_pause im_import_plan im_import_report im_import_resolve im_import_resume im_import_retry im_import_set_rate '
+	  . 'im_import_audit im_import_doctor im_import_drain im_import_forget im_import_pause im_import_plan im_import_report im_import_resolve im_import_resume im_import_retry im_import_set_rate '
 	  . 'im_import_stats_reset im_import_verify im_import_wait im_problem_kind im_problem_list im_row_json im_row_problems',
 	'who operates may call what the page says');
 

@@ -71,6 +71,7 @@ my %output = (
 	'in chat, rows of one id' => qr/\| again\s+\|\s+17 \| 17\s+\| imported\s+\| room-17$/m,
 	'in chat, the repair' => qr/sent_again\s+-+\s+\d+\s/,
 	'in chat, compare' => qr/matched\s+\|[^|]*\|\s+300 .*rooms_without_group\s+-+\s+0\s.*members_left_out\s+-+\s+0\s.*posts_left_out\s+-+\s+0\s/s,
+	'in chat, groups that no row knows' => qr/\(0 rows\)/,
 	'in chat, hand over' => qr/^\s*300 \|\s+300$/m,
 	'in chat, clear up' => qr/forgotten\s+-+\s+300\s.*total\s+-+\s+0\s/s,
 	'in chat, workers' => qr/im_import launcher/,

@@ -132,7 +132,7 @@ foreach my $line (split /\n/, $reference)
 	is_deeply([ map { is_taken($of, $name, $_) ? 1 : 0 } @good, @bad ], [ 1, 1, 0, 0 ], "the bounds of $name");
 	$bounds++;
 }
-is($bounds, 22, 'every option with bounds is looked at');
+is($bounds, 23, 'every option with bounds is looked at');
 
 # The code of a taken id is one that the import gives; 002_codes.pl sees it given.
 my ($different) = slurp_file("$root/src/call.h") =~ /IM_CODE_DIFFERENT = (-?\d+)/;

@@ -106,6 +106,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	prepare(&call, row, rows, &commands[1]);
 	im_results_accounts(&call, body, size, entries, ENTRIES);
 	for (int i = 0; i < ROWS; i++)
-		CHECK(row[i].account <= IM_ACCOUNT_ABSENT);
+		CHECK(row[i].check.found <= IM_FOUND_ABSENT);
 	return 0;
 }

@@ -225,13 +225,13 @@ test_accounts(void)
 
 	ask(&asked, &members);
 	im_results_accounts(&asked.call, body, strlen(body), asked.entries, ENTRIES);
-	is_int(asked.row[0].account, IM_ACCOUNT_THERE, "an account that is there");
-	is_int(asked.row[1].account, IM_ACCOUNT_ABSENT, "one that is not");
-	is_int(asked.row[2].account, IM_ACCOUNT_UNKNOWN, "one of which nothing is said");
+	is_int(asked.row[0].check.found, IM_FOUND_SAME, "an account that is there");
+	is_int(asked.row[1].check.found, IM_FOUND_ABSENT, "one that is not");
+	is_int(asked.row[2].check.found, IM_FOUND_UNREADABLE, "one of which nothing is said");
 	im_results_accounts(&asked.call, body, strlen(body) - 1, asked.entries, ENTRIES);
-	is_int(asked.row[0].account, IM_ACCOUNT_UNKNOWN, "a damaged answer says nothing");
+	is_int(asked.row[0].check.found, IM_FOUND_UNREADABLE, "a damaged answer says nothing");
 	im_results_accounts(&asked.call, body, strlen(body), asked.entries, 2);
-	is_int(asked.row[0].account, IM_ACCOUNT_UNKNOWN, "nor does one with more entries than were asked for");
+	is_int(asked.row[0].check.found, IM_FOUND_UNREADABLE, "nor does one with more entries than were asked for");
 }
 
 int
