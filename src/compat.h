@@ -36,8 +36,11 @@
 #define pg_noreturn	pg_attribute_noreturn()
 #endif
 
-/* What pqsignal() takes to ignore a signal. */
-#ifndef PG_SIG_IGN
+/* What pqsignal() takes to ignore a signal; clang warns of the cast in that of 19. */
+#if PG_VERSION_NUM >= 190000
+#undef PG_SIG_IGN
+#define PG_SIG_IGN	((pqsigfunc) (void *) SIG_IGN)
+#else
 #define PG_SIG_IGN	SIG_IGN
 #endif
 
