@@ -81,6 +81,12 @@ REVOKE ALL ON FUNCTION @extschema@.im_error_codes() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_error_codes() IS
 'Every error code that is known, the service''s and (negative) our own, with its class as the import judges it, its meaning and what to do. Source: document 1047/34348 and the pages of the group commands';
 
+CREATE FUNCTION @extschema@._im_advice(kind pg_catalog.text, code integer) RETURNS pg_catalog.text
+AS 'MODULE_PATHNAME', 'im_sql_advice' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION @extschema@._im_advice(pg_catalog.text, integer) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_advice(pg_catalog.text, integer) IS
+'internal: what to do with a row of this kind that has this error code';
+
 -- Defaults of outbox columns.  Whoever may INSERT must be able to execute them.
 CREATE FUNCTION @extschema@._im_row_key() RETURNS pg_catalog.uuid
 AS 'MODULE_PATHNAME', 'im_row_key' LANGUAGE C VOLATILE PARALLEL SAFE;
@@ -883,7 +889,7 @@ COMMENT ON COLUMN @extschema@._im_attention.settled_at IS
 CREATE VIEW @extschema@.im_import_errors AS
 	SELECT k.kind, k.error_code, c.class, c.meaning, k.problem,
 		   pg_catalog.concat_ws(' ',
-			   CASE WHEN k.failed OPERATOR(pg_catalog.>) 0 THEN c.advice END,
+			   CASE WHEN k.failed OPERATOR(pg_catalog.>) 0 THEN @extschema@._im_advice(k.kind, k.error_code) END,
 			   CASE WHEN k.invalid OPERATOR(pg_catalog.>) 0 THEN
 				   'Of the invalid ones nothing was sent: correct the columns that error_info names with an UPDATE that also sets status = ''pending''.' END,
 			   CASE WHEN k.in_doubt OPERATOR(pg_catalog.>) 0 THEN
@@ -946,7 +952,7 @@ CREATE VIEW @extschema@.im_import_failures AS
 				   ') to send the row again if it is not.'
 			   WHEN 'invalid' THEN
 				   'Correct the columns that error_info names with an UPDATE that also sets status = ''pending''.'
-			   WHEN 'failed' THEN c.advice OPERATOR(pg_catalog.||) CASE WHEN o.error_code OPERATOR(pg_catalog.=) -11 THEN
+			   WHEN 'failed' THEN @extschema@._im_advice(o.kind, o.error_code) OPERATOR(pg_catalog.||) CASE WHEN o.error_code OPERATOR(pg_catalog.=) -11 THEN
 				   ' For this row: group_id = ' OPERATOR(pg_catalog.||) pg_catalog.quote_nullable(o.group_id) OPERATOR(pg_catalog.||) '.' ELSE '' END
 			   ELSE 'To send it again does no harm: UPDATE im_' OPERATOR(pg_catalog.||) o.kind OPERATOR(pg_catalog.||)
 				   '_outbox SET status = ''pending'' WHERE id = ' OPERATOR(pg_catalog.||) o.id OPERATOR(pg_catalog.||)
@@ -1009,7 +1015,7 @@ GRANT SELECT ON @extschema@.im_import_status, @extschema@.im_import_progress, @e
 	@extschema@.im_import_problems, @extschema@.im_import_failures, @extschema@.im_import_mapping,
 	@extschema@.pg_stat_im_import TO pg_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@._im_status(), @extschema@._im_progress(),
-	@extschema@._im_stats(), @extschema@.im_error_codes(),
+	@extschema@._im_stats(), @extschema@._im_advice(pg_catalog.text, integer), @extschema@.im_error_codes(),
 	@extschema@.im_problem_kind(pg_catalog.text), @extschema@.im_problem_list(pg_catalog.text) TO pg_monitor;
 
 ------------------------------------------------------------------------------

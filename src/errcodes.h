@@ -27,6 +27,9 @@ extern const ImErrorCode *im_error_table(int *n);
 extern const ImErrorCode *im_error_find(int32_t code);
 extern bool im_error_documented(int32_t code);
 
+/* What to do with a row of this kind that has this code, a sentence or more. */
+extern const char *im_error_advice(ImKind kind, int32_t code);
+
 /* The SQL spelling of a class: done, exists, row, slow, quota, resign, stop, retry. */
 extern const char *im_class_name(ImClass class);
 

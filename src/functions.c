@@ -55,6 +55,7 @@ PG_FUNCTION_INFO_V1(im_usersig_configured);
 PG_FUNCTION_INFO_V1(im_usersig_pure);
 PG_FUNCTION_INFO_V1(im_usersig_claims);
 PG_FUNCTION_INFO_V1(im_error_codes);
+PG_FUNCTION_INFO_V1(im_sql_advice);
 PG_FUNCTION_INFO_V1(im_row_key);
 PG_FUNCTION_INFO_V1(im_generated_group_id);
 
@@ -455,6 +456,17 @@ im_usersig_claims(PG_FUNCTION_ARGS)
 }
 
 /* ---- codes ---- */
+
+/* _im_advice(kind, code) */
+Datum
+im_sql_advice(PG_FUNCTION_ARGS)
+{
+	const ImCommand *command = im_command_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	if (command == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(im_error_advice(command->kind, PG_GETARG_INT32(1))));
+}
 
 /* im_error_codes(): the table that the judge uses. */
 Datum

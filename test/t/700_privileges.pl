@@ -50,7 +50,7 @@ is(value_of($node, "SELECT string_agg(DISTINCT object || ' ' || privilege_type, 
 is(value_of($node, "SELECT string_agg(object || ' ' || privilege_type, ', ') FROM ($granted) g WHERE grantee <> 0 AND object !~ '^view (im_import_|_im_compared|pg_stat_im_import)' AND class = 'pg_class'::regclass"),
 	'', 'and to others only views');
 is(value_of($node, "SELECT string_agg(object, ', ' ORDER BY object) FROM ($granted) g WHERE grantee <> 0 AND class <> 'pg_class'::regclass"),
-	"function _im_history(), function _im_progress(), function _im_stats(), function _im_status(), "
+	"function _im_advice(text,integer), function _im_history(), function _im_progress(), function _im_stats(), function _im_status(), "
 	  . "function im_error_codes(), function im_import_report(), function im_problem_kind(text), function im_problem_list(text)",
 	'... and the functions that these call, and the page of them');
 is(value_of($node, "SELECT count(*) FROM ($granted) g WHERE grantee NOT IN (0, 'pg_monitor'::regrole)"), 0, '... to nobody else');
@@ -108,11 +108,11 @@ SQL
 }
 
 is(callable('chat_backend'), '_im_origin _im_row_key', 'who enqueues may call two functions');
-is(callable('chat_watcher'), '_im_history _im_progress _im_stats _im_status im_error_codes im_import_report im_problem_kind im_problem_list', 'who watches may call what the views need');
+is(callable('chat_watcher'), '_im_advice _im_history _im_progress _im_stats _im_status im_error_codes im_import_report im_problem_kind im_problem_list', 'who watches may call what the views need');
 is(callable('chat_dashboard'), callable('chat_watcher'), 'and so may who watches without pg_monitor');
 is(
 	callable('chat_operator'),
-	'_im_history _im_origin _im_progress _im_same_app _im_stats _im_status im_error_codes im_fit im_group_json im_group_problems '
+	'_im_advice _im_history _im_origin _im_progress _im_same_app _im_stats _im_status im_error_codes im_fit im_group_json im_group_problems '
 	  . 'im_import_audit im_import_doctor im_import_drain im_import_forget im_import_pause im_import_plan im_import_report im_import_resolve im_import_resume im_import_retry im_import_set_rate '
 	  . 'im_import_stats_reset im_import_verify im_import_wait im_problem_kind im_problem_list im_row_json im_row_problems',
 	'who operates may call what the page says');
