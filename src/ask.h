@@ -10,6 +10,7 @@
 #include "nodes/pg_list.h"
 
 #include "command.h"
+#include "compat.h"
 #include "sender.h"
 
 /* Who asks, and what was learnt of the service's ways. */
@@ -35,7 +36,7 @@ extern void im_ask_begin(ImAsk *ask, const ImQuestion *question);
 extern void im_ask(ImAsk *ask, const ImQuestion *question, List *rows);
 
 /* Raises because the service refuses, or does not answer. */
-extern void im_ask_raise(const ImAsk *ask, const ImCall *call) pg_attribute_noreturn();
+pg_noreturn extern void im_ask_raise(const ImAsk *ask, const ImCall *call);
 
 /*
  * Makes one call, whose request is made, as often as it takes to get an answer:
