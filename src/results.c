@@ -213,7 +213,7 @@ bool
 im_results_accounts(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
 {
 	static const ImListWords list = {.list = "ResultItem",.id = "UserID",.word = "AccountStatus"};
-	static const Word words[] = {{"Imported", IM_FOUND_SAME}, {"NotImported", IM_FOUND_ABSENT}, {NULL}};
+	static const Word words[] = {{"Imported", IM_FOUND_SAME}, {"NotImported", IM_FOUND_ABSENT}, {NULL, IM_FOUND_SAME}};
 
 	return read_words(call, body, len, &list, words, entries, max);
 }
@@ -226,7 +226,7 @@ im_results_friends(ImCall *call, const char *body, size_t len, ImListEntry *entr
 	.code = "ResultCode"};
 	static const Word words[] = {
 		{"CheckResult_Type_AWithB", IM_FOUND_SAME}, {"CheckResult_Type_BothWay", IM_FOUND_SAME},
-		{"CheckResult_Type_NoRelation", IM_FOUND_ABSENT}, {"CheckResult_Type_BWithA", IM_FOUND_ABSENT}, {NULL}
+		{"CheckResult_Type_NoRelation", IM_FOUND_ABSENT}, {"CheckResult_Type_BWithA", IM_FOUND_ABSENT}, {NULL, IM_FOUND_SAME}
 	};
 	bool		good = read_words(call, body, len, &list, words, entries, max);
 	int			n = good ? im_answer_list(body, len, &list, entries, max) : 0;
@@ -280,7 +280,7 @@ im_results_members(ImCall *call, const char *body, size_t len, ImListEntry *entr
 	static const ImListWords list = {.list = "UserIdList",.id = "Member_Account",.word = "Role"};
 	static const Word words[] = {
 		{"Owner", IM_FOUND_SAME}, {"Admin", IM_FOUND_SAME}, {"Member", IM_FOUND_SAME},
-		{"NotMember", IM_FOUND_ABSENT}, {NULL}
+		{"NotMember", IM_FOUND_ABSENT}, {NULL, IM_FOUND_SAME}
 	};
 	bool		good = read_words(call, body, len, &list, words, entries, max);
 	int			n = good ? im_answer_list(body, len, &list, entries, max) : 0;
