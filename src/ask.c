@@ -93,6 +93,7 @@ make_calls(const ImAsk *ask, const ImQuestion *question, ImRow **rows, int nrows
 			call->nrows++;
 			continue;
 		}
+		/* Until one call was answered it flies alone. */
 		if (ncalls == most)
 			break;
 		call = &calls[ncalls++];
@@ -101,6 +102,7 @@ make_calls(const ImAsk *ask, const ImQuestion *question, ImRow **rows, int nrows
 		call->nrows = 1;
 		call->read_below = row->check.below;
 	}
+	/* After all rows have their place: a request names them all. */
 	for (int i = 0; i < ncalls; i++)
 	{
 		StringInfoData body;
@@ -187,6 +189,7 @@ static int
 exchange(ImAsk *ask, const ImQuestion *question, ImCall *calls, int ncalls)
 {
 	ImCall	   *flying[CALLS_AT_ONCE];
+	/* As it was when these were asked: an answer may change it. */
 	bool		basic = ask->basic;
 	int			answered = 0;
 
@@ -214,6 +217,7 @@ keep_open(ImRow **rows, int nasked, int nrows)
 {
 	int			n = 0;
 
+	/* In place: what goes into one question stays together. */
 	for (int i = 0; i < nrows; i++)
 		if (i >= nasked || rows[i]->check.again)
 			rows[n++] = rows[i];
@@ -257,6 +261,7 @@ im_ask_once(ImAsk *ask, ImCall *call)
 		im_session_note(ask->slot, call);
 		if (call->found != IM_FOUND_UNREADABLE)
 			return true;
+		/* Too large an answer comes again: our caller asks for less. */
 		if (is_refused(call) || call->verdict.code == IM_CODE_TOO_BIG)
 			return false;
 		if (call->verdict.outcome == IM_OUT_STOP || tries == TRIES)

@@ -86,6 +86,7 @@ begin(Audit *audit)
 		audit->listed = number(2);
 		return;
 	}
+	/* Together: nobody goes on with a list that was cleared. */
 	execute(audit, ST_AUDIT_CLEAR, NULL);
 	execute(audit, ST_AUDIT_BEGIN, args);
 }
@@ -98,6 +99,7 @@ finish(Audit *audit)
 
 	execute(audit, ST_GHOSTS_CLEAR, NULL);
 	execute(audit, ST_GHOSTS, &arg);
+	/* After the ghosts, which it counts. */
 	execute(audit, ST_AUDIT_END, &arg);
 	audit->unknown = number(1);
 	audit->unlisted = number(2);
@@ -115,6 +117,7 @@ keep_page(Audit *audit)
 	for (int i = 0; i < page->n; i++)
 		ids[i] = CStringGetTextDatum(im_text_from_utf8(page->ids[i]));
 	args[1] = PointerGetDatum(construct_array(ids, page->n, TEXTOID, -1, false, TYPALIGN_INT));
+	/* Only if the list still stands where this page began. */
 	if (execute(audit, ST_AUDIT_PAGE, args) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
@@ -122,6 +125,7 @@ keep_page(Audit *audit)
 				 errhint("Wait until it has ended; its results stand in im_import_ghosts.")));
 	audit->listed = number(1);
 	audit->at = page->next;
+	/* The last page and what follows from the list commit together. */
 	if (page->next == 0)
 		finish(audit);
 }

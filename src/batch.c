@@ -37,6 +37,7 @@ fits(const ImCall *call, const ImRow *row, int batch)
 {
 	const ImRow *first = call->rows[0];
 
+	/* A row that a session asks for goes alone: its answer is about nothing else. */
 	return call->op == im_batch_op(row) && call->nrows < batch && row->request < 0 && first->request < 0 &&
 		(first->key == NULL) == (row->key == NULL) &&
 		(row->key == NULL || strcmp(first->key, row->key) == 0);
@@ -147,6 +148,7 @@ im_batch_route(const ImCall *call, ImRow *row)
 		return IM_ROUTE_ALONE;
 	if (!wants_explanation(call, row))
 		return IM_ROUTE_JUDGE;
+	/* Kept before the question: its answer takes the refusal's place. */
 	keep_refusal(row);
 	if (row->refusal_info[0] == '\0' && call->command->refused_because != NULL)
 		snprintf(row->refusal_info, sizeof(row->refusal_info), "%s", call->command->refused_because);
@@ -160,6 +162,7 @@ im_batch_judge(ImRow *row, const ImPolicy *policy, bool counts, double jitter)
 	im_protocol_judge(&row->life, &row->verdict, policy, counts, jitter, &row->next);
 	if (row->next.act == IM_ACT_LOOKUP)
 	{
+		/* If the lookup finds nothing, this is what the row is told. */
 		if (row->next.why == IM_WHY_REFUSED || row->next.why == IM_WHY_EXISTS)
 			keep_refusal(row);
 		row->life.why = row->next.why;
@@ -221,6 +224,7 @@ im_batch_reads_on(const ImCall *call, ImCall *more)
 		if (row->sent_time < first)
 			first = row->sent_time;
 	}
+	/* To read on makes sense only if what is missing can lie on an older page. */
 	if (call->verdict.outcome != IM_OUT_SAME || missing == 0 || call->nread == 0 ||
 		call->least_seq <= 1 || call->oldest_time < first)
 		return false;
@@ -250,7 +254,9 @@ take_refused(ImRow *row, int64_t newest, bool *live)
 {
 	char		when[64];
 
+	/* A newest message of our own is no sign of other people. */
 	*live = row->room != NULL && newest > row->room->newest && newest >= row->sent_time;
+	/* Perhaps it was refused for its time: with another one it may be taken. */
 	if (!*live && row->life.maybe_sent)
 		return false;
 	decide_refused(row, row->refusal_code);
@@ -294,6 +300,7 @@ im_batch_read(ImCall *call)
 			continue;
 		if (call->verdict.outcome != IM_OUT_SAME || !refused || !take_refused(row, newest, &live))
 			take_absent(call, row);
+		/* A room is held once, whichever of its rows has shown it. */
 		if (!live || row->room->held)
 			continue;
 		row->room->held = true;
@@ -352,6 +359,7 @@ im_batch_undo(ImCall *call, int64_t *read_below)
 		decide_undo(row, IM_OUT_OTHER);
 	if (row->verdict.outcome != IM_OUT_SAME)
 		return true;
+	/* Without that number nobody can say whether others wrote: it is not disbanded. */
 	if (call->reply.next_seq <= 0)
 		decide_undo(row, IM_OUT_UNREADABLE);
 	else if (call->reply.next_seq - 1 > row->owned.messages)

@@ -57,6 +57,7 @@ im_breaker_allows(const ImBreaker *breaker, int in_flight, int64_t now)
 	/* It may be the beginning of the end: a few more calls tell. */
 	if (breaker->state == IM_BREAKER_CLOSED && breaker->proven)
 		return in_flight < IM_BREAKER_MISSES ? IM_BREAKER_MISSES - in_flight : 0;
+	/* Not proven, or open: one call finds out, alone. */
 	if (in_flight > 0)
 		return 0;
 	if (breaker->state != IM_BREAKER_CLOSED && now < breaker->probe_at)
@@ -161,6 +162,7 @@ note_miss(ImBreaker *breaker, const ImVerdict *verdict, bool again, const char *
 			breaker->probe_at = now + (breaker->probe_delay > 0 ? breaker->probe_delay : SILENT_MAX);
 		return;
 	}
+	/* Not its first try, and the service speaks: that is about the row. */
 	if (again && is_own_words(verdict) && breaker->state == IM_BREAKER_CLOSED)
 		return;
 	if (breaker->misses < INT_MAX)
@@ -180,6 +182,7 @@ note_retry_after(ImBreaker *breaker, const ImVerdict *verdict, const char *info,
 	if (breaker->state == IM_BREAKER_STOPPED || breaker->state == IM_BREAKER_QUOTA)
 		return;
 	trip(breaker, IM_BREAKER_UNREACHABLE, SILENT_FIRST, SILENT_MAX, verdict, info, now);
+	/* Said here, because trip() changes nothing while a probe is still to come. */
 	breaker->code = verdict->code;
 	breaker->http_status = verdict->http_status;
 	breaker->retry_after = seconds;
@@ -197,6 +200,7 @@ note_quota(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64
 		return;
 	if (breaker->quota_since == 0)
 		breaker->quota_since = now;
+	/* For the first minute only the pace falls; after that it is a state. */
 	if (now - breaker->quota_since >= QUOTA_PATIENCE || breaker->state == IM_BREAKER_QUOTA)
 		trip(breaker, IM_BREAKER_QUOTA, QUOTA_PROBE, QUOTA_PROBE, verdict, info, now);
 	else
@@ -221,6 +225,7 @@ note_verdict(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int
 			remember(breaker, verdict->code);
 			break;
 		case IM_OUT_DONE:
+			/* A call went through: the quota is not used up. */
 			breaker->quota_since = 0;
 			remember(breaker, 0);
 			break;
@@ -253,9 +258,11 @@ im_breaker_note(ImBreaker *breaker, const ImVerdict *verdict, bool again, const 
 	}
 	else
 	{
+		/* A refusal is a verdict, too: the row of misses ends. */
 		breaker->misses = 0;
 		note_verdict(breaker, verdict, info, now);
 	}
+	/* Anyone who asked before this call began has an answer now. */
 	if (breaker->state != IM_BREAKER_CLOSED && begun > breaker->tried_at)
 		breaker->tried_at = begun;
 }

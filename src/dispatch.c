@@ -93,9 +93,11 @@ keep_outcome(ImDispatch *dispatch, ImRow *row)
 {
 	MemoryContext old = MemoryContextSwitchTo(dispatch->ctx);
 
+	/* It outlives the turn: it waits for a transaction that commits. */
 	if (dispatch->outcomes == NIL)
 		dispatch->outcomes_since = im_now_us();
 	row->judged_at = GetCurrentTimestamp();
+	/* A doubt may be dated by this time: the clocks are compared. */
 	im_steady_note(&dispatch->slot->steady, row->judged_at, im_now_us());
 	dispatch->outcomes = lappend(dispatch->outcomes, row);
 	MemoryContextSwitchTo(old);
@@ -221,6 +223,7 @@ send_call(ImDispatch *dispatch, ImCall *call, bool urgent)
 	call->body = body.data;
 	call->body_len = (size_t) body.len;
 	MemoryContextSwitchTo(old);
+	/* Noted before it is queued: recovery must not miss its claims. */
 	add_live(dispatch, call);
 	im_sender_add(dispatch->sender, call, urgent);
 }
@@ -268,6 +271,7 @@ im_dispatch_rows(ImDispatch *dispatch, List *rows)
 		int			batch = batch_of(dispatch, row);
 		int			place = im_batch_place(bins, nbins, row, batch);
 
+		/* Another call of its room goes first: this row must not fly beside it. */
 		if (place == IM_PLACE_LATER)
 		{
 			give_row_back(dispatch, row);
@@ -329,6 +333,7 @@ note_verdict(ImDispatch *dispatch, const ImCall *call)
 	}
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
 		im_slot_slow(slot, call->op, im_code_is_app_wide(call->verdict.code));
+	/* After the note: the miss itself may have opened the breaker. */
 	counts = im_breaker_counts(&slot->breaker, &call->verdict);
 	im_slot_unlock(slot);
 	return counts;
@@ -359,6 +364,7 @@ judge_row(ImDispatch *dispatch, ImRow *row, bool counts, Followers *followers)
 	const ImCommand *command = im_commands[row->kind];
 	ImPolicy	policy = policy_of(dispatch);
 
+	/* What may have made a group counts for the day, whatever follows. */
 	if (command->makes_groups &&
 		(row->verdict.outcome == IM_OUT_DONE || row->verdict.outcome == IM_OUT_UNKNOWN))
 		im_outbox_note_groups(im_outbox_get(), 1);
@@ -429,6 +435,7 @@ halve(ImDispatch *dispatch, const ImCall *call)
 	}
 	else
 		send_call(dispatch, halves[1], true);
+	/* Urgent calls go to the head of the queue: the first half is added last. */
 	send_call(dispatch, halves[0], true);
 }
 
@@ -445,6 +452,7 @@ split_refused(ImDispatch *dispatch, const ImCall *call)
 
 	if (!im_batch_splits(call))
 		return false;
+	/* Never raised: calls of the old size may still come back. */
 	if (fewer > 0 && fewer < usual)
 	{
 		ereport(LOG,
@@ -526,7 +534,9 @@ take_call(ImDispatch *dispatch, ImCall *call)
 	bool		counts = note_verdict(dispatch, call);
 	Followers	followers = {0};
 
+	/* First: its rows go into other calls, or wait to be written. */
 	remove_live(dispatch, call);
+	/* Each of these has handed the rows on: only the call is left. */
 	if (split_refused(dispatch, call) ||
 		(im_op_asks(call->op) && call->command->undoes && !take_undo(dispatch, call)) ||
 		(call->op == IM_OP_GET_MESSAGES && !call->command->undoes && !take_messages(dispatch, call)))
@@ -582,8 +592,10 @@ give_back(ImDispatch *dispatch, ImCall *call)
 	{
 		ImRow	   *row = call->rows[i];
 
+		/* The request may have arrived: the group counts for the day. */
 		if (im_commands[row->kind]->makes_groups && row->verdict.outcome == IM_OUT_UNKNOWN)
 			im_outbox_note_groups(im_outbox_get(), 1);
+		/* Nothing is held against the row: we have not waited for its answer. */
 		im_protocol_judge(&row->life, &row->verdict, &policy, false,
 						  pg_prng_double(&pg_global_prng_state), &row->next);
 		keep_outcome(dispatch, row);
@@ -600,6 +612,7 @@ im_dispatch_release(ImDispatch *dispatch, int kept)
 	while (im_sender_queued(dispatch->sender) > kept &&
 		   (call = im_sender_take_back(dispatch->sender)) != NULL)
 	{
+		/* Nothing of an earlier exchange may stick to what never left. */
 		for (int i = 0; i < call->nrows; i++)
 		{
 			memset(&call->rows[i]->verdict, 0, sizeof(ImVerdict));

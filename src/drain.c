@@ -102,6 +102,7 @@ im_drain_create(MemoryContext ctx, ImSlot *slot)
 	drain->sender = drain->dispatch->sender;
 	drain->flow = im_flow_create(ctx);
 	drain->installed = IM_INSTALLED;
+	/* A worker that did not leave in order may have left rows in sending. */
 	im_plan_start(&drain->plan, loose, !slot->clean, im_now_us());
 	im_orders_orphaned(slot);
 
@@ -142,6 +143,7 @@ answer_request(ImSlot *slot, int i, ImRequestResult result, const ImRow *row, co
 				sizeof(request->group_id));
 	}
 	copy_text(request->info, sizeof(request->info), info);
+	/* A session that gave up fetches no answer: its place is free at once. */
 	request->state = request->asker >= 0 ? IM_REQUEST_DONE : IM_REQUEST_FREE;
 	if (request->asker >= 0)
 		SetLatch(im_latch_of(request->asker));
@@ -249,6 +251,7 @@ refuse_requests(ImDrain *drain, bool all, const char *why)
 	{
 		const ImAsked *asked = lfirst(lc);
 
+		/* A session that asked after the last refusal gets a trial of its own. */
 		if (all || !im_breaker_owes(&drain->slot->breaker,
 									drain->slot->requests[asked->request].asked_at))
 			answer_request(drain->slot, asked->request, IM_RESULT_STOPPED, NULL, why);
@@ -365,6 +368,7 @@ forget_dead_orders(ImSlot *slot)
 	{
 		ImOrder		order;
 
+		/* Copied: the list of processes is searched without the slot's lock. */
 		im_slot_lock(slot);
 		order = slot->orders[i];
 		im_slot_unlock(slot);
@@ -420,14 +424,17 @@ look_around(ImDrain *drain)
 				  im_text_as_utf8(psprintf("%s%s%s", problem.message, problem.hint ? ". " : "",
 										  problem.hint ? problem.hint : "")));
 	im_outbox_control(im_outbox_get(), &drain->control);
+	/* The option speaks for a person; rows of other databases still wait for one. */
 	if (drain->control.moved && drain->configured &&
 		im_sender_app(drain->sender)->continue_after_promotion)
 	{
 		(void) im_queue_adopt_all(false, im_sender_app(drain->sender));
+		/* Once more: the adoption has noted the timeline, which lifts that fence. */
 		im_outbox_control(im_outbox_get(), &drain->control);
 	}
 	drain->plan.just_paused = drain->control.paused && !was_paused;
 	forget_dead_orders(drain->slot);
+	/* Without an order no room may go while the import is paused. */
 	if (!im_orders_any(drain->slot))
 		im_rooms_forget_orders(drain->flow->rooms);
 }
@@ -443,9 +450,11 @@ recover_rows(ImDrain *drain)
 		int			n;
 		int64	   *claims = im_dispatch_claims(drain->dispatch, kind, &n);
 
+		/* Claims that we still have are spared: their calls fly, or wait to be written. */
 		all = im_queue_recover(kind, claims, n) && all;
 	}
 	im_plan_recovered(&drain->plan, all, im_now_us());
+	/* Rows that came back may belong to rooms that are not at work. */
 	im_flow_owe_sweep(drain->flow);
 }
 
@@ -506,6 +515,7 @@ claim_all(ImDrain *drain, Transaction *tx)
 
 		if (!tx->wants[kind])
 			continue;
+		/* Rows that a session asks for are claimed all the same. */
 		if (im_commands[kind]->after_accounts && accounts)
 			claim->want = 0;
 		claim_rows(drain, claim);
@@ -562,6 +572,7 @@ show_activity(const ImDrain *drain)
 	if (!im_tally_read(im_outbox_schema(im_outbox_get()), &tallies))
 		return;					/* being counted */
 	rows = tallies.all;
+	/* Without open rows of rooms an imported group need not come to work. */
 	drain->flow->dependents = false;
 	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 		if (im_commands[kind]->roomed && tallies.of[kind].by_status[IM_PENDING] > 0)
@@ -615,6 +626,7 @@ transact(void *arg)
 	ImDrain    *drain = tx->drain;
 	ImOutbox   *outbox = im_outbox_get();
 
+	/* First: pause, fence and options decide about all that follows. */
 	if (tx->turn.look)
 		look_around(drain);
 	if (tx->pause_reason[0] != '\0')
@@ -626,12 +638,16 @@ transact(void *arg)
 		memset(tx->wants, 0, sizeof(tx->wants));
 		tx->turn.sweep = false;
 	}
+	/* Without waiting: while somebody alters a table, this turn does nothing more. */
 	tx->table_busy = !im_outbox_try_lock(outbox);
 	if (tx->table_busy)
 		return;
+	/* Before rows are written: see im_outbox_keep_count(). */
 	if (tx->turn.count && keep_count(drain))
 		show_activity(drain);
+	/* Outcomes are written under a pause and a fence, too. */
 	settle_all(tx);
+	/* Not each time: the day's row would be updated many times a second. */
 	if (tx->turn.count || drain->dispatch->nrows == 0)
 		im_outbox_write_day(outbox);
 	if (!drain->configured || drain->control.fenced)
@@ -641,11 +657,13 @@ transact(void *arg)
 		note_rooms(drain, tx);
 		return;
 	}
+	/* Before the claim: what is recovered is due at once, and may be claimed below. */
 	if (im_plan_recovers(&drain->plan, im_now_us()))
 		recover_rows(drain);
 	if (tx->turn.sweep)
 		im_flow_sweep(drain->flow);
 	claim_all(drain, tx);
+	/* After the claim, which knows whose messages are about to be sent. */
 	im_queue_unread_again(&tx->claims[IM_MESSAGE]);
 	note_rooms(drain, tx);
 	if (has_claimed(tx))
@@ -676,6 +694,7 @@ note_failure(ImDrain *drain, Transaction *tx, const char *error)
 {
 	ListCell   *lc;
 
+	/* Never handed to the sender: these can go, recovery looks at the table. */
 	for (int kind = 0; kind < IM_KINDS; kind++)
 	{
 		foreach(lc, tx->claims[kind].rows)
@@ -683,8 +702,10 @@ note_failure(ImDrain *drain, Transaction *tx, const char *error)
 		foreach(lc, tx->claims[kind].settled)
 			im_dispatch_free_row(lfirst(lc));
 	}
+	/* Rooms found by a transaction that failed are forgotten, and looked for again. */
 	drain->flow->found = NIL;
 	im_flow_owe_sweep(drain->flow);
+	/* Tried alone and failed: another one is tried next. */
 	if (im_plan_failed(&drain->plan, im_now_us()))
 		rotate_outcomes(drain);
 	im_slot_lock(drain->slot);
@@ -708,8 +729,10 @@ launch_claimed(ImDrain *drain, ImClaim *claim)
 {
 	ListCell   *lc;
 
+	/* An order pays for its rows only now that the claim is committed. */
 	foreach(lc, claim->rows)
 		((ImRow *) lfirst(lc))->order = order_for(drain, lfirst(lc));
+	/* Rooms count these rows before any of them can come back. */
 	im_flow_claimed(drain->flow, claim);
 	if (im_commands[claim->kind]->undoes)
 	{
@@ -796,6 +819,7 @@ drop_written(ImDrain *drain, Transaction *tx)
 
 	if (im_plan_wrote(&drain->plan, tx->writing != NIL, im_now_us()))
 		rotate_outcomes(drain);
+	/* While careful only the first one was tried: the others stay. */
 	if (tx->written == NIL)
 		left = drain->dispatch->outcomes;
 	else if (drain->plan.careful)
@@ -837,6 +861,7 @@ finish_written(ImDrain *drain, Transaction *tx)
 	ListCell   *lc;
 
 	note_history(drain->slot, tx->written);
+	/* Out of the list before the rows are freed below. */
 	drop_written(drain, tx);
 	im_flow_settled(drain->flow, tx->written);
 	im_slot_lock(drain->slot);
@@ -852,6 +877,7 @@ finish_written(ImDrain *drain, Transaction *tx)
 	{
 		ImRow	   *row = lfirst(lc);
 
+		/* A row of a room comes back through its room. */
 		if (is_open(row) && row->room == NULL)
 			im_plan_came_back(&drain->plan, row->kind);
 		finish_row(drain, row);
@@ -871,6 +897,7 @@ note_success(ImDrain *drain, Transaction *tx)
 
 		note_history(drain->slot, claim->settled);
 		im_plan_claimed(&drain->plan, kind, &found);
+		/* Before the rows are handed on: those that ended are freed then. */
 		answer_unclaimed(drain, claim);
 		if (tx->wants[kind])
 			launch_claimed(drain, claim);
@@ -893,7 +920,9 @@ run_transaction(ImDrain *drain, Transaction *tx)
 	bool		ok;
 
 	tx->drain = drain;
+	/* A claim dates doubts by the wall clock: its steadiness is noted first. */
 	im_steady_note(&drain->slot->steady, GetCurrentTimestamp(), im_now_us());
+	/* Noted before it runs: a look that fails is not repeated in each turn. */
 	im_plan_begun(&drain->plan, &tx->turn, im_now_us());
 	ok = im_outbox_run(transact, tx, &error);
 	drain->installed = im_outbox_installed(im_outbox_get());
@@ -917,6 +946,7 @@ check_same_refusal(ImDrain *drain, Transaction *tx)
 
 	im_slot_lock(drain->slot);
 	code = im_breaker_same_refusal(&drain->slot->breaker);
+	/* The window begins anew, or a resumed import would be paused at once. */
 	if (code != 0)
 		im_breaker_reset(&drain->slot->breaker, im_now_us());
 	im_slot_unlock(drain->slot);
@@ -1010,6 +1040,7 @@ settle_and_claim(ImDrain *drain, bool rang)
 		claim = plan_claims(drain, &tx, &facts, claims_allowed(drain, &facts));
 	if (!im_plan_transaction(&drain->plan, &facts, claim, tx.pause_reason[0] != '\0', &tx.turn))
 		return;
+	/* A copy: what is locked stays in it, and the outcomes stay whole until the commit. */
 	tx.writing = list_truncate(list_copy(drain->dispatch->outcomes), tx.turn.write);
 	run_transaction(drain, &tx);
 }
@@ -1109,6 +1140,7 @@ tell_state(ImDrain *drain)
 
 	if (state == slot->told || drain->plan.looked_at == 0)
 		return;
+	/* Noted first: a NOTIFY that fails is not tried again in each turn. */
 	slot->told = state;
 	(void) im_outbox_run(notify, &state, NULL);
 }
@@ -1120,13 +1152,16 @@ leave_or_stay(ImDrain *drain, ImPlanFacts *facts)
 	ImSlot	   *slot = drain->slot;
 	ImStay		stay = IM_STAY;
 
+	/* Under one lock: anyone who rings finds a worker that looks again, or none. */
 	im_slot_lock(slot);
 	publish(drain, facts);
+	/* Read anew: a ring since the turn began keeps us here. */
 	facts->beneath = slot->report.beneath;
 	facts->ring = slot->ring;
 	if (im_plan_leaves(&drain->plan, facts))
 	{
 		slot->wake_at = im_plan_alarm(&drain->plan, facts);
+		/* The next worker need not look for dead rows if we know of none. */
 		slot->clean = !drain->plan.dirty;
 		slot->worker = -1;
 		slot->worker_pid = 0;
@@ -1145,11 +1180,13 @@ answer_doorbell(ImDrain *drain)
 
 	im_slot_lock(slot);
 	rang = slot->ring;
+	/* Silenced before we look at the table: what rings from now on is news. */
 	slot->ring = slot->urgent = false;
 	drain->rings = slot->rings;
 	if (slot->recover)
 		im_plan_owe_recovery(&drain->plan);
 	slot->recover = false;
+	/* A crash from here on leaves it false: the next worker then recovers. */
 	slot->clean = false;
 	im_breaker_ask(&slot->breaker, slot->asked_at, im_now_us());
 	if (slot->changes != slot->changes_seen)
@@ -1160,6 +1197,7 @@ answer_doorbell(ImDrain *drain)
 		im_sender_forget_signature(drain->sender);
 	}
 	im_slot_unlock(slot);
+	/* A ring does not tell the kind: new rows may belong to any room. */
 	if (rang)
 		im_flow_owe_sweep(drain->flow);
 	im_plan_wake(&drain->plan, rang, im_now_us());
@@ -1186,6 +1224,7 @@ refuse_if_hopeless(ImDrain *drain)
 	ImPlanFacts facts;
 	ImReport	report;
 
+	/* A call under way may be the trial: its answer decides. */
 	if (may_send(drain) && (closed || im_sender_in_flight(drain->sender) > 0))
 		return;
 	gather(drain, &facts);
@@ -1233,11 +1272,13 @@ im_drain_turn(ImDrain *drain)
 	old = MemoryContextSwitchTo(drain->turn_ctx);
 	if (drain->plan.looked_at == 0)
 		first_look(drain);
+	/* Before the claim: sessions whose row cannot go hear of it now. */
 	refuse_if_hopeless(drain);
 	settle_and_claim(drain, rang);
 
 	gather(drain, &facts);
 	allowed = calls_allowed(drain, &facts);
+	/* Given back before the pump: what may not go must not start. */
 	im_dispatch_release(drain->dispatch, im_plan_keeps(&drain->plan, &facts, allowed));
 	pump = im_sender_pump(drain->sender, allowed);
 
@@ -1245,6 +1286,7 @@ im_drain_turn(ImDrain *drain)
 		stay = give_up_table(drain);
 	else
 	{
+		/* And once more: the pump has started calls. */
 		gather(drain, &facts);
 		stay = leave_or_stay(drain, &facts);
 		log_state(drain);
@@ -1255,6 +1297,7 @@ im_drain_turn(ImDrain *drain)
 		facts.now = im_now_us();
 		sleep_until_something(drain, im_plan_sleep(&drain->plan, &facts, pump,
 												   claims_allowed(drain, &facts)));
+		/* Judged now; the next turn's transaction writes it. */
 		im_dispatch_collect(drain->dispatch);
 	}
 	MemoryContextSwitchTo(old);
@@ -1268,14 +1311,17 @@ im_drain_shutdown(ImDrain *drain)
 	int64		end = im_now_us() + SHUTDOWN_GRACE;
 	Transaction tx = {0};
 
+	/* What has not left goes back as if never claimed; what flies gets a moment. */
 	im_dispatch_release(drain->dispatch, 0);
 	while (im_sender_in_flight(drain->sender) > 0 && im_now_us() < end)
 	{
 		ResetLatch(MyLatch);
 		im_sender_wait(drain->sender, 50);
 		im_dispatch_collect(drain->dispatch);
+		/* An answer may lead to another call: that one does not leave any more. */
 		im_dispatch_release(drain->dispatch, 0);
 	}
+	/* What still flies is given up: whether it arrived is not known. */
 	im_dispatch_give_up(drain->dispatch);
 	im_dispatch_release(drain->dispatch, 0);
 

@@ -30,6 +30,7 @@ im_flow_create(MemoryContext ctx)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory"),
 				 errdetail("The list of groups at work could not be made.")));
+	/* What the last worker had at work is not known: all rooms are looked for. */
 	flow->sweep_owed = flow->dependents = true;
 	return flow;
 }
@@ -78,11 +79,13 @@ im_flow_sweep(ImFlow *flow)
 	if (!flow->sweeping)
 	{
 		flow->sweeping = true;
+		/* Cleared at its beginning: what comes while it runs is owed another one. */
 		flow->sweep_owed = flow->stale = false;
 		memset(flow->waiting, 0, sizeof(flow->waiting));
 		begin_kind(flow, IM_MEMBER);
 	}
 	flow->found = im_queue_sweep(flow->sweep_kind, flow->sweep_after, SWEEP_ROOMS);
+	/* By its own cost: a look that is slow is made less often. */
 	flow->sweep_at = im_now_us() + (im_now_us() - start) * SWEEP_SHARE;
 }
 
@@ -99,11 +102,13 @@ take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_orde
 		flow->waiting[flow->sweep_kind] += found->waiting;
 		return;
 	}
+	/* At work already: these rows may have come after it had passed their stage. */
 	if (room != NULL)
 	{
 		room->revisit = true;
 		return;
 	}
+	/* While paused a room goes only if an order pays for it. */
 	if (paused)
 	{
 		ordered = take_order(arg);
@@ -180,6 +185,7 @@ im_flow_claimed(ImFlow *flow, const ImClaim *claim)
 	{
 		const ImRoomClaim *found = &claim->rooms[i];
 
+		/* Rows of an earlier stage came late: they go before these. */
 		if (found->behind)
 			im_rooms_begin(flow->rooms, found->room);
 		else if (found->nrows > 0 || found->nsettled > 0)
@@ -208,6 +214,7 @@ im_flow_settled(ImFlow *flow, const List *rows)
 							 again ? im_now_us() + row->next.delay_ms * 1000 : 0);
 		else if (im_commands[row->kind]->undoes)
 			flow->sweep_owed = true;	/* its rows wait now, or go on */
+		/* Its group is there now: what waits for it can go. */
 		else if (row->room_key != NULL && row->next.status == IM_IMPORTED && flow->dependents)
 		{
 			const char *group_id = row->group_id[0] ? row->group_id : row->said_id;
@@ -216,6 +223,7 @@ im_flow_settled(ImFlow *flow, const List *rows)
 											row->judged_at / USECS_PER_SEC +
 											(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY);
 
+			/* The numbers of the last sweep do not know of this room. */
 			flow->stale = true;
 			if (room == NULL)
 				flow->sweep_owed = true;
@@ -245,6 +253,7 @@ im_flow_leave(ImFlow *flow, const List *rows)
 	{
 		const ImRow *row = lfirst(lc);
 
+		/* A room has two names: by the group's source_id, and by its GroupId. */
 		if (row->room_key != NULL)
 			leave_room(flow, row->room_key);
 		leave_room(flow, psprintf("=%s", row->group_id));
@@ -276,6 +285,7 @@ im_flow_notes(const List *claimed, const List *written, const List *held, int *n
 	{
 		const ImRow *row = lfirst(lc);
 
+		/* Noted with the claim: after a crash no later message gets an earlier time. */
 		if (row->room != NULL && row->sent_time != 0)
 		{
 			ImRoomNote *note = note_of(notes, n, row->room);
@@ -292,6 +302,7 @@ im_flow_notes(const List *claimed, const List *written, const List *held, int *n
 			continue;
 		if (row->next.status != IM_IMPORTED)
 		{
+			/* Surely not there: its time is free for another one. */
 			if (row->kind == IM_MESSAGE && !row->next.maybe_sent)
 				note_of(notes, n, row->room)->lower = true;
 			continue;

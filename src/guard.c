@@ -247,6 +247,7 @@ check_status(const ImCommand *command, HeapTuple old, TupleDesc desc, ImStatus f
 		check_undo(command, old, desc, from);
 		return;
 	}
+	/* Untouched: no request to disband the group can have been made. */
 	if (from == IM_UNDO && to == IM_IMPORTED && is_untouched(old, desc))
 		return;
 	if (to == IM_PENDING && (from == IM_FAILED || from == IM_INVALID || from == IM_UNDONE ||
@@ -276,6 +277,7 @@ is_generated(HeapTuple tuple, TupleDesc desc)
 		return false;
 	group_id = TextDatumGetCString(value);
 	key = DatumGetUUIDP(column(tuple, desc, "row_key", &isnull));
+	/* The type may have been changed: an id of either sort is ours. */
 	for (int community = 0; community <= 1; community++)
 	{
 		im_group_generate_id(key->data, community, generated);
@@ -329,6 +331,7 @@ wait_for_requests(Anew *anew, HeapTuple row)
 
 	if (never_sent)
 		return;
+	/* When the row is due they must be dead: it begins without a doubt. */
 	set_column(anew, "maybe_sent_at", (Datum) 0, true);
 	if (at > GetCurrentTimestamp())
 		set_column(anew, "due_at", TimestampTzGetDatum(at), false);
@@ -453,6 +456,7 @@ im_sql_outbox_guard(PG_FUNCTION_ARGS)
 				 errmsg("_im_outbox_guard() must be called as a trigger before update")));
 	old = trigger->tg_trigtuple;
 	new = trigger->tg_newtuple;
+	/* The worker writes what it knows; functions that bypass it have checked. */
 	if (bypassed || im_outbox_is_sender())
 		PG_RETURN_POINTER(new);
 	desc = RelationGetDescr(trigger->tg_relation);
@@ -464,6 +468,7 @@ im_sql_outbox_guard(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(new);
 	from = status_of(old, desc);
 	to = status_of(new, desc);
+	/* Before that role is let pass: what was sent is guarded in every role. */
 	check_record(command, old, new, desc, from);
 	if (in_replica_role())
 		PG_RETURN_POINTER(new);

@@ -202,6 +202,7 @@ read_body(char *buffer, size_t size, size_t nitems, void *arg)
 	Transfer   *transfer = arg;
 	size_t		n = Min(size * nitems, transfer->call.body_len - transfer->read_at);
 
+	/* Before the first byte is handed out: false must prove that none was. */
 	if (!transfer->call.sent)
 		note_sent(transfer);
 	memcpy(buffer, transfer->call.body + transfer->read_at, n);
@@ -262,6 +263,7 @@ write_reply(char *data, size_t size, size_t nmemb, void *arg)
 	ImHttpCall *call = &transfer->call;
 	size_t		n = size * nmemb;
 
+	/* To return less than was offered ends the transfer: no ERROR may be raised. */
 	if (n > call->reply_cap - call->reply_len)
 	{
 		transfer->overflow = true;
@@ -331,6 +333,7 @@ close_socket(void *arg, curl_socket_t fd)
 {
 	ImHttp	   *http = arg;
 
+	/* Out of the list first: the number may be another socket's at once. */
 	im_sockets_remove(&http->sockets, fd);
 	return close(fd);
 }
@@ -451,6 +454,7 @@ release(void *arg)
 	if (http->multi != NULL)
 		curl_multi_cleanup(http->multi);
 	http->multi = NULL;
+	/* After the multi handle, whose end still closes connections by our callback. */
 	im_sockets_free(&http->sockets);
 	curl_slist_free_all(http->headers);
 	http->headers = NULL;
@@ -458,6 +462,7 @@ release(void *arg)
 	if (http->wait_set != NULL)
 		FreeWaitEventSet(http->wait_set);
 	http->wait_set = NULL;
+	/* After the wait set that watches it. */
 	if (http->epoll_fd >= 0)
 		close(http->epoll_fd);
 	http->epoll_fd = -1;
@@ -495,6 +500,7 @@ make_multi(ImHttp *http, int max_connections)
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, set_timer);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
 	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long) max_connections);
+	/* One request at a time on a connection: no answer waits behind another. */
 	curl_multi_setopt(http->multi, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
 	return true;
 }
@@ -533,6 +539,7 @@ im_http_create(const ImHttpSettings *settings)
 
 	init_curl();
 	http = palloc0(sizeof(ImHttp));
+	/* What release() needs, which may be called from here on. */
 	http->epoll_fd = -1;
 	http->timer_at = -1;
 	dlist_init(&http->starting);
@@ -545,6 +552,7 @@ im_http_create(const ImHttpSettings *settings)
 	look_at_file(http->ca_file, &http->ca_stat);
 	http->cleanup.func = release;
 	http->cleanup.arg = http;
+	/* Before libcurl allocates anything: an ERROR below leaks nothing. */
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &http->cleanup);
 
 	enter_curl(&saved);
@@ -602,6 +610,7 @@ set_trust_options(Transfer *transfer, const ImHttp *http)
 	CURL	   *easy = transfer->easy;
 
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	/* A redirect would give body and UserSig to somebody else. */
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");	/* also none from the environment */
 	curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
@@ -687,6 +696,7 @@ im_http_open(ImHttp *http)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory"),
 				 errdetail("libcurl could not allocate an easy handle.")));
+	/* The room for an answer stays with the transfer. */
 	reply = transfer->call.reply;
 	memset(&transfer->call, 0, sizeof(ImHttpCall));
 	transfer->call.reply = reply;
@@ -699,6 +709,7 @@ im_http_start(ImHttp *http, ImHttpCall *call)
 {
 	Transfer   *transfer = (Transfer *) call;
 
+	/* Room for the terminator, which is put even if nothing comes. */
 	if (!make_room(transfer, 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -714,6 +725,7 @@ im_http_start(ImHttp *http, ImHttpCall *call)
 	transfer->fresh = false;
 	transfer->curl_error[0] = '\0';
 	transfer->started_us = now_us();
+	/* All have the same time, so the first one started is the first one over. */
 	if (http->overdue_at == 0)
 		http->overdue_at = transfer->started_us + http->timeout_ms * 1000;
 	dlist_push_tail(&http->starting, &transfer->node);
@@ -740,6 +752,7 @@ failure_code(const Transfer *transfer, CURLcode result)
 {
 	const ImHttpCall *call = &transfer->call;
 
+	/* First: libcurl only knows that a callback refused. */
 	if (transfer->overflow)
 		return call->sent ? IM_CODE_TOO_BIG : IM_CODE_NOT_SENT;
 	switch (result)
@@ -997,6 +1010,7 @@ work_on_timers(ImHttp *http)
 
 	if (http->timer_at < 0 || now_us() < http->timer_at)
 		return;
+	/* Cleared before the call, in which libcurl may set it again. */
 	http->timer_at = -1;
 	curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 	help_connecting(http);
@@ -1017,6 +1031,7 @@ take_done(ImHttp *http)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &transfer);
+		/* Stopped by before_request(): no byte has left, so it can go again. */
 		if (result == CURLE_ABORTED_BY_CALLBACK && transfer->fresh && !transfer->call.sent)
 			restart(http, transfer);
 		else
@@ -1067,11 +1082,13 @@ perform(ImHttp *http)
 
 	enter_curl(&saved);
 	start_transfers(http);
+	/* Bounded: sockets that are always ready must not keep us from the latch. */
 	while (work_on_sockets(http) == EVENTS_AT_ONCE && ++rounds < ROUNDS_MAX)
 		;
 	work_on_timers(http);
 	take_done(http);
 	start_transfers(http);
+	/* Last: what lay in the sockets was read first. */
 	end_overdue(http);
 	leave_curl(&saved);
 	note_last_byte(http);
@@ -1101,10 +1118,13 @@ im_http_wait(ImHttp *http, long timeout_ms)
 	WaitEvent	event;
 
 	http->late = NULL;
+	/* Before sleeping: only then libcurl has told what it waits for. */
 	if (!dlist_is_empty(&http->starting) || (http->timer_at >= 0 && now_us() >= http->timer_at))
 		perform(http);
+	/* There is something to hand out: a look, but no sleep. */
 	if (!dlist_is_empty(&http->done))
 		timeout_ms = 0;
+	/* Only the latch, and no call flies: nothing for libcurl to do. */
 	if (WaitEventSetWait(http->wait_set, sleep_time(http, timeout_ms), &event, 1,
 						 im_wait_event_network()) > 0 &&
 		(event.events & WL_LATCH_SET) != 0 && http->in_flight == 0)
@@ -1160,6 +1180,7 @@ im_http_abandon(ImHttp *http)
 		if (transfer->in_flight)
 		{
 			curl_multi_remove_handle(http->multi, transfer->easy);
+			/* Cut off in the middle: its handle is not to be trusted. */
 			transfer->worn = true;
 		}
 		transfer->in_flight = false;

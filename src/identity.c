@@ -146,6 +146,7 @@ forget_origin(Datum arg, Oid relid)
 	if (OidIsValid(relid) && relid != origin_relid)
 		return;
 	origin_known = false;
+	/* Counted, so that a read that is under way is not kept. */
 	forgotten++;
 }
 
@@ -189,6 +190,7 @@ im_origin(void)
 
 	if (origin_known)
 		return origin;
+	/* Before the first read, so that no change after it is missed. */
 	if (!registered)
 		CacheRegisterRelcacheCallback(forget_origin, (Datum) 0);
 	registered = true;
@@ -204,6 +206,7 @@ im_origin(void)
 	if (OidIsValid(origin_relid))
 		(void) read_identity(origin_relid, &parts.identity);
 	origin = (int64) hash_bytes_extended((unsigned char *) &parts, sizeof(parts), 0);
+	/* Forgotten while it was read: right for now, but not to be kept. */
 	origin_known = OidIsValid(origin_relid) && before == forgotten;
 	return origin;
 }
@@ -234,6 +237,7 @@ im_sql_server_made(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("_im_server_made() must be called as an event trigger")));
+	/* Only where it is made: a server that is altered keeps its home. */
 	if (IsA(trigger->parsetree, CreateForeignServerStmt))
 		im_app_note_home(((CreateForeignServerStmt *) trigger->parsetree)->servername,
 						 im_origin(), false);

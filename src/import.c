@@ -205,6 +205,7 @@ import_record(ImSlot *slot, const ImRecord *record)
 	}
 	strlcpy(row.group_id, item.group_id, sizeof(row.group_id));
 	row.name = item.name;
+	/* Without an id a second request would make a second group. */
 	row.life.repeat = command->makes_groups && item.group_id[0] == '\0' ? IM_REPEAT_NEVER :
 		IM_REPEAT_REFUSED;
 	fill_call(&call, rows, command, &item, app);
@@ -239,9 +240,11 @@ withdraw(int code, Datum arg)
 	ImRequest  *request = &asking->slot->requests[asking->request];
 
 	im_slot_lock(asking->slot);
+	/* The place may be another session's by now: only ours is given back. */
 	if (request->ticket == asking->ticket)
 	{
 		request->asker = -1;
+		/* Once it is taken the worker still writes to it, and frees it then. */
 		if (request->state != IM_REQUEST_TAKEN)
 			request->state = IM_REQUEST_FREE;
 	}
@@ -316,6 +319,7 @@ await_answer(const Asking *asking, ImRequest *answer)
 		im_slot_unlock(asking->slot);
 		if (answer->state == IM_REQUEST_DONE)
 			return;
+		/* A worker that has taken it is waited for, however long that takes. */
 		if (answer->state == IM_REQUEST_ASKED)
 			raise_if_nobody_comes(asking, since);
 		nap();
@@ -336,6 +340,7 @@ ask_sender(ImSlot *slot, ImKind kind, int64 id, const unsigned char *row_key, Im
 		await_answer(&asking, answer);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(withdraw, PointerGetDatum(&asking));
+	/* Without an ERROR the macro does not call it. */
 	withdraw(0, PointerGetDatum(&asking));
 }
 

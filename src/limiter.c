@@ -75,6 +75,7 @@ im_limiter_set(ImLimiter *limiter, double limit, int64_t now)
 
 	if (limit == limiter->limit)
 		return;
+	/* A slow-down stays in proportion; what is remembered was of the old limit. */
 	limiter->rate *= limit / limiter->limit;
 	limiter->limit = limit;
 	limiter->knee = 0;
@@ -84,6 +85,7 @@ im_limiter_set(ImLimiter *limiter, double limit, int64_t now)
 	/* A wait that began at a lower rate must not last that long. */
 	if (limiter->next > (double) now + interval(limiter) && interval(limiter) < old)
 		limiter->next = (double) now + interval(limiter);
+	/* The second bound must not keep what the first one lets go. */
 	limiter->quick = fmin(limiter->quick, limiter->next);
 }
 
@@ -101,6 +103,7 @@ static void
 cut(ImLimiter *limiter, double left, int64_t now)
 {
 	limiter->rate = fmax(limiter->rate * left, lowest(limiter));
+	/* The next grant was planned at the old rate. */
 	limiter->next = fmax(limiter->next, (double) now + interval(limiter));
 }
 
@@ -116,10 +119,12 @@ judge_refusals(ImLimiter *limiter, int64_t now)
 	double		left = 1 / (1 + fmin(share, 1));
 
 	limiter->counting = false;
+	/* One per cent was cut at once: only the rest of it is due. */
 	if (left < FIRST_CUT)
 		cut(limiter, left / FIRST_CUT, now);
 	if (share < (limiter->again ? MORE : MANY))
 		return;
+	/* Few more than chance: what is remembered moves only half-way. */
 	limiter->knee = share < MANY ? (limiter->knee + limiter->rate) / 2 : limiter->rate;
 	limiter->knee_at = now;
 }
@@ -149,7 +154,9 @@ grow(ImLimiter *limiter, int64_t now)
 	double		quiet = (double) (now - limiter->refused_at) / CREEP_US;
 	double		goal;
 
+	/* First: the end of a count may cut the rate that is to grow. */
 	end_count(limiter, now);
+	/* Also if nothing grows: time at the limit earns nothing for later. */
 	limiter->grown_at = now;
 	if (limiter->rate >= limiter->limit || passed <= 0)
 		return;
@@ -229,6 +236,7 @@ im_limiter_take(ImLimiter *limiter, bool worker, int64_t now)
 	double		step;
 	double		when;
 
+	/* Rate and window must be those of now before anything is granted. */
 	grow(limiter, now);
 	advance(limiter, now);
 	step = interval(limiter);
@@ -268,6 +276,7 @@ im_limiter_late(ImLimiter *limiter, int64_t granted, int64_t now)
 	int32_t    *then = &limiter->cells[cell % IM_LIMITER_CELLS];
 
 	advance(limiter, now);
+	/* Moved from the cell of its grant, if that is still remembered. */
 	if (cell > limiter->cell - IM_LIMITER_CELLS && cell <= limiter->cell && *then > 0)
 	{
 		(*then)--;
@@ -281,13 +290,16 @@ im_limiter_late(ImLimiter *limiter, int64_t granted, int64_t now)
 void
 im_limiter_slow(ImLimiter *limiter, int64_t now)
 {
+	/* Grown up to now first: the cut is of the rate that was refused. */
 	grow(limiter, now);
 	limiter->refused_at = now;
+	/* The first one has cut already: the share decides about the rest. */
 	if (limiter->counting)
 	{
 		limiter->refused++;
 		return;
 	}
+	/* Judged before the cut, which would hide at which rate it was. */
 	limiter->again = limiter->knee > 0 && limiter->rate >= limiter->knee * AGAIN;
 	if (limiter->again)
 		limiter->knee_at = now;

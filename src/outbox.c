@@ -193,20 +193,26 @@ run_transaction(void (*fn) (void *arg), void *arg)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(caller);
+	/* In each transaction: the extension may come and go. */
 	if (im_outbox_look(outbox) == IM_INSTALLED)
 	{
 		im_outbox_enter(&saved);
+		/* Anew in each transaction: what a rollback undid must not be counted. */
 		memset(outbox->difference, 0, sizeof(outbox->difference));
 		outbox->writing = 0;
 		fn(arg);
+		/* Together with the rows: counts and rows commit as one. */
 		for (int kind = 0; kind < IM_OUTBOXES && outbox->is_sender; kind++)
 			im_tally_add(outbox->schema, kind, im_origin(), &outbox->difference[kind]);
 		im_outbox_leave(&saved);
 	}
+	/* The owner's rights are given back by now: a commit must not run with them. */
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	/* Only now: what a rollback undid has still to be written. */
 	outbox->created -= outbox->writing;
 	outbox->writing = 0;
+	/* Without this autovacuum would not hear of our dead rows. */
 	pgstat_report_stat(false);
 }
 
@@ -273,6 +279,7 @@ im_outbox_keep_count(ImOutbox *outbox, bool insist)
 		im_tally_fold(outbox->schema);
 		return true;
 	}
+	/* No writer may come between the count and its commit. */
 	if (!lock_tables(outbox, ShareLock, insist))
 		return false;
 	im_tally_recount(outbox->schema);
@@ -324,6 +331,7 @@ im_outbox_try_lock(ImOutbox *outbox)
 		rel = try_table_open(outbox->relid[kind], NoLock);
 		if (rel == NULL)
 			return false;		/* dropped just now */
+		/* C reads some columns by their type: checked before any statement does. */
 		im_check_columns(RelationGetDescr(rel), im_commands[kind]->table);
 		im_statements_grown(kind, RelationGetNumberOfBlocks(rel));
 		table_close(rel, NoLock);
@@ -400,6 +408,7 @@ im_outbox_pause(ImOutbox *outbox, bool paused, const char *by, const char *reaso
 	Int64GetDatum((int64) GetWALInsertionTimeLine())};
 	char		nulls[4] = {' ', ' ', ' ', reason ? ' ' : 'n'};
 
+	/* The row may not be there: a pause can come before the first worker. */
 	execute(outbox, ST_CONTROL_NEW, args, NULL, 0);
 	args[1] = BoolGetDatum(paused);
 	args[2] = CStringGetTextDatum(by);
@@ -415,6 +424,7 @@ im_outbox_begin_adoption(ImOutbox *outbox)
 	Int64GetDatum((int64) GetWALInsertionTimeLine())};
 	bool		isnull;
 
+	/* Made now, it has the timeline of now: then nothing of ours is taken over. */
 	execute(outbox, ST_CONTROL_NEW, args, NULL, 0);
 	execute(outbox, ST_CONTROL, args, NULL, 1);
 	return DatumGetInt64(im_statement_value(0, 1, &isnull)) != DatumGetInt64(args[1]);
@@ -470,6 +480,7 @@ oldest_pending(ImOutbox *outbox, ImKind kind, int64 watermark)
 
 	if (im_statement(outbox->schema, kind, ST_OLDEST, args, NULL, 1) == 0)
 	{
+		/* None above it: one that came back may lie below. */
 		args[1] = Int64GetDatum(PG_INT64_MIN);
 		if (watermark == PG_INT64_MIN ||
 			im_statement(outbox->schema, kind, ST_OLDEST, args, NULL, 1) == 0)

@@ -97,6 +97,7 @@ im_plan_wake(ImPlan *plan, bool rang, int64_t now)
 		im_plan_hungry(plan);
 	/* A repaired row may lie below the watermark: its ring must not be lost. */
 	plan->rescan_owed = plan->rescan_owed || rang;
+	/* Too soon after the last one: such a look has its price. */
 	if (now - plan->rescanned_at < rest_of_rescan(plan))
 		return;
 	if (plan->rescan_owed || now - plan->rescanned_at >= RESCAN_EVERY)
@@ -258,8 +259,10 @@ note_due(ImPlan *plan, int64_t now)
 bool
 im_plan_turn(ImPlan *plan, const ImPlanFacts *facts, bool rang, ImTurn *turn)
 {
+	/* A ring may mean other options: the look is not put off. */
 	turn->look = rang || facts->now - plan->looked_at >= LOOK_EVERY || facts->reconfigure;
 	turn->count = rang || facts->now - plan->counted_at >= LOOK_EVERY;
+	/* Soon after a failure or a locked table nothing is tried, unless somebody rings. */
 	if (plan->retry_at > facts->now && !rang)
 		return false;
 	note_due(plan, facts->now);
@@ -272,8 +275,10 @@ im_plan_turn(ImPlan *plan, const ImPlanFacts *facts, bool rang, ImTurn *turn)
 static bool
 must_flush(const ImPlan *plan, const ImPlanFacts *facts, bool claim)
 {
+	/* A row that is locked is not tried again in each turn. */
 	if (facts->outcomes == 0 || facts->now < plan->flush_after)
 		return false;
+	/* A claim commits anyway; with nothing under way there is nothing to wait for. */
 	return claim || plan->careful || facts->outcomes >= FLUSH_COUNT || facts->nrows == 0 ||
 		facts->now - facts->outcomes_since >= FLUSH_AFTER;
 }
@@ -322,6 +327,7 @@ im_plan_recovers(const ImPlan *plan, int64_t now)
 void
 im_plan_recovered(ImPlan *plan, bool all, int64_t now)
 {
+	/* What was locked is still dead: recovery stays owed. */
 	plan->dirty = !all;
 	plan->recover_at = now + RECOVER_AGAIN;
 	im_plan_hungry(plan);
@@ -379,7 +385,9 @@ im_plan_failed(ImPlan *plan, int64_t now)
 
 	/* What it claimed was never sent, what it wrote may stand. */
 	im_plan_owe_recovery(plan);
+	/* The claim that was lost has moved the watermark past its rows. */
 	rescan_all(plan);
+	/* One outcome may be the cause: from now on each is tried alone. */
 	plan->careful = true;
 	plan->retry_delay = plan->retry_delay == 0 ? RETRY_FIRST : smaller(plan->retry_delay * 2, RETRY_MAX);
 	plan->retry_at = now + plan->retry_delay;
@@ -407,6 +415,7 @@ im_plan_succeeded(ImPlan *plan, int outcomes)
 {
 	plan->retry_delay = 0;
 	plan->retry_at = 0;
+	/* The last one was written: none is poisonous. */
 	if (outcomes == 0)
 		plan->careful = false;
 }
@@ -570,6 +579,7 @@ im_plan_alarm(const ImPlan *plan, const ImPlanFacts *facts)
 	/* While paused a probe would be more than anybody asked for. */
 	if (!facts->may_send || !may_claim(facts))
 		return 0;
+	/* While the breaker is open nothing goes before the probe, whatever is due. */
 	if (facts->breaker->state != IM_BREAKER_CLOSED)
 		return facts->now + larger(im_breaker_wait(facts->breaker, facts->now), 1);
 	if (facts->beneath == IM_STATE_QUOTA)
@@ -608,5 +618,6 @@ im_plan_leaves(ImPlan *plan, const ImPlanFacts *facts)
 		plan->idle_since = facts->now;
 		return false;
 	}
+	/* News in the first seconds find us here: no second worker would come so soon. */
 	return facts->now - plan->idle_since >= linger && facts->now - plan->started_at >= STAY_AT_LEAST;
 }

@@ -54,6 +54,7 @@ im_protocol_backoff(int32_t attempts, double jitter)
 		ceiling *= 2;
 	if (ceiling > IM_BACKOFF_MAX_MS)
 		ceiling = IM_BACKOFF_MAX_MS;
+	/* Full jitter: rows that failed together do not come back together. */
 	return 1 + (int64_t) (jitter * (double) ceiling);
 }
 
@@ -63,6 +64,7 @@ im_steady_note(ImSteady *steady, int64_t wall, int64_t mono)
 {
 	int64_t		moved = wall - mono - steady->offset;
 
+	/* Clocks drift a little; only a jump ends what can be trusted. */
 	if (steady->known && moved <= IM_STEADY_SLACK && moved >= -IM_STEADY_SLACK)
 		return;
 	steady->known = true;
@@ -77,6 +79,7 @@ im_steady_age_ms(ImSteady *steady, int64_t at, int64_t wall, int64_t mono)
 	int64_t		age = wall - at;
 
 	im_steady_note(steady, wall, mono);
+	/* No doubt is surely older than the clocks have run evenly. */
 	if (age > mono - steady->since)
 		age = mono - steady->since;
 	return age / 1000;
@@ -164,6 +167,7 @@ read_back(ImNext *next, const ImLife *row)
 		look_up(next, row, IM_WHY_REPEAT);
 		return;
 	}
+	/* Too early: a request that is still under way could come after the look. */
 	settle(next, row, IM_PENDING);
 	next->suspect_now = row->suspect_ms < 0;
 	next->delay_ms = IM_READ_BACK_MS - (row->suspect_ms > 0 ? row->suspect_ms : 0);
@@ -180,6 +184,7 @@ im_protocol_claim(const ImLife *row, bool invalid, const ImPolicy *policy, ImNex
 		look_up(next, row, IM_WHY_UNDO);
 		return;
 	}
+	/* First of all: where the service assigns the id, nothing is sent a second time. */
 	if (row->maybe_sent && row->repeat == IM_REPEAT_NEVER)
 		doubt(next, row, "may have created a group whose id is not known");
 	else if (invalid && !row->maybe_sent)
@@ -208,6 +213,7 @@ static void
 judge_unknown(const ImLife *row, const ImPolicy *policy, bool counts, double jitter,
 			  ImNext *next)
 {
+	/* A second request could make a second group: a person has to look. */
 	if (row->repeat == IM_REPEAT_NEVER)
 	{
 		doubt(next, row, NULL);
@@ -223,6 +229,7 @@ judge_unknown(const ImLife *row, const ImPolicy *policy, bool counts, double jit
 		next->delay_ms = IM_ZOMBIE_MS;	/* then im_protocol_claim() looks it up */
 	else
 		next->delay_ms = im_protocol_backoff(next->attempts, jitter);
+	/* The group is not read before the request must have arrived. */
 	if (row->repeat == IM_REPEAT_READ_BACK && next->delay_ms < IM_READ_BACK_MS)
 		next->delay_ms = IM_READ_BACK_MS;
 }
@@ -268,6 +275,7 @@ again_or(const ImLife *row, const ImPolicy *policy, double jitter, const char *r
 static void
 judge_absent(const ImLife *row, const ImPolicy *policy, double jitter, ImNext *next)
 {
+	/* It was looked for before sending: it is not there, so it can go. */
 	if (row->why == IM_WHY_REPEAT)
 	{
 		settle(next, row, IM_SENDING);
@@ -289,6 +297,7 @@ judge_absent(const ImLife *row, const ImPolicy *policy, double jitter, ImNext *n
 		next->maybe_sent = false;
 		return;
 	}
+	/* The answer can be believed by now: the row has done nothing. */
 	settle(next, row, row->why == IM_WHY_INVALID ? IM_INVALID : IM_FAILED);
 	next->maybe_sent = false;
 	if (row->why == IM_WHY_EXHAUSTED)
@@ -409,6 +418,7 @@ judge_undo(const ImLife *row, const ImVerdict *verdict, const ImPolicy *policy, 
 			break;
 		case IM_OUT_EXISTS:
 		case IM_OUT_REFUSED:
+			/* It may be a second request that was refused, and the first one that did it. */
 			if (row->maybe_sent && !exhausted)
 				undo_later(next, row, true, im_protocol_backoff(row->attempts, jitter));
 			else
@@ -471,6 +481,7 @@ im_protocol_judge(const ImLife *row, const ImVerdict *verdict, const ImPolicy *p
 			break;
 		case IM_OUT_NOT_SENT:
 		case IM_OUT_RESIGN:
+			/* Not sent, or not let in: this attempt never was. */
 			restore(next, row, 0);
 			break;
 		case IM_OUT_SLOW:
@@ -478,6 +489,7 @@ im_protocol_judge(const ImLife *row, const ImVerdict *verdict, const ImPolicy *p
 			restore(next, row, im_protocol_backoff(1, jitter));
 			break;
 		case IM_OUT_STOP:
+			/* A code that is not documented does not prove that nothing was applied. */
 			if (verdict->ambiguous)
 				judge_unknown(row, policy, false, jitter, next);
 			else
@@ -494,6 +506,7 @@ im_protocol_judge(const ImLife *row, const ImVerdict *verdict, const ImPolicy *p
 			judge_absent(row, policy, jitter, next);
 			break;
 		case IM_OUT_UNREADABLE:
+			/* Only an answer can be held against the row, never silence. */
 			if (verdict->answered && counts)
 				judge_unreadable(row, policy, jitter, next);
 			else
@@ -512,6 +525,7 @@ im_protocol_recover(ImRepeat repeat, int32_t attempts, ImNext *next)
 		doubt(next, &row, "the sender died while the request was under way");
 	else
 		settle(next, &row, IM_PENDING);
+	/* Whatever it was before: this request may have left. */
 	next->maybe_sent = true;
 	next->suspect_now = true;
 }
@@ -609,6 +623,7 @@ judge_lookup(const ImExchange *exchange, ImVerdict *verdict)
 			verdict->outcome = IM_OUT_SLOW;
 			break;
 		case IM_OUT_QUOTA:
+			/* A lookup makes no group: for it a quota is only a matter of pace. */
 			verdict->outcome = IM_OUT_SLOW;
 			break;
 		case IM_OUT_RESIGN:
@@ -646,6 +661,7 @@ im_judge(const ImExchange *exchange, ImVerdict *verdict)
 {
 	memset(verdict, 0, sizeof(*verdict));
 	verdict->http_status = exchange->http_status;
+	/* An answer to a body of which no byte left is no answer to it. */
 	if (exchange->failure != 0 || exchange->http_status != 200 ||
 		(!im_op_asks(exchange->op) && !exchange->sent))
 	{

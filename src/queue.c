@@ -160,6 +160,7 @@ im_queue_adopt_all(bool foreign, const ImApp *app)
 		if (own)
 			execute(kind, ST_DOUBT_CLOSED, &origin, NULL, 0);
 	}
+	/* Last: only now is the new timeline noted, in the transaction that takes the rows over. */
 	im_outbox_end_adoption(outbox);
 	return n;
 }
@@ -187,6 +188,7 @@ recover_sort(ImKind kind, ImRepeat repeat, Datum live)
 	if (im_commands[kind]->undoes)
 		nulls[3] = 'n';			/* it is done again: nothing to tell */
 	n = execute(kind, ST_RECOVER, args, nulls, 0);
+	/* Triggers do not count what the worker writes: it notes that itself. */
 	im_outbox_moved(kind, im_busy_status(im_commands[kind]), next.status, (int64) n);
 	if (im_commands[kind]->makes_groups)
 		im_outbox_note_groups(im_outbox_get(), (int64) n);	/* each may have created one */
@@ -218,7 +220,9 @@ im_queue_recover(ImKind kind, const int64 *live, int nlive)
 
 	recover_sort(kind, IM_REPEAT_REFUSED, args[1]);
 	recover_sort(kind, IM_REPEAT_NEVER, args[1]);
+	/* After the clock was set back due times may lie hours ahead. */
 	execute(kind, ST_CAP_DUE, args, NULL, 0);
+	/* A row that somebody locks was passed over: then the recovery is not over. */
 	return execute(kind, ST_ANY_DEAD, args, NULL, 1) == 0;
 }
 
@@ -250,6 +254,7 @@ map_of(ImKind kind, TupleDesc desc)
 
 	if (queue->map != NULL && same_types(queue->map_desc, desc))
 		return queue->map;
+	/* Forgotten first: what follows may raise, and must not leave half a map. */
 	queue->map = NULL;
 	if (queue->map_ctx == NULL)
 		queue->map_ctx = AllocSetContextCreate(TopMemoryContext, "im_import columns",
@@ -338,6 +343,7 @@ keep_row(ImRow *row, const Tuple *tuple)
 	row->life.attempts = Min(DatumGetInt32(tuple->values[COL_ATTEMPTS]), ATTEMPTS_MAX) + 1;
 	row->claim = tuple->nulls[COL_CLAIM] ? 0 : DatumGetInt64(tuple->values[COL_CLAIM]);
 	row->life.maybe_sent = !tuple->nulls[COL_MAYBE_SENT_AT];
+	/* The doubt is dated by the wall clock: its age is never taken for more than is sure. */
 	if (row->life.maybe_sent)
 	{
 		row->suspect_at = DatumGetTimestampTz(tuple->values[COL_MAYBE_SENT_AT]);
@@ -375,6 +381,7 @@ time_message(ImRow *row, const Tuple *tuple, int64 *newest)
 							tuple->room->room->create_time + 1);
 
 	row->sent_time = Max(own, least);
+	/* Nothing is known that it would have to be later than. */
 	if (*newest == 0 && tuple->room->room->create_time == 0)
 		row->sent_time = own;
 	if (row->life.maybe_sent && !tuple->nulls[COL_EXTRA])
@@ -388,6 +395,7 @@ check_shift(ImRow *row, const Tuple *tuple, ImItem *item)
 	int64		own = seconds_of(tuple, "send_time");
 	int64		shift = row->sent_time - own;
 
+	/* What may be in the group already is not called invalid for its time. */
 	if (own == 0 || row->life.maybe_sent || shift <= tuple->claim->app->max_time_shift)
 		return;
 	item->problems = lappend(item->problems, psprintf(
@@ -453,15 +461,18 @@ make_row(Tuple *tuple, int64 *newest)
 	row->random = encoding.random = im_message_random(row->id);
 	encoding.id = row->id;
 	encoding.group_id = group_id_for(row, tuple, generated);
+	/* The time is part of the record: it must stand before that is encoded. */
 	if (tuple->command->ordered && tuple->room != NULL)
 	{
 		time_message(row, tuple, newest);
 		encoding.sent_time = row->sent_time;
 	}
 	im_record_encode(tuple->map, tuple->values, tuple->nulls, &encoding, &item);
+	/* Only now: encoding begins the list of problems. */
 	if (tuple->command->ordered && tuple->room != NULL)
 		check_shift(row, tuple, &item);
 	keep_item(row, &item, claim->ctx);
+	/* A row that ends as invalid takes no time: the next one need not be later. */
 	if ((row->problems == NULL || row->life.maybe_sent) && tuple->command->ordered)
 		*newest = Max(*newest, row->sent_time);
 	im_protocol_claim(&row->life, row->problems != NULL, &policy, &row->next);
@@ -553,11 +564,13 @@ make_checked(Tuple *tuple)
 		tuple->room = &of;
 	}
 	keep_row(row, tuple);
+	/* The room is on this stack: the row must not point to it. */
 	row->room = NULL;
 	row->check.as_text = text >= 0 && !tuple->nulls[text];
 	row->random = encoding.random = im_message_random(row->id);
 	encoding.id = row->id;
 	encoding.group_id = group_id_for(row, tuple, generated);
+	/* The time that was sent counts, not the one that would be sent now. */
 	if (tuple->command->ordered && !tuple->nulls[COL_EXTRA])
 		row->sent_time = encoding.sent_time = DatumGetInt64(tuple->values[COL_EXTRA]);
 	im_record_encode(tuple->map, tuple->values, tuple->nulls, &encoding, &item);
@@ -699,6 +712,7 @@ take_next(ImClaim *claim)
 	int			want = claim->want;
 	int64		last;
 
+	/* From the beginning: rows that were repaired or committed late lie below the watermark. */
 	if (claim->rescan)
 		queue->watermark = PG_INT64_MIN;
 	args[1] = Int64GetDatum(want);
@@ -711,6 +725,7 @@ take_next(ImClaim *claim)
 	args[2] = Int64GetDatum(want);
 	claim->short_scan = execute(claim->kind, ST_CLAIM_NEW, args, NULL, 0) < (uint64) want;
 	last = take_rows(claim, -1, NULL);
+	/* Ids may be committed out of order; a rescan finds those that came late. */
 	if (last > queue->watermark)
 		queue->watermark = last;
 }
@@ -760,6 +775,7 @@ is_next(const ImClaim *claim, Tuple *tuple, RoomCursor *cursor)
 		cursor->newest = DatumGetInt64(tuple->values[rank_column + 1]);
 	if (!cursor->any)
 		cursor->only_lookups = !tuple->nulls[COL_MAYBE_SENT_AT];
+	/* A rank that is missing is locked, being sent or not due: nothing may pass it. */
 	cursor->broken = cursor->broken ||
 		DatumGetInt64(tuple->values[rank_column]) != ++cursor->next_rank ||
 		tuple->nulls[COL_MAYBE_SENT_AT] == cursor->only_lookups;
@@ -840,6 +856,7 @@ look_behind(ImClaim *claim, const int *lines)
 			keys[n++] = CStringGetTextDatum(claim->rooms[i].room->key);
 		}
 	args[1] = PointerGetDatum(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
+	/* Kinds are numbered in the order of the stages: earlier ones are lower. */
 	for (int kind = 0; n > 0 && kind < (int) claim->kind; kind++)
 	{
 		int			found = im_commands[kind]->roomed ? (int) execute(kind, ST_ROOM_OPEN, args, NULL, 0) : -1;
@@ -879,9 +896,11 @@ take_rooms(ImClaim *claim)
 
 	room_arguments(claim, args);
 	n = execute(claim->kind, ordered ? ST_CLAIM_ORDERED : ST_CLAIM_ROOMS, args, NULL, 0);
+	/* Kept: look_behind() runs statements, whose results take its place. */
 	table = SPI_tuptable;
 	for (int i = 0; i < claim->nrooms; i++)
 		claim->rooms[i].last_id = PG_INT64_MIN;
+	/* Counted before any is taken: which rooms are behind must be known first. */
 	for (uint64 i = 0; i < n; i++)
 		lines[room_of_line(table, i)]++;
 	look_behind(claim, lines);
@@ -896,6 +915,7 @@ take_rooms(ImClaim *claim)
 	}
 	for (int i = 0; i < claim->nrooms; i++)
 	{
+		/* By lines, not by rows taken: what was passed over may have more behind it. */
 		claim->rooms[i].full = lines[i] >= claim->per_room;
 		if (cursors[i].any)
 			claim->rooms[i].room->newest = cursors[i].newest;
@@ -939,10 +959,12 @@ mark(ImKind kind, List *rows)
 	{
 		ImRow	   *row = list_nth(rows, i);
 
+		/* The token of this claim: an outcome is written only where it still stands. */
 		row->claim = token;
 		ids[i] = Int64GetDatum(row->id);
 		no_word[i] = row->group_id[0] == '\0';
 		words[i] = no_word[i] ? (Datum) 0 : CStringGetTextDatum(im_text_from_utf8(row->group_id));
+		/* What is only looked up is not dated anew: nothing is sent for it. */
 		sends[i] = BoolGetDatum(row->next.act == IM_ACT_SEND);
 		numbers[i] = Int64GetDatum(row->sent_time);
 	}
@@ -1024,6 +1046,7 @@ fill(Column *columns, int i, ImRow *row)
 	columns[SET_ID].values[i] = Int64GetDatum(row->id);
 	columns[SET_ROW_KEY].values[i] = PointerGetDatum(row->row_key);
 	columns[SET_CLAIM].values[i] = Int64GetDatum(row->claim);
+	/* A row that ends at its claim has no token yet: NULL matches NULL. */
 	columns[SET_CLAIM].nulls[i] = row->claim == 0;
 	columns[SET_STATUS].values[i] = CStringGetTextDatum(im_status_name(next->status));
 	columns[SET_ATTEMPTS].values[i] = Int32GetDatum(next->attempts);
@@ -1038,7 +1061,9 @@ fill(Column *columns, int i, ImRow *row)
 	if (says)
 		columns[SET_INFO].values[i] = CStringGetTextDatum(info);
 	columns[SET_DUE].nulls[i] = next->status != im_open_status(im_commands[row->kind]);
+	/* From the verdict on, however long the outcome has waited to be written. */
 	columns[SET_DUE].values[i] = TimestampTzGetDatum(row->judged_at + next->delay_ms * 1000);
+	/* A doubt keeps its date, unless this attempt has made it anew. */
 	columns[SET_MAYBE].nulls[i] = !next->maybe_sent;
 	columns[SET_MAYBE].values[i] = TimestampTzGetDatum(next->suspect_now ? row->judged_at
 													   : row->suspect_at);
@@ -1183,11 +1208,14 @@ undo_room(const ImRow *row, int64 *most)
 	Datum		room[2] = {args[1], PointerGetDatum(row->row_key)};
 	bool		left;
 
+	/* One limit for all kinds: a large group takes several transactions. */
 	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 		if (im_commands[kind]->roomed && *most > 0)
 			*most -= undo_rows(kind, args[1], *most);
+	/* Asked and not reckoned: a row that somebody locks was passed over. */
 	left = execute(IM_GROUP, ST_UNDO_LEFT, args, NULL, 1) > 0;
 	SPI_freetuptable(SPI_tuptable);
+	/* Last of all: the room's state goes once none of its rows needs it. */
 	if (!left)
 		execute(IM_GROUP, ST_UNDO_ROOM, room, NULL, 0);
 	return !left;
@@ -1210,6 +1238,7 @@ undo_rooms(List *rows)
 
 		if (row->next.status != IM_UNDONE || undo_room(row, &most))
 			continue;
+		/* At once again if the limit was reached; later if somebody locks a row. */
 		row->next.status = IM_UNDO;
 		row->next.delay_ms = most > 0 ? UNDO_AGAIN : 0;
 		row->next.reason = "the group is disbanded, its rows are being marked";
@@ -1255,12 +1284,15 @@ im_queue_settle(ImKind kind, List **rows, List **done)
 
 	if (*rows == NIL)
 		return;
+	/* Locked here without waiting: the update below then waits for nobody. */
 	keys = select_rows(kind, ST_LOCKABLE, *rows, &n);
 	split(*rows, keys, n, &mine, &missing);
+	/* Before the rows are written: a group with rows left must stay undo. */
 	if (im_commands[kind]->undoes)
 		undo_rooms(mine);
 	if (mine != NIL)
 		write_rows(kind, mine, im_busy_status(im_commands[kind]));
+	/* What could not be locked is locked by somebody, or gone: a look tells which. */
 	if (missing != NIL)
 	{
 		keys = select_rows(kind, ST_EXISTING, missing, &n);
@@ -1268,6 +1300,7 @@ im_queue_settle(ImKind kind, List **rows, List **done)
 	}
 	if (gone != NIL)
 		report_gone(im_commands[kind], gone);
+	/* Locked ones stay with the caller for later; those that are gone are done with. */
 	*rows = locked;
 	*done = list_concat(list_concat(*done, mine), gone);
 }
@@ -1282,6 +1315,7 @@ look_at_group(ImRow *row, uint64 i)
 	row->owned.least_seq = DatumGetInt64(im_statement_value(i, 2, &isnull));
 	row->owned.most_seq = DatumGetInt64(im_statement_value(i, 3, &isnull));
 	row->owned.gapless = DatumGetBool(im_statement_value(i, 4, &isnull)) && !isnull;
+	/* Rows of the group are under way: it must not go before them. */
 	if (DatumGetBool(im_statement_value(i, 5, &isnull)))
 		im_protocol_undo_later(&row->life, UNDO_AGAIN, &row->next);
 	else if (DatumGetBool(im_statement_value(i, 6, &isnull)))
@@ -1333,6 +1367,7 @@ write_claim(ImClaim *claim)
 	ListCell   *lc;
 
 	mark(claim->kind, list_copy_tail(claim->rows, claim->nwritten));
+	/* No answer judged these rows: their due times count from now. */
 	foreach(lc, settled)
 		((ImRow *) lfirst(lc))->judged_at = GetCurrentTimestamp();
 	if (settled != NIL)
@@ -1355,6 +1390,7 @@ im_queue_claim(ImClaim *claim)
 		take_rooms(claim);
 	else if (claim->want > 0)
 		take_next(claim);
+	/* Before anything is marked: a group with rows under way is left alone. */
 	if (im_commands[claim->kind]->undoes && claim->rows != NIL)
 		look_at_groups(claim);
 	write_claim(claim);
@@ -1419,6 +1455,7 @@ im_queue_retry_missing(ImKind kind, int64 *left)
 		return 0;
 	if (!im_commands[kind]->ordered)
 		return (int64) execute(kind, ST_RETRY_MISSING, NULL, NULL, 0);
+	/* The service takes no message older than the newest: only the tail can go again. */
 	execute(kind, ST_RETRY_TAIL, &arg, NULL, 0);
 	n = DatumGetInt64(im_statement_value(0, 1, &isnull));
 	*left += DatumGetInt64(im_statement_value(0, 2, &isnull)) - n;
@@ -1438,6 +1475,7 @@ im_queue_resolve(ImKind kind, int64 id, const char *group_id, int64 msg_seq)
 	args[3] = Int64GetDatum(msg_seq);
 	if (execute(kind, ST_RESOLVE, args, nulls, 0) == 0)
 		return false;
+	/* The room has to know of it, or the next message could get too early a time. */
 	if (status == IM_IMPORTED && im_commands[kind]->ordered)
 		execute(kind, ST_RESOLVED_ROOM, args, NULL, 0);
 	return true;
@@ -1520,6 +1558,7 @@ im_queue_note_rooms(const ImRoomNote *notes, int n)
 	args[7] = PointerGetDatum(construct_md_array(held, nulls, 1, &n, &lower, TEXTOID, -1, false,
 												 TYPALIGN_INT));
 	execute(IM_GROUP, ST_ROOM_NOTE, args, NULL, 0);
+	/* After the notes, which would raise the time again. */
 	for (int i = 0; i < n; i++)
 		if (notes[i].lower)
 			rooms[nlower++] = rooms[i];

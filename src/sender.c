@@ -250,6 +250,7 @@ make_http(ImSender *sender)
 
 	if (sender->http_ctx != NULL)
 		MemoryContextDelete(sender->http_ctx);
+	/* NULL in between: to make one may raise. */
 	sender->http = NULL;
 	sender->http_ctx = AllocSetContextCreate(sender->ctx, "im_import http",
 											 ALLOCSET_DEFAULT_SIZES);
@@ -283,6 +284,7 @@ reload(ImSender *sender, ImProblem *problem)
 		im_http_outdated(sender->http);
 	/* what flies has options; without any, nothing is to be waited for */
 	sender->held = new_http && sender->app != NULL && sender->nflying > 0;
+	/* The old options stay until the last call under them has landed. */
 	if (sender->held)
 	{
 		im_app_free(app);
@@ -293,6 +295,7 @@ reload(ImSender *sender, ImProblem *problem)
 	if (sender->identifier != NULL)
 		pfree(sender->identifier);
 	sender->identifier = percent_encode(sender->ctx, app->identifier);
+	/* It was made for the old identifier and the old key. */
 	im_sender_forget_signature(sender);
 	if (new_http)
 		make_http(sender);
@@ -318,6 +321,7 @@ sign(ImSender *sender, ImProblem *problem)
 		return false;
 	result = im_usersig_sign(sender->app->sdkappid, key, key_len, sender->app->identifier,
 							 now, SIG_LIFETIME, sender->sig);
+	/* Wiped at once, whatever came of it. */
 	im_usersig_cleanse(key, sizeof(key));
 	if (result != IM_SIG_OK)
 	{
@@ -329,6 +333,7 @@ sign(ImSender *sender, ImProblem *problem)
 		return false;
 	}
 	sender->signed_at = now;
+	/* Counted: a refusal is about the signature that a call has carried. */
 	sender->sig_serial++;
 	return true;
 }
@@ -350,6 +355,7 @@ im_sender_configure(ImSender *sender, ImProblem *problem)
 		sender->stale = true;
 	if ((sender->stale || sender->app == NULL) && !reload(sender, problem))
 		return false;
+	/* Another key may be in the file: the old one's signature is of no use. */
 	if (has_signature(sender) && im_app_key_changed(sender->app))
 		im_sender_forget_signature(sender);
 	return has_signature(sender) || sign(sender, problem);
@@ -414,6 +420,7 @@ launch(ImSender *sender, Flight *flight)
 	const Operation *operation = &operations[call->op];
 	ImHttpCall *http_call = im_http_open(sender->http);
 
+	/* Not when it was queued: it carries the signature of now. */
 	compose_target(sender, flight, operation);
 	http_call->target = flight->target.data;
 	http_call->reply_cap = operation->reply_cap;
@@ -422,6 +429,7 @@ launch(ImSender *sender, Flight *flight)
 	http_call->body_len = call->body_len;
 	flight->http_call = http_call;
 	flight->sig_serial = sender->sig_serial;
+	/* Before bytes can leave: options that change from here on are newer than it. */
 	call->begun_at = im_now_us();
 	IM_FAILPOINT("before_first_byte");
 	im_http_start(sender->http, http_call);
@@ -479,6 +487,7 @@ start(ImSender *sender, int op, Flight *flight)
 	dlist_delete(&flight->node);
 	sender->nqueued--;
 	sender->nqueued_of[op]--;
+	/* In the list before it is launched: an ERROR there must not lose it. */
 	dlist_push_tail(&sender->flying, &flight->node);
 	sender->nflying++;
 	sender->nflying_of[op]++;
@@ -494,6 +503,7 @@ pump_operation(ImSender *sender, int op, int *allowed)
 {
 	while (sender->nqueued_of[op] > 0 && *allowed > 0 && sender->nflying < sender->max_flying)
 	{
+		/* The limiter is asked last: what it grants is spent. */
 		Flight	   *flight = next_to_start(sender, op);
 		int64		wait = flight == NULL ? -1 : im_slot_take(sender->slot, op, sender->worker);
 
@@ -502,6 +512,7 @@ pump_operation(ImSender *sender, int op, int *allowed)
 		start(sender, op, flight);
 		(*allowed)--;
 	}
+	/* Only a connection is missing: that counts as having been told to wait. */
 	if (sender->nqueued_of[op] > 0 && *allowed > 0)
 		im_slot_want(sender->slot, op);
 	return -1;
@@ -637,6 +648,7 @@ read_rows(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 static void
 read_reply(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 {
+	/* Nothing of an earlier answer may stay. */
 	call->found = IM_FOUND_UNREADABLE;
 	memset(&call->reply, 0, offsetof(ImReply, info));
 	call->reply.info[0] = '\0';
@@ -661,6 +673,7 @@ read_reply(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	}
 	if (http_call->failure == 0 && !call->reply.readable && call->reply.info[0] == '\0')
 		quote_unreadable(call, http_call);
+	/* Last, over whatever words came together. */
 	hide_signature(&call->reply, sender->sig);
 }
 
@@ -670,6 +683,7 @@ note_signature(ImSender *sender, const Flight *flight, const ImVerdict *verdict)
 {
 	if (verdict->outcome == IM_OUT_RESIGN || verdict->outcome == IM_OUT_STOP)
 	{
+		/* A newer one may have been made since this call left: that one stays. */
 		if (flight->sig_serial == sender->sig_serial)
 			im_sender_forget_signature(sender);
 		if (verdict->outcome == IM_OUT_RESIGN && flight->sig_serial > sender->refused_serial)
@@ -724,6 +738,7 @@ judge(ImSender *sender, Flight *flight)
 	im_judge(&exchange, &call->verdict);
 	call->verdict.retry_after = call->retry_after;
 	note_signature(sender, flight, &call->verdict);
+	/* After the verdict, which rows get that the answer does not name. */
 	read_rows(sender, call, http_call);
 	im_slot_count(sender->slot, call, exchange.class, http_call->elapsed_us,
 				  http_call->body_len, http_call->reply_len, http_call->connected,
@@ -750,6 +765,7 @@ im_sender_next(ImSender *sender)
 	if (http_call == NULL)
 		return NULL;
 	flight = http_call->owner;
+	/* Judged before it is closed: the answer is valid until then. */
 	judge(sender, flight);
 	im_http_close(sender->http, http_call);
 	land(sender, flight);
@@ -809,6 +825,7 @@ im_sender_give_up(ImSender *sender)
 void
 im_sender_abandon(ImSender *sender)
 {
+	/* The network first: it must not write to what is dropped below. */
 	if (sender->http != NULL)
 		im_http_abandon(sender->http);
 	while (im_sender_give_up(sender) != NULL)

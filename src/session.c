@@ -34,6 +34,7 @@ im_session_sender(ImSlot *slot, ImProblem *problem)
 														ALLOCSET_DEFAULT_SIZES),
 								  slot, false);
 	}
+	/* What an ERROR left behind must not be waited for. */
 	im_sender_abandon(sender);
 	return im_sender_configure(sender, problem) ? sender : NULL;
 }
@@ -69,6 +70,7 @@ wait_for_answers(ImSender *sender, int left)
 		im_sender_wait(sender, wait >= 0 ? (long) ((wait + MS - 1) / MS) : POLL_MS);
 		while (im_sender_next(sender) != NULL)
 			left--;
+		/* Not after the last answer: the latch may be set for our caller. */
 		if (left > 0)
 			ResetLatch(MyLatch);
 	}
@@ -119,6 +121,7 @@ im_session_note(ImSlot *slot, const ImCall *call)
 		cured = true;
 	}
 	im_slot_unlock(slot);
+	/* After the lock is given back, which ringing takes. */
 	if (cured)
 		im_ring(slot, true);
 }

@@ -129,6 +129,7 @@ clear_slot(ImSlot *slot)
 {
 	size_t		start = offsetof(ImSlot, dboid);
 
+	/* Lock and generation stay: others may still look at them. */
 	memset((char *) slot + start, 0, sizeof(ImSlot) - start);
 	slot->worker = -1;
 	slot->stats.reset_at = GetCurrentTimestamp();
@@ -211,6 +212,7 @@ save_histories(int code, Datum arg)
 		return;
 	file = AllocateFile(HISTORY_FILE ".tmp", PG_BINARY_W);
 	ok = file != NULL && write_histories(file);
+	/* What could not be written may show only here. */
 	if (file != NULL && FreeFile(file) != 0)
 		ok = false;
 	if (ok)
@@ -253,6 +255,7 @@ startup_shared(void)
 		load_histories();
 	}
 	LWLockRelease(AddinShmemInitLock);
+	/* Only in the postmaster: the end of a child is not the server's. */
 	if (!IsUnderPostmaster)
 		on_shmem_exit(save_histories, 0);
 	im_name_tranche(shared->directory.lock.tranche, "im_import");
@@ -270,12 +273,14 @@ at_transaction_end(XactEvent event, void *arg)
 		return;
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
 		return;
+	/* In any case: what is rolled back rings for nobody. */
 	ring_pending = change_pending = recover_pending = false;
 	if (event != XACT_EVENT_COMMIT)
 		return;
 	slot = im_slot_mine();
 	if (slot == NULL)
 		return;
+	/* Before the ring: a worker that wakes has to find the change. */
 	if (changed)
 		im_slot_changed(slot);
 	im_slot_lock(slot);
@@ -405,15 +410,18 @@ im_slot_mine(void)
 
 	if (shared == NULL || !OidIsValid(MyDatabaseId))
 		return NULL;
+	/* Without a lock: no other database gets it while a process of ours lives. */
 	if (mine != NULL && mine->dboid == MyDatabaseId && !mine->vacant)
 		return mine;
 
 	LWLockAcquire(&shared->directory.lock, LW_EXCLUSIVE);
+	/* Looked for under the lock: two sessions must not make two. */
 	mine = look_for(MyDatabaseId);
 	if (mine == NULL && (mine = look_for_free(MyDatabaseId)) != NULL)
 	{
 		clear_slot(mine);
 		own_history(history_of(mine), MyDatabaseId);
+		/* A process that kept it for another database sees that it has changed hands. */
 		mine->generation++;
 		mine->dboid = MyDatabaseId;
 	}
@@ -434,10 +442,12 @@ im_slot_is_mine(const ImSlot *slot, uint32 generation)
 static void
 give_to(ImSlot *slot, Oid dboid)
 {
+	/* The second lock: dboid changes only under both. */
 	LWLockAcquire(&slot->lock.lock, LW_EXCLUSIVE);
 	clear_slot(slot);
 	slot->dboid = dboid;
 	slot->vacant = OidIsValid(dboid);
+	/* Emptied also if the database stays the same: own_history() alone would keep it. */
 	own_history(history_of(slot), InvalidOid);
 	history_of(slot)->dboid = dboid;
 	LWLockRelease(&slot->lock.lock);
@@ -452,6 +462,7 @@ im_slot_vacate(ImSlot *slot)
 	LWLockAcquire(&shared->directory.lock, LW_EXCLUSIVE);
 	wanted = slot->ring;
 	give_to(slot, slot->dboid);
+	/* It rang meanwhile: the extension may have been made anew. */
 	if (wanted)
 	{
 		slot->ring = slot->urgent = true;
@@ -536,6 +547,7 @@ im_slot_worker_lives(ImSlot *slot)
 	worker = slot->worker;
 	pid = slot->worker_pid;
 	im_slot_unlock(slot);
+	/* Pid and number together: either alone may be another process's by now. */
 	proc = worker >= 0 && pid != 0 ? BackendPidGetProc(pid) : NULL;
 	return proc != NULL && &proc->procLatch == im_latch_of(worker);
 }
@@ -548,7 +560,9 @@ im_ring(ImSlot *slot, bool urgent)
 	bool		wake;
 
 	im_slot_lock(slot);
+	/* Read under the lock, under which a worker takes its name out. */
 	whom = slot->worker >= 0 ? slot->worker : shared->launcher;
+	/* The process that an earlier ring has woken has yet to look. */
 	wake = !slot->ring || (urgent && !slot->urgent);
 	slot->ring = true;
 	if (urgent)
@@ -620,6 +634,7 @@ void
 im_order_withdraw(ImSlot *slot, int place, uint32 ticket)
 {
 	im_slot_lock(slot);
+	/* By ticket: the place may be another session's by now. */
 	if (slot->orders[place].ticket == ticket)
 		memset(&slot->orders[place], 0, sizeof(ImOrder));
 	im_slot_unlock(slot);
@@ -685,6 +700,7 @@ im_order_settled(ImSlot *slot, uint32 ticket, bool unsent)
 
 		if (order->ticket != ticket)
 			continue;
+		/* A new worker may have begun with none: never below. */
 		order->out = Max(order->out - 1, 0);
 		order->left += unsent && order->left < PG_INT64_MAX;
 	}

@@ -89,6 +89,7 @@ set_pause(bool paused, const char *reason)
 	outbox = im_require_outbox();
 	im_outbox_enter(&saved);
 	im_outbox_pause(outbox, paused, who, reason);
+	/* A person who resumes wants held rooms tried again, too. */
 	if (!paused)
 		im_queue_release_rooms();
 	im_outbox_leave(&saved);
@@ -111,6 +112,7 @@ Datum
 im_sql_resume(PG_FUNCTION_ARGS)
 {
 	set_pause(false, NULL);
+	/* As after a change of options: what was refused before is tried again. */
 	im_ring_at_commit(true);
 	ereport(NOTICE,
 			(errmsg("the import goes on when this transaction commits")));
@@ -132,10 +134,12 @@ im_sql_adopt(PG_FUNCTION_ARGS)
 	if (app == NULL)
 		im_app_raise(&problem);
 	im_outbox_enter(&saved);
+	/* Off again however this ends: it guards against persons, not against us. */
 	im_guard_bypass(true);
 	PG_TRY();
 	{
 		n = im_queue_adopt_all(true, app);
+		/* In the same transaction: rows and server change hands together. */
 		im_app_note_home(NULL, im_origin(), true);
 	}
 	PG_FINALLY();
@@ -158,6 +162,7 @@ retry_missing(ImKind kind, int64 *left)
 {
 	volatile int64 n = 0;
 
+	/* Rows in order go back with columns that the guard keeps from persons. */
 	im_guard_bypass(im_commands[kind]->ordered);
 	PG_TRY();
 	{
@@ -355,6 +360,7 @@ im_require_nonatomic(FunctionCallInfo fcinfo, const char *name)
 static void
 commit_and_sleep(void)
 {
+	/* First: from here on we hold no snapshot. */
 	SPI_commit();
 	CHECK_FOR_INTERRUPTS();
 	/* A client that is gone must not go on sending; it cannot cancel us either. */
@@ -481,6 +487,7 @@ wait_for_order(const Ordering *ordering, ImView *view)
 {
 	Waiting		waiting = {.since = im_now_us(), .told_open = -1};
 
+	/* Urgent: an order goes through a pause. */
 	im_ring(ordering->slot, true);
 	for (;;)
 	{
@@ -538,6 +545,7 @@ im_sql_drain(PG_FUNCTION_ARGS)
 				 errmsg("max_rows must be at least 1"),
 				 errhint("Leave it out to send every pending row.")));
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	/* Looked at before the order is placed: the result is the difference. */
 	look(&before);
 	SPI_commit();
 	place_order(&ordering, rows);
@@ -546,6 +554,7 @@ im_sql_drain(PG_FUNCTION_ARGS)
 		wait_for_order(&ordering, &after);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(withdraw, PointerGetDatum(&ordering));
+	/* Without an ERROR the macro does not call it. */
 	withdraw(0, PointerGetDatum(&ordering));
 	SPI_finish();
 	tell_result(&before, &after);

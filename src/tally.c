@@ -148,6 +148,7 @@ im_tally_add(Oid schema, ImKind kind, int64 origin, const ImTally *difference)
 				 errmsg("table \"_im_tally\" is not as the extension made it"),
 				 errhint("Undo what was altered in it.")));
 	insert_row(rel, values, nulls);
+	/* The lock is kept until the commit. */
 	table_close(rel, NoLock);
 }
 
@@ -182,6 +183,7 @@ im_tally_read(Oid schema, ImTallies *tallies)
 
 	memset(tallies, 0, sizeof(*tallies));
 	n = im_statement(schema, IM_GROUP, ST_TALLY_SUM, args, NULL, 0);
+	/* Each line is read, even if one before it was wrong. */
 	for (uint64 i = 0; i < n; i++)
 		right = take_sums(i, tallies) && right;
 	return right;
@@ -200,6 +202,7 @@ im_tally_recount(Oid schema)
 	im_statement(schema, IM_GROUP, ST_TALLY_CLEAR, NULL, NULL, 0);
 	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 		im_statement(schema, kind, ST_TALLY_RECOUNT, NULL, NULL, 0);
+	/* Last: these counts hold as long as the triggers are what they are now. */
 	im_statement(schema, IM_GROUP, ST_TALLY_COUNTED, args, NULL, 0);
 	AtEOXact_GUC(true, level);
 }
@@ -385,6 +388,7 @@ im_sql_outbox_tally(PG_FUNCTION_ARGS)
 		if (diff.tallies[i].by_status[IM_SENDING] > 0)
 			im_recover_at_commit(); /* written by a person, sent by nobody */
 	}
+	/* At commit: a worker that wakes earlier sees nothing of it. */
 	if (diff.n > 0)
 		im_ring_at_commit(false);
 	PG_RETURN_POINTER(NULL);
@@ -414,6 +418,7 @@ im_sql_outbox_unseen(PG_FUNCTION_ARGS)
 	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA ||
 		im_outbox_is_sender() || marked == GetTopTransactionId())
 		PG_RETURN_POINTER(row);
+	/* Tells im_sql_internal_local() to let the mark through. */
 	marking = true;
 	PG_TRY();
 	{
@@ -424,6 +429,7 @@ im_sql_outbox_unseen(PG_FUNCTION_ARGS)
 		marking = false;
 	}
 	PG_END_TRY();
+	/* A subtransaction may be rolled back, and its mark with it. */
 	if (!IsSubTransaction())
 		marked = GetTopTransactionId();
 	im_ring_at_commit(false);

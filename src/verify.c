@@ -223,11 +223,13 @@ read_rows(Verify *verify)
 	verify->rows = NIL;
 	while (verify->rows == NIL && list_next_kind(verify))
 	{
+		/* Until one was answered, no more rows than one call takes. */
 		int			n = (int) Min(verify->ask.proven ? READ_AT_ONCE : im_commands[verify->kind]->checkup->each.batch,
 								  verify->nids - verify->nread);
 
 		verify->rows = im_queue_to_check((ImKind) verify->kind, im_sender_app(verify->ask.sender),
 										 verify->ids + verify->nread, n, verify->ctx);
+		/* By ids: those whose row is no more are done with, too. */
 		verify->nread += n;
 	}
 	verify->left -= list_length(verify->rows);
@@ -246,10 +248,12 @@ write_and_read(Verify *verify)
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	verify->outbox = im_require_outbox();
+	/* In each transaction: options and key may have changed. */
 	verify->ask.sender = im_session_sender(verify->ask.slot, &problem);
 	if (verify->ask.sender == NULL)
 		im_app_raise(&problem);
 	im_outbox_enter(&saved);
+	/* Before the context is reset, in which the results stand. */
 	write_results(verify);
 	MemoryContextReset(verify->ctx);
 	read_rows(verify);
@@ -296,6 +300,7 @@ ask_rooms(Verify *verify, const ImCheckup *checkup)
 		{
 			room = row->check;
 			group_id = row->group_id;
+			/* The group is there, but its numbers are not ours: each row is asked for. */
 			if (room.found == IM_FOUND_SAME && !checkup->agrees(row))
 				room.found = IM_FOUND_UNREADABLE;
 		}
@@ -442,6 +447,7 @@ im_sql_verify(PG_FUNCTION_ARGS)
 	for (;;)
 	{
 		write_and_read(&verify);
+		/* Before the service is asked: what was written stays. */
 		SPI_commit();
 		CHECK_FOR_INTERRUPTS();
 		if (verify.rows == NIL)

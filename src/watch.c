@@ -111,6 +111,7 @@ copy_slot(ImView *view, Findings *found)
 	found->have_slot = slot != NULL;
 	if (slot == NULL)
 		return;
+	/* A copy: nothing is worked out while the lock is held. */
 	im_slot_lock(slot);
 	memcpy(&found->slot, slot, sizeof(ImSlot));
 	im_slot_unlock(slot);
@@ -163,6 +164,7 @@ add_slot_facts(const ImView *view, const Findings *found, ImFacts *facts)
 		return;
 	if (works && said->beneath != IM_STATE_IDLE)
 		facts->said = said;
+	/* Gone until midnight: the budget is spent, and nobody is at work. */
 	else if (!works && slot->wake_at > im_now_us() && said->beneath == IM_STATE_QUOTA &&
 			 slot->breaker.state == IM_BREAKER_CLOSED)
 		facts->said = said;
@@ -224,6 +226,7 @@ derive_state(ImView *view, const Findings *found)
 												found->problem.hint ? found->problem.hint : ""));
 	if (found->control.fenced)
 		facts.fence = found->control.fence_reason;
+	/* Where no worker can come, nobody is counting. */
 	facts.counting = !view->counts.exact && !(found->have_slot && found->slot.no_start) &&
 		!RecoveryInProgress();
 	if (found->have_slot)
@@ -246,6 +249,7 @@ watermark_of_sender(void)
 	if (slot == NULL)
 		return watermark;
 	im_slot_lock(slot);
+	/* Without a worker it would be that of one that is gone. */
 	if (slot->worker_pid != 0)
 		watermark = slot->watermark;
 	im_slot_unlock(slot);
@@ -267,6 +271,7 @@ im_watch(ImView *view)
 				 errmsg("the extension im_import in this database is not of the library's version"),
 				 errhint("Run ALTER EXTENSION im_import UPDATE; if that changes nothing, a package was upgraded under the running server: restart it.")));
 	im_outbox_enter(&saved);
+	/* The table first: what shared memory says is then never older. */
 	im_outbox_count(outbox, watermark_of_sender(), &view->counts);
 	(void) im_outbox_read_control(outbox, &found.control);
 	im_outbox_leave(&saved);
@@ -274,9 +279,11 @@ im_watch(ImView *view)
 		view->total += view->counts.rows.by_status[i];
 
 	found.app = im_app_load(CurrentMemoryContext, &found.problem);
+	/* Before the slot, which may lower what the options say. */
 	if (found.app != NULL)
 		copy_limits(view, found.app);
 	copy_slot(view, &found);
+	/* In this order: what waits does not count as moving. */
 	count_waiting(view, &found);
 	derive_state(view, &found);
 	im_app_free(found.app);

@@ -86,6 +86,7 @@ im_launcher_install(void)
 {
 	BackgroundWorker worker = {0};
 
+	/* Under pg_upgrade nothing may be sent. */
 	if (IsBinaryUpgrade)
 		return;
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -195,6 +196,7 @@ start_worker(Watched *one)
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	/* The launcher decides when, and after what pause. */
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_notify_pid = MyProcPid;
 	worker.bgw_main_arg = ObjectIdGetDatum(one->dboid);
@@ -242,6 +244,7 @@ forget_dead_worker(ImSlot *slot)
 	im_slot_lock(slot);
 	slot->worker = -1;
 	slot->worker_pid = 0;
+	/* As if somebody had rung: the next one has rows to recover. */
 	slot->ring = true;
 	im_slot_unlock(slot);
 	return true;
@@ -283,6 +286,7 @@ is_called_for(const Watched *one, const ImSlot *slot, int64 now)
 {
 	ImState		state = slot->report.state;
 
+	/* While a person has to act first, only an urgent ring calls for a worker. */
 	if (slot->ring && (slot->urgent || !im_state_held_up(state)))
 		return true;
 	if (slot->vacant)
@@ -303,6 +307,7 @@ look_at_key(ImSlot *slot)
 	uint64		seen;
 	uint64		stamp;
 
+	/* Copied: no file is looked at while the lock is held. */
 	im_slot_lock(slot);
 	strlcpy(file, slot->worker < 0 && im_state_held_up(slot->report.state) ? slot->key_file : "",
 			sizeof(file));
@@ -310,6 +315,7 @@ look_at_key(ImSlot *slot)
 	im_slot_unlock(slot);
 	if (file[0] == '\0' || (stamp = im_key_file_stamp(file)) == seen)
 		return;
+	/* Noted first, or each round would ring again. */
 	im_slot_lock(slot);
 	slot->key_stamp = stamp;
 	im_slot_unlock(slot);
@@ -365,6 +371,7 @@ look_after(Watched *one, int64 now)
 	}
 	if (slot != NULL ? !is_called_for(one, slot, now) : scout_is_out())
 		return;
+	/* Late, because this takes a transaction. */
 	if (!is_open(one->dboid))
 	{
 		back_off(one, now);
@@ -429,6 +436,7 @@ look_after_all(void)
 		watch(slot->dboid, false);
 		look_at_key(slot);
 	}
+	/* A copy: look_after() may take entries out. */
 	copy = list_copy(watched);
 	foreach(lc, copy)
 		look_after(lfirst(lc), now);
@@ -472,16 +480,19 @@ im_launcher_main(Datum arg)
 
 	set_up_signals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	/* Before the first look: anyone who rings from now on sets our latch. */
 	im_launcher_register(im_my_proc_number());
 	before_shmem_exit(unregister_launcher, 0);
 	turn = AllocSetContextCreate(TopMemoryContext, "im_import launcher", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(turn);
+	/* Nobody knows yet where the extension is: each database gets one visit. */
 	foreach(lc, list_databases(true))
 		watch(lfirst_oid(lc), true);
 	checked_at = im_now_us();
 
 	for (;;)
 	{
+		/* Reset before the look: what is set meanwhile is not lost. */
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
@@ -544,6 +555,7 @@ make_commits_durable(void)
 static void
 set_settings(void)
 {
+	/* They override what roles and databases set. */
 	for (int i = 0; i < (int) lengthof(worker_settings); i++)
 		SetConfigOption(worker_settings[i][0], worker_settings[i][1],
 						PGC_SUSET, PGC_S_OVERRIDE);
@@ -558,6 +570,7 @@ take_sender_lock(void)
 	LOCKTAG		tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, SENDER_LOCK_FIELD4);
+	/* By the session: held through all transactions, until the process ends. */
 	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
@@ -583,6 +596,7 @@ register_worker(ImSlot *slot)
 	im_slot_lock(slot);
 	slot->worker = im_my_proc_number();
 	slot->worker_pid = MyProcPid;
+	/* The alarm is done with; we set another one when we leave. */
 	slot->wake_at = 0;
 	slot->no_start = false;
 	slot->stats.worker_starts++;
@@ -601,6 +615,7 @@ end_in_order(ImDrain *drain, ImSlot *slot)
 	ProcDiePending = false;
 	InterruptPending = false;
 	im_drain_shutdown(drain);
+	/* Only now: until our name is gone no other worker is started. */
 	im_slot_lock(slot);
 	slot->worker = -1;
 	slot->worker_pid = 0;
@@ -623,6 +638,7 @@ work(ImDrain *drain, ImSlot *slot)
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
 		make_commits_durable();
+		/* Between transactions nothing else would tell us of an ALTER SERVER. */
 		AcceptInvalidationMessages();
 		stay = im_drain_turn(drain);
 	} while (stay == IM_STAY);
@@ -656,17 +672,20 @@ im_worker_main(Datum arg)
 
 	set_up_signals();
 	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	/* After connecting, which has set what roles and databases say. */
 	set_settings();
 	ctx = AllocSetContextCreate(TopMemoryContext, "im_import worker", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(ctx);
 	pgstat_report_activity(STATE_IDLE, NULL);
 
+	/* Before anything is read: its holder knows that all older claims are dead. */
 	if (!take_sender_lock())
 		proc_exit(0);			/* the other one is on its way out; the launcher
 								 * will see */
 	slot = im_slot_find(dboid);
 	if (slot != NULL)
 		hear_doorbell(slot, false);
+	/* Before a slot is taken: they are few, and a visit needs none. */
 	if (!is_installed())
 	{
 		vacate(slot);
@@ -677,6 +696,7 @@ im_worker_main(Datum arg)
 		im_shared_full();
 	hear_doorbell(slot, true);	/* for our first look */
 	im_outbox_become_sender();
+	/* From here on anyone who rings sets our latch, not the launcher's. */
 	register_worker(slot);
 	if (work(im_drain_create(ctx, slot), slot) == IM_LEAVE_FOR_GOOD)
 		vacate(slot);
