@@ -14,7 +14,7 @@ use ImCrash;
 
 my ($node, $service) = set_up(
 	conf => "restart_after_crash = on\nlog_statement = none",
-	options => { rate_limit => 2000, account_rate_limit => 2000, request_timeout => '3s' });
+	options => { rate_limit => 2000, account_rate_limit => 2000, request_timeout => '30s' });
 
 $service->set(accounts => 'listed', fail => { friend => { u99 => 30010 }, dialog => { u98 => 90048 } });
 
