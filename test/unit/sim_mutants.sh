@@ -171,7 +171,7 @@ mutant silence_is_not_sent protocol.c \
 mutant unknown_code_refuses protocol.c \
 	's/return IM_OUT_UNKNOWN;/return IM_OUT_REFUSED;/'
 mutant stop_is_always_definite protocol.c \
-	's/if \(verdict->ambiguous\)/if (false)/'
+	's/if \(verdict->ambiguous\)/if (false)/g'
 mutant any_id_is_ours protocol.c \
 	's/strcmp\(reply->group_id, exchange->group_id\) != 0\)/false)/'
 mutant unreadable_is_refused protocol.c \
