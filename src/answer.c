@@ -144,13 +144,24 @@ im_answer_list(const char *body, size_t len, const ImListWords *words,
 }
 
 /* See answer.h. */
+bool
+im_answer_whole(const char *body, size_t len, const char *name, int64_t *number)
+{
+	ImJsonValue value;
+	bool		good = find_member(body, len, name, &value) &&
+		(value.kind == IM_JSON_NONE || im_json_whole(&value, number));
+
+	if (!good || value.kind == IM_JSON_NONE)
+		*number = 0;
+	return good;
+}
+
+/* See answer.h. */
 int64_t
 im_answer_number(const char *body, size_t len, const char *name)
 {
-	ImJsonValue value;
 	int64_t		number;
 
-	if (!find_member(body, len, name, &value) || !im_json_whole(&value, &number))
-		return 0;
+	(void) im_answer_whole(body, len, name, &number);
 	return number;
 }

@@ -59,6 +59,12 @@ extern int	im_answer_list(const char *body, size_t len, const ImListWords *words
 extern int	im_answer_rest(const char *body, size_t len, const ImListWords *words, int skip,
 						   ImListEntry *entries, int max);
 
+/*
+ * The same, 0 if it is not there.  False if something else is, or the answer cannot
+ * be read.
+ */
+extern bool im_answer_whole(const char *body, size_t len, const char *name, int64_t *number);
+
 /* A whole number beside the lists of an answer; 0 if there is none. */
 extern int64_t im_answer_number(const char *body, size_t len, const char *name);
 

@@ -21,6 +21,7 @@
 
 #define CALLS_AT_ONCE		16
 #define TRIES				5	/* without a usable answer */
+#define GIVE_UPS			12	/* questions that are split for that, without one that is answered */
 #define BAD_PARAMETER		10004	/* the service's word for what it does not know */
 
 /* See ask.h. */
@@ -35,13 +36,14 @@ im_ask_begin(ImAsk *ask, const ImQuestion *question)
 void
 im_ask_raise(const ImAsk *ask, const ImCall *call)
 {
-	const ImErrorCode *entry = im_error_find(call->verdict.code);
+	int32		code = call->verdict.code != 0 ? call->verdict.code : IM_CODE_UNREADABLE;
+	const ImErrorCode *entry = im_error_find(code);
 
 	ereport(ERROR,
 			(errcode(call->verdict.outcome == IM_OUT_STOP ? ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE :
 					 ERRCODE_CANNOT_CONNECT_NOW),
 			 errmsg("could not ask the service what it has: error code %d, %s",
-					(int) call->verdict.code, entry->meaning),
+					(int) code, entry->meaning),
 			 call->reply.info[0] ?
 			 errdetail("The service or the connection says: %s", im_text_from_utf8(call->reply.info)) : 0,
 			 errhint("%s", ask->again)));
@@ -211,6 +213,24 @@ exchange(ImAsk *ask, const ImQuestion *question, ImCall *calls, int ncalls)
 	return answered;
 }
 
+/*
+ * The service answers, but again and again not to these: who is to blame is found
+ * as for a refusal.  False if it does not answer at all, or wants to be left alone.
+ */
+static bool
+give_up(ImAsk *ask, const ImQuestion *question, ImCall *calls, int ncalls)
+{
+	for (int i = 0; i < ncalls; i++)
+		if (!calls[i].reply.readable || calls[i].verdict.outcome != IM_OUT_UNREADABLE)
+			return false;
+	for (int i = 0; i < ncalls; i++)
+		if (calls[i].nrows == 1)
+			calls[i].rows[0]->check.again = false;	/* it stays unreadable */
+		else
+			split(ask, question, &calls[i]);
+	return true;
+}
+
 /* The rows that are to be asked for again go before those that were not yet. */
 static int
 keep_open(ImRow **rows, int nasked, int nrows)
@@ -232,6 +252,7 @@ im_ask(ImAsk *ask, const ImQuestion *question, List *list)
 	ImCall	   *calls = palloc(sizeof(ImCall) * CALLS_AT_ONCE);
 	int			nrows = 0;
 	int			tries = 0;
+	int			give_ups = 0;
 	ListCell   *lc;
 
 	foreach(lc, list)
@@ -242,11 +263,13 @@ im_ask(ImAsk *ask, const ImQuestion *question, List *list)
 		int			ncalls = make_calls(ask, question, rows, nrows, calls, &nasked);
 
 		if (exchange(ask, question, calls, ncalls) > 0)
-			tries = 0;
-		else if (++tries == TRIES)
+			tries = give_ups = 0;
+		else if (++tries < TRIES)
+			nap(tries);
+		else if (++give_ups > GIVE_UPS || !give_up(ask, question, calls, ncalls))
 			im_ask_raise(ask, &calls[0]);
 		else
-			nap(tries);
+			tries = 0;
 		nrows = keep_open(rows, nasked, nrows);
 	}
 }

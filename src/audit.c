@@ -37,6 +37,7 @@ PG_FUNCTION_INFO_V1(im_sql_audit);
 #define SEC					INT64_C(1000000)
 #define NOTICE_EVERY		(5 * SEC)
 #define PAGE_MAX			10000	/* groups in one answer, as documented */
+#define BARREN_MAX			100 /* pages in a row without a group that is new */
 
 /* One im_import_audit(). */
 typedef struct Audit
@@ -49,6 +50,7 @@ typedef struct Audit
 	int64		at;				/* where the page begins that is asked for */
 	int			limit;			/* groups a page; 0: as many as the service likes */
 	int64		listed;			/* groups so far */
+	int			barren;			/* pages since the last new one */
 	ImPage		page;
 	bool		done;
 	int64		unknown;		/* at the end: groups that no row knows ... */
@@ -123,7 +125,14 @@ keep_page(Audit *audit)
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("another im_import_audit() is at work in this database"),
 				 errhint("Wait until it has ended; its results stand in im_import_ghosts.")));
+	audit->barren = number(1) > audit->listed ? 0 : audit->barren + 1;
 	audit->listed = number(1);
+	/* Nor would one that goes in a circle. */
+	if (page->next != 0 && audit->barren > BARREN_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("the service's list of groups does not end"),
+				 errhint("CALL im_import_audit(anew => true) begins again.")));
 	audit->at = page->next;
 	/* The last page and what follows from the list commit together. */
 	if (page->next == 0)

@@ -226,7 +226,7 @@ im_batch_reads_on(const ImCall *call, ImCall *more)
 	}
 	/* To read on makes sense only if what is missing can lie on an older page. */
 	if (call->verdict.outcome != IM_OUT_SAME || missing == 0 || call->nread == 0 ||
-		call->least_seq <= 1 || call->oldest_time < first)
+		call->least_seq <= 1 || (call->oldest_time > 0 && call->oldest_time < first))
 		return false;
 	more->read_below = call->least_seq - 1;
 	more->group_newest = newest_of(call);
@@ -350,9 +350,12 @@ im_batch_undo(ImCall *call, int64_t *read_below)
 
 	if (call->op == IM_OP_GET_MESSAGES)
 	{
+		/* From the newest on, although there are rows: fewer numbers than rows. */
+		bool		fewer = call->read_below == 0 && row->owned.messages > 0;
+
 		row->verdict = call->verdict;
 		if (call->verdict.outcome == IM_OUT_SAME)
-			decide_undo(row, call->nread > 0 ? IM_OUT_IN_USE : IM_OUT_SAME);
+			decide_undo(row, call->nread == 0 ? IM_OUT_SAME : fewer ? IM_OUT_UNREADABLE : IM_OUT_IN_USE);
 		return true;
 	}
 	if (row->verdict.outcome == IM_OUT_OTHER)
@@ -364,5 +367,14 @@ im_batch_undo(ImCall *call, int64_t *read_below)
 		decide_undo(row, IM_OUT_UNREADABLE);
 	else if (call->reply.next_seq - 1 > row->owned.messages)
 		return take_numbers(call, row, read_below);
+	else if (call->reply.next_seq - 1 < row->owned.messages)
+	{
+		/*
+		 * The rows' messages are not in this group: it was made anew since, or the
+		 * answer lags behind.  Whatever is in it may be somebody's.
+		 */
+		*read_below = 0;
+		return false;
+	}
 	return true;
 }

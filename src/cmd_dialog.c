@@ -32,7 +32,7 @@ static const ImField fields[] = {
 		.flags = IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY,.limit = {32, 32},
 	.check = im_check_user_id},
 	{.column = "send_time",.sent = "MsgTimeStamp",.kind = IM_VALUE_TIME,
-	.flags = IM_FIELD_REQUIRED},
+	.flags = IM_FIELD_REQUIRED | IM_FIELD_EXACT},
 	{.column = "text",.kind = IM_VALUE_TEXT,.flags = IM_FIELD_UNSENT | IM_FIELD_NONEMPTY,
 	.check = im_check_text},
 	{.column = "body",.kind = IM_VALUE_JSON,.flags = IM_FIELD_UNSENT,.check = im_check_dialog_body},

@@ -119,6 +119,9 @@ im_message_ask(StringInfo body, ImCall *call, bool basic)
 	appendStringInfo(body, ",\"ReqMsgNumber\":%d", READ_BACK_MAX);
 	if (call->read_below > 0)
 		appendStringInfo(body, ",\"ReqMsgSeq\":" INT64_FORMAT, call->read_below);
+	/* One that was recalled is no longer as it was sent, but it is not missing. */
+	if (call->op == IM_OP_CHECK_MESSAGES)
+		appendStringInfoString(body, ",\"WithRecalledMsg\":1");
 	appendStringInfoChar(body, '}');
 }
 

@@ -42,6 +42,8 @@ typedef enum ImValueKind
 #define IM_FIELD_UNSENT		0x08	/* not sent as it is; its check may add members */
 #define IM_FIELD_ID			0x10	/* names the item in the answer */
 #define IM_FIELD_MOVED		0x20	/* a time that may have to be sent later */
+#define IM_FIELD_EXACT		0x40	/* a time by which the service knows the item:
+									 * the same whenever it is sent */
 
 /* One of the words of a IM_VALUE_WORD field. */
 typedef struct ImWord

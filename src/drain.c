@@ -314,6 +314,12 @@ gather_kind(const ImDrain *drain, const ImApp *app, ImKind kind, ImPlanKind *its
 	its->rate = im_app_rate(app, command->op);
 	its->open = im_sender_open(drain->sender, command->op);
 	its->flying = im_sender_flying(drain->sender, command->op);
+	if (command->undoes)
+	{
+		/* Each is asked for first; that must not be long before it is disbanded. */
+		its->open += im_sender_open(drain->sender, command->lookup_op);
+		its->flying += im_sender_flying(drain->sender, command->lookup_op);
+	}
 	its->nrows = drain->dispatch->nrows_of[kind];
 }
 
@@ -660,9 +666,10 @@ transact(void *arg)
 	/* Before the claim: what is recovered is due at once, and may be claimed below. */
 	if (im_plan_recovers(&drain->plan, im_now_us()))
 		recover_rows(drain);
+	claim_all(drain, tx);
+	/* After it: what was set to undo before the claim of it is not found any more. */
 	if (tx->turn.sweep)
 		im_flow_sweep(drain->flow);
-	claim_all(drain, tx);
 	/* After the claim, which knows whose messages are about to be sent. */
 	im_queue_unread_again(&tx->claims[IM_MESSAGE]);
 	note_rooms(drain, tx);

@@ -369,12 +369,10 @@ im_json_whole(const ImJsonValue *value, int64_t *number)
 	negative = *p == '-';
 	if (negative)
 		p++;
-	if (value->text.end - p > 18)
-		return false;
 	*number = 0;
 	for (; p < value->text.end; p++)
 	{
-		if (!im_text_is_digit(*p))
+		if (!im_text_is_digit(*p) || *number > (INT64_MAX - (*p - '0')) / 10)
 			return false;
 		*number = *number * 10 + (*p - '0');
 	}

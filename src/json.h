@@ -90,7 +90,7 @@ extern void im_json_value(ImJsonScan *scan, ImJsonValue *value);
 
 /*
  * Reads a whole number.  False for anything else, for 1.0 and 1e0 too, and for
- * what needs more than 18 digits: no number of the service does.
+ * what does not fit into 63 bits.
  */
 extern bool im_json_whole(const ImJsonValue *value, int64_t *number);
 

@@ -403,12 +403,14 @@ judge_undo(const ImLife *row, const ImVerdict *verdict, const ImPolicy *policy, 
 	switch (verdict->outcome)
 	{
 		case IM_OUT_DONE:
-		case IM_OUT_ABSENT:
 			settle(next, row, IM_UNDONE);
 			break;
+		case IM_OUT_ABSENT:
 		case IM_OUT_SAME:
-			settle(next, row, IM_UNDO);
-			next->act = IM_ACT_SEND;
+			/* A lookup may lag behind what was made just now: the command itself is asked, too. */
+			settle(next, row, verdict->outcome == IM_OUT_ABSENT && row->maybe_sent ? IM_UNDONE : IM_UNDO);
+			if (next->status == IM_UNDO)
+				next->act = IM_ACT_SEND;
 			break;
 		case IM_OUT_OTHER:
 			keep_group(next, row, "not undone: the group is not what was imported, somebody has changed its type, name, owner or time");

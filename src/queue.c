@@ -575,6 +575,11 @@ make_checked(Tuple *tuple)
 		row->sent_time = encoding.sent_time = DatumGetInt64(tuple->values[COL_EXTRA]);
 	im_record_encode(tuple->map, tuple->values, tuple->nulls, &encoding, &item);
 	keep_item(row, &item, claim->ctx);
+	/* Whoever inserts a row as imported may have left out what names it. */
+	if (row->name == NULL)
+		row->name = MemoryContextStrdup(claim->ctx, "");
+	if (row->key == NULL)
+		row->key = MemoryContextStrdup(claim->ctx, "");
 	return row;
 }
 
@@ -1240,6 +1245,10 @@ undo_rooms(List *rows)
 			continue;
 		/* At once again if the limit was reached; later if somebody locks a row. */
 		row->next.status = IM_UNDO;
+		/* It is gone: nobody may call it imported any more, whatever is said next. */
+		if (!row->next.maybe_sent)
+			row->suspect_at = row->judged_at;
+		row->next.maybe_sent = true;
 		row->next.delay_ms = most > 0 ? UNDO_AGAIN : 0;
 		row->next.reason = "the group is disbanded, its rows are being marked";
 	}

@@ -492,7 +492,11 @@ encode_time(ImEncoder *enc, const ImField *field, const ImSource *source, Datum 
 		wrong = "is neither a timestamp nor a number of seconds";
 	if (wrong == NULL)
 	{
+		int64		given = seconds;
+
 		wrong = judge_time(&seconds);
+		if (field->flags & IM_FIELD_EXACT)
+			seconds = given;
 		if ((field->flags & IM_FIELD_MOVED) && enc->encoding->sent_time != 0)
 			seconds = enc->encoding->sent_time;
 		im_record_number(enc, field->sent, seconds);

@@ -139,12 +139,24 @@ is_message(const ImListEntry *entry, const ImRow *row)
 		is_about(entry, row);
 }
 
+/* True if a message that may be in the group was not found. */
+static bool
+misses_suspect(const ImCall *call)
+{
+	for (int i = 0; i < call->nrows; i++)
+		if (!call->rows[i]->found && call->rows[i]->life.repeat == IM_REPEAT_READ_BACK &&
+			call->rows[i]->life.maybe_sent)
+			return true;
+	return false;
+}
+
 /* See results.h. */
 bool
 im_results_find(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
 {
 	static const ImListWords words = MESSAGES_READ;
 	int			n = im_answer_list(body, len, &words, entries, max);
+	bool		blank = false;
 
 	call->nread = 0;
 	call->least_seq = call->oldest_time = call->newest_time = 0;
@@ -157,8 +169,10 @@ im_results_find(ImCall *call, const char *body, size_t len, ImListEntry *entries
 
 		if (call->least_seq == 0 || entry->seq < call->least_seq)
 			call->least_seq = entry->seq;
-		if (call->oldest_time == 0 || entry->time < call->oldest_time)
+		/* A place without any mark has no time, either; whose it was nobody can tell. */
+		if (entry->time > 0 && (call->oldest_time == 0 || entry->time < call->oldest_time))
 			call->oldest_time = entry->time;
+		blank = blank || (entry->time <= 0 && entry->random == 0);
 		if (entry->time > call->newest_time)
 			call->newest_time = entry->time;
 		for (int i = 0; i < call->nrows; i++)
@@ -169,7 +183,12 @@ im_results_find(ImCall *call, const char *body, size_t len, ImListEntry *entries
 				call->rows[i]->seq = entry->seq;
 			}
 	}
-	return true;
+	/* A list that does not move would be read for ever. */
+	blank = blank && misses_suspect(call);
+	if (!blank && (n == 0 || call->read_below == 0 || call->least_seq <= call->read_below))
+		return true;
+	call->nread = 0;
+	return false;
 }
 
 /* ---- comparing rows with the app ---- */
@@ -315,7 +334,9 @@ compare_message(ImRow *row, const ImListEntry *entry)
 
 /*
  * True if the message is the row's: by Random, time and sender; or it stands at
- * the row's number, and has its Random or is a place that lost all its marks.
+ * the row's number, which is one message's, and has its Random, or its time and
+ * sender (that Random is read back as it was sent no document says), or is a
+ * place that lost all its marks.
  */
 static bool
 is_own(const ImRow *row, const ImListEntry *entry)
@@ -325,6 +346,7 @@ is_own(const ImRow *row, const ImListEntry *entry)
 	if (row->seq == 0 || entry->seq != row->seq)
 		return false;
 	return entry->random == row->random ||
+		(entry->time == row->sent_time && is_about(entry, row)) ||
 		(entry->has_result && entry->result != 0 && entry->random == 0);
 }
 
@@ -344,8 +366,11 @@ judge_not_there(const ImCall *call, ImRow *row)
 		row->check.below = row->seq != 0 ? row->seq : call->least_seq - 1;
 }
 
-/* Notes what part of the group's messages a page has. */
-static void
+/*
+ * Notes what part of the group's messages a page has.  False if it is not what
+ * was asked for: no number, or none up to the one from which it was to begin.
+ */
+static bool
 note_page(ImCall *call, const ImListEntry *entries, int n)
 {
 	call->nread = n;
@@ -353,12 +378,13 @@ note_page(ImCall *call, const ImListEntry *entries, int n)
 	call->oldest_time = INT64_MAX;
 	for (int j = 0; j < n; j++)
 	{
-		if (call->least_seq == 0 || entries[j].seq < call->least_seq)
+		if (entries[j].seq > 0 && (call->least_seq == 0 || entries[j].seq < call->least_seq))
 			call->least_seq = entries[j].seq;
 		/* A place without any mark has no time, either. */
 		if (entries[j].time > 0 && entries[j].time < call->oldest_time)
 			call->oldest_time = entries[j].time;
 	}
+	return n == 0 || (call->least_seq > 0 && (call->read_below == 0 || call->least_seq <= call->read_below));
 }
 
 /* See results.h. */
@@ -368,9 +394,8 @@ im_results_messages(ImCall *call, const char *body, size_t len, ImListEntry *ent
 	static const ImListWords words = MESSAGES_READ;
 	int			n = im_answer_list(body, len, &words, entries, max);
 
-	if (n < 0 || n > max)
+	if (n < 0 || n > max || !note_page(call, entries, n))
 		return false;
-	note_page(call, entries, n);
 	for (int i = 0; i < call->nrows; i++)
 	{
 		ImRow	   *row = call->rows[i];
@@ -467,8 +492,10 @@ im_results_page(ImCall *call, const char *body, size_t len, ImListEntry *entries
 	int			n;
 
 	page->n = 0;
-	page->next = im_answer_number(body, len, "Next");
 	page->total = im_answer_number(body, len, "TotalCount");
+	/* What cannot be read is not the end of the list. */
+	if (!im_answer_whole(body, len, "Next", &page->next) || page->next < 0)
+		return false;
 	do
 	{
 		n = im_answer_rest(body, len, &words, page->n, entries, max);

@@ -431,7 +431,8 @@ static const Statement statements[NSTATEMENTS] = {
 		" FROM " OUTBOX " i JOIN {schema}.im_group_outbox g ON g.source_id = i.group_source_id AND g.status = 'imported'"
 		" WHERE i.id = $1 AND i.row_key = $2 AND i.group_id IS NULL"
 		" UNION ALL SELECT i.group_id, 0 FROM " OUTBOX " i"
-		" WHERE i.id = $1 AND i.row_key = $2 AND i.group_source_id IS NULL AND i.group_id IS NOT NULL",
+		" WHERE i.id = $1 AND i.row_key = $2 AND i.group_source_id IS NULL AND i.group_id IS NOT NULL"
+		" AND NOT EXISTS (SELECT FROM {schema}.im_group_outbox u WHERE u.group_id = i.group_id AND " UNDOING("u") ")",
 	2, {INT8OID, UUIDOID}},
 	[ST_ROOM_RELEASE] = {
 		"UPDATE {schema}._im_room_state SET held = NULL WHERE held IS NOT NULL",
@@ -454,8 +455,9 @@ static const Statement statements[NSTATEMENTS] = {
 	2, {INT8ARRAYOID, INT8OID}},
 	/* Rows of rooms whose group is gone; what somebody locks is left for later. */
 	[ST_UNDO_ROWS] = {
-		"WITH s AS (SELECT i.id, i.status FROM " OUTBOX " i WHERE i.origin = $1"
-		" AND " ROOM " COLLATE \"C\" = ANY ($2) AND " IN_GROUP("i") " LIMIT $3 FOR UPDATE SKIP LOCKED)"
+		"WITH s AS (SELECT i.id, i.row_key, i.status FROM " OUTBOX " i WHERE i.origin = $1"
+		" AND " ROOM " COLLATE \"C\" = ANY ($2) AND " IN_GROUP("i") " LIMIT $3 FOR UPDATE SKIP LOCKED),"
+		" checked AS (DELETE FROM {schema}.im_import_verified v USING s WHERE v.row_key = s.row_key)"
 		" UPDATE " OUTBOX " o SET status = 'undone', error_code = NULL, error_info = NULL, due_at = NULL,"
 		" maybe_sent_at = NULL, claim = NULL, settled_at = pg_catalog.now()"
 		" FROM s WHERE o.id = s.id RETURNING s.status",

@@ -67,6 +67,7 @@ typedef struct Verify
 	const ImCommand *only;		/* this kind; NULL: all */
 	int64		left;			/* rows that may still be checked */
 	int			kind;			/* at work; -1: none yet */
+	int			rooms;			/* as ask.batch, of the question about rooms */
 	int64	   *ids;			/* of this kind, to be checked ... */
 	int64		nids;
 	int64		nread;			/* ... of which so many were read */
@@ -211,6 +212,7 @@ list_next_kind(Verify *verify)
 		verify->ids = im_queue_unchecked(command->kind, verify->checked_before, verify->deep, verify->left,
 										 &verify->nids);
 		im_ask_begin(&verify->ask, &command->checkup->each);
+		verify->rooms = command->checkup->room.batch;
 	}
 	MemoryContextSwitchTo(old);
 	return verify->nread < verify->nids;
@@ -289,9 +291,13 @@ ask_rooms(Verify *verify, const ImCheckup *checkup)
 	List	   *left = NIL;
 	ImSeen		room = {0};
 	const char *group_id = NULL;
+	int			batch = verify->ask.batch;
 	ListCell   *lc;
 
+	verify->ask.batch = verify->rooms;
 	im_ask(&verify->ask, &checkup->room, one_of_each_room(verify->rows));
+	verify->rooms = verify->ask.batch;
+	verify->ask.batch = batch;
 	foreach(lc, verify->rows)
 	{
 		ImRow	   *row = lfirst(lc);

@@ -66,6 +66,12 @@ is_deeply($friends->{b}, { To_Account => 'b', Remark => 'Bee', AddSource => 'Add
 is(join(' ', keys %{ $service->account('b')->{friends} }), 'a', 'one row is one direction');
 is(row($node, "SELECT error_info FROM im_dialog_outbox WHERE status = 'invalid'")->{error_info} =~ /text|body/ ? 1 : 0, 1, 'text and body together are too much');
 
+# A time is a part of a message's identity: also where the app's clock is ahead.
+load("INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text) VALUES ('ahead', 'a', 'b', date_trunc('second', now()) + interval '3 s', 'ahead');");
+poll_until { open_rows() == 0 } 'a message of the near future';
+is(scalar(grep { $_->{body}[0]{MsgContent}{Text} // '' eq 'ahead' and $_->{time} == value_of($node, "SELECT extract(epoch FROM send_time)::bigint FROM im_dialog_outbox WHERE source_id = 'ahead'") } $service->dialog('a', 'b')), 1,
+	'a one-to-one message is sent with its very time');
+
 # ---------------------------------------------------------------------------
 # One user's friends are written by one call at a time
 

@@ -236,6 +236,21 @@ pass('a group is undone when all its rows are');
 counts_are_right();
 
 # ---------------------------------------------------------------------------
+# Fewer messages than rows say: the group was made anew, and what is in it is not ours
+
+sql(rooms_sql('anew', 1));
+poll_until { statuses('anew1') eq all_of('imported', 1) } 'a room that has fewer messages than it should';
+my $anew = group_id('anew1');
+$service->live($anew, from => 'u1', text => 'hello');
+sql("UPDATE _im_room_state SET messages = 100 WHERE room = '+anew1'");
+sql("UPDATE im_group_outbox SET status = 'undo' WHERE source_id = 'anew1'");
+poll_until { value_of($node, "SELECT attempts >= 2 FROM im_group_outbox WHERE source_id = 'anew1'") eq 't' } 'two looks at it';
+ok(defined $service->group($anew), 'it is not disbanded');
+sql("UPDATE _im_room_state SET messages = 9 WHERE room = '+anew1'");
+poll_until { value_of($node, "SELECT status FROM im_group_outbox WHERE source_id = 'anew1'") eq 'imported' } 'the numbers to agree';
+like(value_of($node, "SELECT error_info FROM im_group_outbox WHERE source_id = 'anew1'"), qr/^not undone: .*messages that no row has imported/, 'it stays, and the words say why');
+
+# ---------------------------------------------------------------------------
 # What cannot be undone
 
 like(error_of($node, "UPDATE im_member_outbox SET status = 'undo' WHERE status = 'imported'"), qr/goes with its group.*HINT:  Undo the group/s, 'not a member');

@@ -215,6 +215,33 @@ test_find(void)
 	}
 }
 
+/* Answers from which nothing can be concluded: of another page, or without marks. */
+static void
+test_strange_pages(void)
+{
+	static const char page[] = READ(R("c", 9, 103, 4000000003));
+	static const char places[] = READ(R("", 8, 0, 0) "," R("", 7, 0, 0));
+	Asked		asked;
+
+	ask(&asked, &messages);
+	asked.call.read_below = 9;
+	ok(im_results_find(&asked.call, page, strlen(page), asked.entries, ENTRIES), "a page that begins where it was asked for");
+	ask(&asked, &messages);
+	asked.call.read_below = 8;
+	ok(!im_results_find(&asked.call, page, strlen(page), asked.entries, ENTRIES), "one that does not, or it would be read for ever");
+	for (int maybe = 0; maybe < 2; maybe++)
+	{
+		ask(&asked, &messages);
+		for (int i = 0; i < ROWS; i++)
+		{
+			asked.row[i].life.repeat = IM_REPEAT_READ_BACK;
+			asked.row[i].life.maybe_sent = maybe;
+		}
+		ok(im_results_find(&asked.call, places, strlen(places), asked.entries, ENTRIES) == !maybe,
+		   "places without marks: a message that was maybe sent (%d) may be one of them", maybe);
+	}
+}
+
 /* What account_check says. */
 static void
 test_accounts(void)
@@ -240,6 +267,7 @@ main(void)
 	test_results();
 	test_details();
 	test_find();
+	test_strange_pages();
 	test_accounts();
 	return tap_done();
 }

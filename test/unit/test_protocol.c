@@ -307,6 +307,7 @@ static const Decided decided[] = {
 	{"undo: disbanded", UNDO(false, 0, 1), V(IM_OUT_DONE), true, ENDS(IM_UNDONE, false, 1)},
 	{"undo: disbanded, maybe before", UNDO(true, 5, 2), V(IM_OUT_DONE), true, ENDS(IM_UNDONE, true, 2)},
 	{"undo: absent", UNDO(true, 5, 2), V(IM_OUT_ABSENT), true, ENDS(IM_UNDONE, true, 2)},
+	{"undo: absent, and never asked to go", UNDO(false, 0, 1), V(IM_OUT_ABSENT), true, IM_ACT_SEND, IM_UNDO, IM_WHY_NONE, false, false, 1, 0},
 	{"undo: changed", UNDO(false, 0, 1), V(IM_OUT_OTHER), true, ENDS(IM_IMPORTED, false, 1)},
 	{"undo: in use", UNDO(false, 0, 1), V(IM_OUT_IN_USE), true, ENDS(IM_IMPORTED, false, 1)},
 	{"undo: in use, an earlier request is dead", UNDO(true, OLD, 2), V(IM_OUT_IN_USE), true, ENDS(IM_IMPORTED, false, 2)},
