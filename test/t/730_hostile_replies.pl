@@ -161,7 +161,13 @@ foreach my $db (sort keys %encoding)
 INSERT INTO im_group_outbox (source_id, group_id, type, name)
 SELECT i, '$db-w-' || i, 'Public', '$db-w-' || i FROM generate_series(0, $n - 1) i
 SQL
-	wait_settled($node, $db);
+	# So much nonsense may make the service unreachable, with a probe now and then.
+	poll_until
+	{
+		$node->safe_psql($db, 'SELECT im_import_resume()') if value_of($node, 'SELECT state FROM im_import_status', $db) eq 'unreachable';
+		value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status IN ('pending', 'sending')", $db) == 0
+	}
+	"all rows of $db";
 	my %calls;
 	$calls{ $_->{group_id} // '' }++ foreach $service->journal('import_group');
 	my %row = map { ($_->{source_id} => $_) } rows($node, 'SELECT source_id, status, error_code, encode(convert_to(error_info, \'UTF8\'), \'hex\') AS info FROM im_group_outbox', $db);
