@@ -607,11 +607,16 @@ give_back(ImDispatch *dispatch, ImCall *call)
 void
 im_dispatch_release(ImDispatch *dispatch, int kept)
 {
-	ImCall	   *call;
+	List	   *calls = NIL;
+	ListCell   *lc;
 
-	while (im_sender_queued(dispatch->sender) > kept &&
-		   (call = im_sender_take_back(dispatch->sender)) != NULL)
+	/* The last ones are taken, but given back in their order, in which they are due again. */
+	while (im_sender_queued(dispatch->sender) > kept)
+		calls = lcons(im_sender_take_back(dispatch->sender), calls);
+	foreach(lc, calls)
 	{
+		ImCall	   *call = lfirst(lc);
+
 		/* Nothing of an earlier exchange may stick to what never left. */
 		for (int i = 0; i < call->nrows; i++)
 		{
@@ -621,6 +626,7 @@ im_dispatch_release(ImDispatch *dispatch, int kept)
 		}
 		give_back(dispatch, call);
 	}
+	list_free(calls);
 }
 
 /* See dispatch.h. */

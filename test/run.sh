@@ -25,7 +25,7 @@ CHOSEN=${TESTS:-test/t/*.pl}
 unset TESTS			# a Makefile has a variable of that name
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 SEEDS=${SEEDS:-1000000}
-TAP_LIMIT=${TAP_LIMIT:-2400}		# seconds
+TAP_LIMIT=${TAP_LIMIT:-2600}		# seconds
 
 passed=0
 failed=0
