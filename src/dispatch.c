@@ -332,7 +332,7 @@ note_verdict(ImDispatch *dispatch, const ImCall *call)
 		note_last_error(slot, call);
 	}
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
-		im_slot_slow(slot, call->op, im_code_is_app_wide(call->verdict.code));
+		im_slot_slow(slot, call->op, call->begun_at, im_code_is_app_wide(call->verdict.code));
 	/* After the note: the miss itself may have opened the breaker. */
 	counts = im_breaker_counts(&slot->breaker, &call->verdict);
 	im_slot_unlock(slot);

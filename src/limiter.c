@@ -119,6 +119,7 @@ judge_refusals(ImLimiter *limiter, int64_t now)
 	double		left = 1 / (1 + fmin(share, 1));
 
 	limiter->counting = false;
+	limiter->judged_at = now;
 	/* One per cent was cut at once: only the rest of it is due. */
 	if (left < FIRST_CUT)
 		cut(limiter, left / FIRST_CUT, now);
@@ -288,11 +289,14 @@ im_limiter_late(ImLimiter *limiter, int64_t granted, int64_t now)
 
 /* See limiter.h. */
 void
-im_limiter_slow(ImLimiter *limiter, int64_t now)
+im_limiter_slow(ImLimiter *limiter, int64_t granted, int64_t now)
 {
 	/* Grown up to now first: the cut is of the rate that was refused. */
 	grow(limiter, now);
 	limiter->refused_at = now;
+	/* Answers that come late would cut twice for one and the same rate. */
+	if (granted < limiter->judged_at)
+		return;
 	/* The first one has cut already: the share decides about the rest. */
 	if (limiter->counting)
 	{

@@ -39,6 +39,7 @@ typedef struct ImLimiter
 	double		knee;			/* rate where the service began to refuse, or 0 */
 	int64_t		knee_at;		/* it was last seen there */
 	bool		again;			/* the refusal that began the count was there, too */
+	int64_t		judged_at;		/* a count last ended, and may have cut the rate */
 	bool		counting;		/* refusals are counted, since ... */
 	int64_t		counted_at;		/* ... the first one, which is not among them */
 	int32_t		counted;		/* grants since then */
@@ -82,12 +83,14 @@ extern void im_limiter_want(ImLimiter *limiter);
 extern void im_limiter_late(ImLimiter *limiter, int64_t granted, int64_t now);
 
 /*
- * The service said "too fast", to one call.  The rate falls in proportion to
- * what is refused: by one per cent for a lone refusal, by a third after a second
- * in which half was refused, never below one call a second (or the limit, if
- * that is less).  It recovers within seconds; but where many refusals began,
- * it stays for a while and goes on slowly.
+ * The service said "too fast", to a call that was granted at that time.  The
+ * rate falls in proportion to what is refused: by one per cent for a lone
+ * refusal, by a third after a second in which half was refused, never below one
+ * call a second (or the limit, if that is less).  It recovers within seconds;
+ * but where many refusals began, it stays for a while and goes on slowly.  A
+ * call that was granted before the last cut by a share tells of a rate that is
+ * gone: it costs nothing more.
  */
-extern void im_limiter_slow(ImLimiter *limiter, int64_t now);
+extern void im_limiter_slow(ImLimiter *limiter, int64_t granted, int64_t now);
 
 #endif							/* IM_LIMITER_H */

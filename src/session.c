@@ -111,7 +111,7 @@ im_session_note(ImSlot *slot, const ImCall *call)
 
 	im_slot_lock(slot);
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
-		im_slot_slow(slot, call->op, im_code_is_app_wide(call->verdict.code));
+		im_slot_slow(slot, call->op, call->begun_at, im_code_is_app_wide(call->verdict.code));
 	/* What held the import up is over: this call shows it. */
 	else if (service_spoke(&call->verdict) && call->begun_at > slot->breaker.tried_at &&
 			 (slot->breaker.state == IM_BREAKER_STOPPED ||

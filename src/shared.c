@@ -796,13 +796,13 @@ im_slot_take(ImSlot *slot, ImOp op, bool worker)
 
 /* See shared.h. */
 void
-im_slot_slow(ImSlot *slot, ImOp op, bool everything)
+im_slot_slow(ImSlot *slot, ImOp op, int64 granted, bool everything)
 {
 	int64		now = im_now_us();
 
 	for (int i = 0; i < IM_OPS; i++)
 		if (everything || i == (int) im_op_limiter(op))
-			im_limiter_slow(&slot->limiters[i], now);
+			im_limiter_slow(&slot->limiters[i], granted, now);
 }
 
 /* See shared.h. */

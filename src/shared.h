@@ -257,8 +257,8 @@ extern void im_slot_late(ImSlot *slot, ImOp op, int64 granted);
 /* Tells which app is called, and brings the configured rate to the limiter. */
 extern void im_slot_set_app(ImSlot *slot, int64 sdkappid, const double *rates);
 
-/* The service said "too fast" to that operation; everything: to the whole app. */
-extern void im_slot_slow(ImSlot *slot, ImOp op, bool everything);
+/* The service said "too fast" to a call granted then; everything: to the whole app. */
+extern void im_slot_slow(ImSlot *slot, ImOp op, int64 granted, bool everything);
 
 /* Notes one exchange in the statistics. */
 extern void im_slot_count(ImSlot *slot, const ImCall *call, ImClass class,

@@ -343,6 +343,8 @@ run_transaction(SimWorld *world, SimCopy *copy, Transaction *tx)
 	if (fate == 2 && tx->calls.n > 0)
 		COVER(CLAIM_LOST);
 	sim_coverage.met[SIM_COMMIT_OK + fate]++;
+	if (fate == 0 && tx->pause)
+		im_breaker_reset(&copy->slot.breaker, world->now);
 	if (fate != 0)
 		note_failure(world, copy, tx);
 	else if (tx->table_busy)
@@ -353,12 +355,9 @@ run_transaction(SimWorld *world, SimCopy *copy, Transaction *tx)
 
 /* Nine of ten rows refused for one reason: a person should look first. */
 static void
-check_same_refusal(SimWorld *world, SimCopy *copy, Transaction *tx)
+check_same_refusal(const SimCopy *copy, Transaction *tx)
 {
-	if (im_breaker_same_refusal(&copy->slot.breaker) == 0)
-		return;
-	im_breaker_reset(&copy->slot.breaker, world->now);
-	tx->pause = true;
+	tx->pause = im_breaker_same_refusal(&copy->slot.breaker) != 0;
 }
 
 /* Decides what the turn's transaction does, and runs it if there is anything. */
@@ -372,7 +371,7 @@ settle_and_claim(SimWorld *world, SimCopy *copy, bool rang)
 	gather(world, copy, &facts);
 	if (!im_plan_turn(&drain->plan, &facts, rang, &tx.turn))
 		return;
-	check_same_refusal(world, copy, &tx);
+	check_same_refusal(copy, &tx);
 	if (facts.may_send)
 		tx.want = im_plan_rows(&drain->plan, &facts, IM_GROUP, im_plan_claims_allowed(&facts));
 	if (!im_plan_transaction(&drain->plan, &facts, tx.want > 0, tx.pause, &tx.turn))
@@ -457,7 +456,7 @@ note_verdict(SimWorld *world, SimCopy *copy, const SimCall *call)
 					call->begun_at, world->now);
 	sim_coverage.breaker[breaker->state]++;
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
-		im_limiter_slow(&copy->slot.limiter, world->now);
+		im_limiter_slow(&copy->slot.limiter, call->begun_at, world->now);
 	return im_breaker_counts(breaker, &call->verdict);
 }
 
