@@ -919,6 +919,15 @@ note_success(ImDrain *drain, Transaction *tx)
 	}
 }
 
+/* The window begins anew, or a resumed import would be paused at once. */
+static void
+forget_refusals(ImDrain *drain)
+{
+	im_slot_lock(drain->slot);
+	im_breaker_reset(&drain->slot->breaker, im_now_us());
+	im_slot_unlock(drain->slot);
+}
+
 /* Runs one transaction with all that is due. */
 static void
 run_transaction(ImDrain *drain, Transaction *tx)
@@ -933,6 +942,9 @@ run_transaction(ImDrain *drain, Transaction *tx)
 	im_plan_begun(&drain->plan, &tx->turn, im_now_us());
 	ok = im_outbox_run(transact, tx, &error);
 	drain->installed = im_outbox_installed(im_outbox_get());
+	/* Not before the commit: a pause that failed is due again in the next turn. */
+	if (ok && tx->pause_reason[0] != '\0')
+		forget_refusals(drain);
 	if (ok && has_claimed(tx))
 		IM_FAILPOINT("claim_after_commit");
 	if (ok && tx->written != NIL)
@@ -953,9 +965,6 @@ check_same_refusal(ImDrain *drain, Transaction *tx)
 
 	im_slot_lock(drain->slot);
 	code = im_breaker_same_refusal(&drain->slot->breaker);
-	/* The window begins anew, or a resumed import would be paused at once. */
-	if (code != 0)
-		im_breaker_reset(&drain->slot->breaker, im_now_us());
 	im_slot_unlock(drain->slot);
 	if (code != 0)
 		snprintf(tx->pause_reason, sizeof(tx->pause_reason),

@@ -9,6 +9,7 @@ use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
 use Test::More;
+use PostgreSQL::Test::Utils qw(slurp_file);
 
 use ImTest;
 use ImFence;
@@ -64,12 +65,20 @@ sub visit
 	worker_gone($node);
 }
 
-# Resumed without a cure: it pauses again, and not at the first row.
+# Resumed without a cure: it pauses again, and not at the first row.  The first
+# transactions that would pause it fail: it is not forgotten.
 my $failed = status_of($node)->{failed};
+sql(q{CREATE FUNCTION not_now() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
+	CREATE TRIGGER not_now BEFORE UPDATE ON _im_control FOR EACH ROW WHEN (NEW.paused_at IS NOT NULL) EXECUTE FUNCTION not_now();
+	ALTER TABLE _im_control ENABLE ALWAYS TRIGGER not_now});
+my $log_before = -s $node->logfile;
 sql('SELECT im_import_resume()');
+poll_until { substr(slurp_file($node->logfile), $log_before) =~ /not now/ } 'a pause that cannot be written';
+sql('DROP TRIGGER not_now ON _im_control');
 poll_until { $status = status_of($node); $status->{failed} > $failed && $status->{state} eq 'paused' } 'the next pause';
 poll_until { ($status = status_of($node))->{sending} == 0 } 'calls in flight';
 cmp_ok($status->{failed} - $failed, '>=', 180, 'resumed without a cure: another 200 rows, then paused again');
+cmp_ok($status->{failed} - $failed, '<', 330, 'though the first transaction that would pause it failed');
 
 $service->clear;
 my $failures = status_of($node)->{failed};
