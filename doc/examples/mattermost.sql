@@ -3,7 +3,7 @@
 -- users          account   id as UserID, 26 letters and digits; nickname, or names, or username.
 --                          Also those who are deactivated: they are senders
 -- channels       group     below
--- channelmembers member    schemeadmin: Admin.  Who is in a channel reads all of it, so all have
+-- channelmembers member    schemeadmin: Admin, but Private groups have none.  Who is in a channel reads all of it, so all have
 --                          joined right after it was made
 --                unread    the channel's totalmsgcount less the member's msgcount
 -- posts          message   of channels; dialog: of direct messages.  A text of at most 11,000
@@ -47,7 +47,7 @@ FROM users;
 
 CREATE VIEW migration.members AS
 SELECT m.channelid AS group_source_id, m.userid AS member_account,
-	CASE WHEN m.schemeadmin AND m.userid IS DISTINCT FROM g.owner_account THEN 'Admin' END AS role,
+	CASE WHEN m.schemeadmin AND g.type <> 'Private' AND m.userid IS DISTINCT FROM g.owner_account THEN 'Admin' END AS role,
 	g.create_time + interval '1 second' AS join_time,
 	greatest(c.totalmsgcount - m.msgcount, 0) AS unread
 FROM channelmembers m JOIN migration.groups g ON g.source_id = m.channelid JOIN channels c ON c.id = m.channelid;

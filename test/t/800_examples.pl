@@ -54,10 +54,11 @@ sub new_groups
 }
 
 # What every example must do: nothing is open or failed, every group in the
-# ledger has the fields that its view gives, keys that fit are GroupIds.
+# ledger has the fields that its view gives (but for those that were repaired),
+# keys that fit are GroupIds.
 sub as_the_view_says
 {
-	my ($name, $groups, $imported, $others) = @_;
+	my ($name, $groups, $imported, $others, $repaired) = @_;
 	my $status = status_of($node, $name);
 	my %view = map { ($_->{source_id} => $_) }
 	  rows($node, 'SELECT *, extract(epoch FROM create_time)::bigint AS t FROM migration.groups', $name);
@@ -66,6 +67,7 @@ sub as_the_view_says
 		"$name: $imported groups, and nothing else is left");
 	is_deeply([ sort keys %$groups ], [ sort keys %view ], "$name: every room of the view has its group, once");
 	my @wrong;
+	delete @view{@$repaired} if $repaired;
 	foreach my $key (sort keys %view)
 	{
 		my ($row, $body) = ($view{$key}, $groups->{$key} // {});
@@ -87,18 +89,38 @@ sub as_the_view_says
 
 # ---------------------------------------------------------------------------
 
+$service->fault({ do => 'code', code => 80001, match => { command => 'import_group', name => 'Service desk' } });
 my $out = migrate('ejabberd');
+$service->clear;
 my $groups = new_groups('ejabberd');
 
-as_the_view_says('ejabberd', $groups, 11);
-like($out, qr/^\s*owner_account is over 32 bytes.*\|\s+1 \| service\@rooms\.example\.com/m, 'ejabberd: the check names the long owner');
+# One conversation, as [from, time, text].
+sub talk
+{
+	my ($one, $other) = @_;
+
+	return [ map { [ $_->{from}, $_->{time}, $_->{body}[0]{MsgContent}{Text} ] } $service->dialog($one, $other) ];
+}
+
+as_the_view_says('ejabberd', $groups, 11, 8 + 3 + 7 + 6 + 6, [ "service\@rooms.example.com" ]);
+like($out, qr/^\s*1 \| not persistent/m, 'a room that is not persistent is counted as left out');
+like($out, qr/^\s*\Q$_\E\s+\|\s+1$/m, "and a message of a room: $_") foreach 'by another domain', 'encrypted', 'of a room that is not moved', 'without a text';
+like($out, qr/^\s*\Q$_->[0]\E\s+\|\s+$_->[1]$/m, "and copies: $_->[0]")
+  foreach [ 'the receiver\'s copy', 4 ], [ 'to oneself', 2 ], [ 'with another domain, or in a room', 2 ],
+  [ 'to somebody without an account', 1 ], [ 'without a text', 1 ];
+like($out, qr/roster_entries_left_out \n-+\n\s+5\n/, 'and roster entries that are no friends');
+like($out, qr/photos_to_upload \n-+\n\s+1\n/, 'and a photo that is no address');
+like($out, qr/^\s*80001 \|\s+1 \|/m, 'what the word filter refused is shown');
 my $at = '@rooms.example.com';
+is($groups->{"service$at"}{Name}, 'service', 'and repaired');
 is($groups->{"lobby$at"}{GroupId}, "lobby$at", 'an address is the GroupId');
 is($groups->{"lobby$at"}{Owner_Account}, 'alice', 'the owner is found');
 is($groups->{"board$at"}{Owner_Account}, 'carol', 'also behind an admin, and as an atom');
 is($groups->{"board$at"}{Type}, 'Private', 'members only: Private');
 is($groups->{"kitchen$at"}{Name}, 'kitchen', 'no title: the name');
-ok(!exists $groups->{"kitchen$at"}{CreateTime}, '1970-01-02: no creation time');
+is($groups->{"kitchen$at"}{CreateTime}, 1262303999, '1970-01-02: made just before its first message');
+is($groups->{"lobby$at"}{CreateTime}, 1551434399, 'also where that is earlier than the noted time');
+is($groups->{"guests$at"}{CreateTime}, 1525755905, 'else the noted time');
 is($groups->{"cn$at"}{Name}, '中文聊天室欢迎大家进', 'a title printed as bytes, cut between characters');
 is($groups->{"party$at"}{Name}, "Party \x{1F389}", 'an emoji printed as bytes');
 is($groups->{"party$at"}{Introduction}, 'cake, and {title,<<"no title">>}', 'a description that looks like a term');
@@ -107,8 +129,36 @@ is($groups->{"quotes$at"}{Name}, 'C:\\new "dir"', 'quotes and backslashes');
 is($groups->{"quotes$at"}{Introduction}, "one\ntwo", 'a line feed');
 like($groups->{"café$at"}{GroupId}, qr/^im-/, 'an address beyond ASCII: a generated GroupId');
 ok(!exists $groups->{"guests$at"}{Owner_Account}, 'an owner of another domain is nobody here');
-is($groups->{"service$at"}{Owner_Account}, 'customer-service-department-acco', 'the repaired owner');
+is($groups->{"service$at"}{Owner_Account}, 'customer-service-depart-6783679e', 'a long UserID is cut, and stays one of its own');
 is(value_of($node, 'SELECT count(*) FROM migration.group_of_room', 'ejabberd'), 11, 'the mapping is complete');
+
+my %account = map { $_ => $service->account($_)->{account} } qw(alice bob carol dave gone late nobody zoe);
+is_deeply([ map { $account{$_} ? $account{$_}{Nick} : undef } sort keys %account ],
+	[ "Al \x{1F389}", 'Bob "the" Builder', 'carol', 'Dee', 'gone', 'late', undef, undef ], 'accounts, with the names of their cards');
+is_deeply([ map { $account{$_}{FaceUrl} } qw(alice bob dave) ], [ 'https://img.example.com/a.png?b=1&c=2', '', '' ], 'photos that are addresses');
+my %friends = map { $_ => $service->account($_)->{friends} } qw(alice bob carol dave);
+is_deeply({ map { $_ => [ sort keys %{ $friends{$_} } ] } keys %friends }, { alice => ['bob'], bob => ['alice'], carol => [], dave => ['carol'] },
+	'friends, each direction as the roster has it');
+is_deeply([ @{ $friends{alice}{bob} }{qw(Remark AddTime)} ], [ 'Bobby', 1557050400 ], 'with name and time');
+is_deeply($friends{alice}{bob}{GroupName}, [ 'Friends of the local football', 'Work' ], 'and groups of this domain');
+
+is_deeply([ map { [ $_->{from}, $_->{time}, $_->{body}[0]{MsgContent}{Text} ] } $service->messages("lobby$at") ],
+	[ [ 'bob', 1551434400, "first\nline two" ], [ 'alice', 1551434401, 'Welcome & <enjoy>' ], [ 'carol', 1551434500, "an emoji \x{1F389}" ],
+		[ 'gone', 1551434600, 'before I left' ] ], 'messages of a room, in the order of their microseconds');
+my $lobby = $service->members("lobby$at");
+is_deeply([ sort keys %$lobby ], [ qw(alice bob carol gone li.wei) ], 'members: by affiliation, by subscription, by writing');
+is($lobby->{'li.wei'}{join_time}, 1551434400, 'they were there before the first message');
+my $long = $service->members("long$at");
+is_deeply([ map { "$_ $long->{$_}{role}" } sort keys %$long ], [ 'alice Admin', 'dave Owner' ], 'a second owner is an admin, who is banned is no member');
+is(scalar(() = $service->messages("long$at")), 1, 'but what he wrote is there');
+is($service->members("board$at")->{bob}{role}, 'Member', 'an admin of a room for invited people is a member');
+is(length(($service->messages("kitchen$at"))[0]{body}[0]{MsgContent}{Text}), 3666, 'a long message is cut between characters');
+
+is_deeply(talk('alice', 'bob'),
+	[ [ 'alice', 1577836800, 'hi Bob' ], [ 'bob', 1577836800, 'hi Alice' ], [ 'alice', 1577836810, 'ok' ], [ 'alice', 1577836811, 'ok' ] ],
+	'a conversation: each message once, though both have a copy');
+is_deeply(talk('alice', 'dave'), [ [ 'dave', 1577836820, 'no archive here' ] ], 'the receiver\'s copy, where the sender has none');
+is_deeply(talk('alice', 'late'), [ [ 'late', 1577836830, 'farewell' ] ], 'and of one whose account is gone');
 
 # ---------------------------------------------------------------------------
 
