@@ -107,7 +107,7 @@ read_list(const ImListWords *words, const ImJsonValue *list, int skip, ImListEnt
 static bool
 find_member(const char *body, size_t len, const char *name, ImJsonValue *found)
 {
-	ImJsonScan	scan = im_json_begin(body, len);
+	ImJsonScan	scan = im_json_begin_answer(body, len);
 	ImJsonText	key;
 	ImJsonValue value;
 

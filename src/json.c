@@ -28,6 +28,16 @@ im_json_begin(const char *body, size_t len)
 
 /* See json.h. */
 ImJsonScan
+im_json_begin_answer(const char *body, size_t len)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+	size_t		skip = len >= 3 && memcmp(body, mark, 3) == 0 ? 3 : 0;
+
+	return im_json_begin(body + skip, len - skip);
+}
+
+/* See json.h. */
+ImJsonScan
 im_json_within(const ImJsonValue *container)
 {
 	ImJsonScan	scan = {container->text.p, container->text.end, 0, false, false, false};

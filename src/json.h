@@ -67,6 +67,9 @@ typedef struct ImJsonScan
 extern ImJsonScan im_json_begin(const char *body, size_t len);
 extern ImJsonScan im_json_within(const ImJsonValue *container);
 
+/* The same of an answer, which may have a byte-order mark before it. */
+extern ImJsonScan im_json_begin_answer(const char *body, size_t len);
+
 /* True if the whole text was read and was not damaged. */
 extern bool im_json_at_end(ImJsonScan *scan);
 

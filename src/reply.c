@@ -170,9 +170,7 @@ read_object(ImJsonScan *scan, Facts *facts)
 static bool
 read_body(const char *body, size_t len, Facts *facts)
 {
-	static const char mark[] = "\xef\xbb\xbf";
-	size_t		skip = len >= 3 && memcmp(body, mark, 3) == 0 ? 3 : 0;
-	ImJsonScan	scan = im_json_begin(body + skip, len - skip);
+	ImJsonScan	scan = im_json_begin_answer(body, len);
 
 	read_object(&scan, facts);
 	return im_json_at_end(&scan);

@@ -104,11 +104,19 @@ read_entry(const ImCommand *command, const ImListEntry *entry, ImRow *row)
 		decide(row, outcome_of_code(command, code), code > 0 && code <= INT32_MAX ? (int32_t) code : IM_CODE_ITEM);
 }
 
+/* True if the answer says something of the row. */
+static bool
+is_told(const ImRow *row)
+{
+	return row->verdict.outcome != IM_OUT_UNKNOWN || row->verdict.code != IM_CODE_UNREADABLE;
+}
+
 /* See results.h. */
-void
+bool
 im_results_read(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
 {
 	const ImCommand *command = call->command;
+	bool		told = false;
 	bool		by_place = command->answer.id == NULL && !command->listed_failed;
 	int			n = im_answer_list(body, len, &command->answer, entries, max);
 
@@ -128,7 +136,9 @@ im_results_read(ImCall *call, const char *body, size_t len, ImListEntry *entries
 			decide(row, IM_OUT_UNKNOWN, IM_CODE_UNREADABLE);
 		else
 			read_entry(command, entry, row);
+		told = told || is_told(row);
 	}
+	return told;
 }
 
 /* True if an entry of a group's messages is the row's message. */

@@ -12,9 +12,10 @@
 
 /*
  * The call was answered with ErrorCode 0: fills verdict, info and seq of each
- * of its rows.  entries is room for max of the answer's items.
+ * of its rows.  entries is room for max of the answer's items.  False if it says
+ * nothing of any row.
  */
-extern void im_results_read(ImCall *call, const char *body, size_t len,
+extern bool im_results_read(ImCall *call, const char *body, size_t len,
 							ImListEntry *entries, int max);
 
 /* Reads an answer to a question about the call's rows; see below. */

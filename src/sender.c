@@ -616,6 +616,22 @@ read_asked(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 }
 
 /*
+ * An ErrorCode of 0 beside which nothing can be read of any row is no answer: if
+ * that goes on, it is the service as a whole.
+ */
+static void
+tell_nothing(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
+{
+	call->verdict.outcome = IM_OUT_UNKNOWN;
+	call->verdict.code = IM_CODE_UNREADABLE;
+	call->reply.readable = false;
+	quote_unreadable(call, http_call);
+	hide_signature(&call->reply, sender->sig);
+	for (int i = 0; i < call->nrows; i++)
+		strlcpy(call->rows[i]->info, call->reply.info, sizeof(call->rows[i]->info));
+}
+
+/*
  * Reads what the answer says of each row.  Rows that it does not speak of, and
  * those of a call that failed as a whole, have the call's verdict.
  */
@@ -629,7 +645,8 @@ read_rows(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 		return;
 	if (listed && call->verdict.outcome == IM_OUT_DONE)
 	{
-		im_results_read(call, http_call->reply, http_call->reply_len, sender->entries, ENTRIES_MAX);
+		if (!im_results_read(call, http_call->reply, http_call->reply_len, sender->entries, ENTRIES_MAX))
+			tell_nothing(sender, call, http_call);
 		return;
 	}
 	for (int i = 0; i < call->nrows; i++)

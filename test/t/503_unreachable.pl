@@ -77,6 +77,25 @@ foreach my $silence ('close_before', 'reset_before', 'hold')
 }
 
 # ---------------------------------------------------------------------------
+# "Done", and nothing that can be read of any row
+
+$service->fault({ do => 'bytes', body => '{"ActionStatus":"OK","ErrorCode":0,"FailAccounts":[', match => { command => 'multiaccount_import' } });
+sql("INSERT INTO im_account_outbox (user_id) SELECT 'cut' || i FROM generate_series(1, 30) i");
+$status = wait_state($node, 'unreachable');
+like($status->{reason}, qr/answers, but nothing that can be used/, 'a list that cannot be read: the reason says so');
+$service->clear;
+$service->fault({ do => 'bytes', body => '{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":""}', match => { command => 'import_group_member' } });
+sql('SELECT im_import_resume()');
+poll_until { value_of($node, "SELECT count(*) FROM im_account_outbox WHERE status <> 'imported'") == 0 } 'the accounts';
+sql("INSERT INTO im_member_outbox (group_id, member_account) SELECT group_id, 'cut1' FROM im_group_outbox LIMIT 100");
+$status = wait_state($node, 'unreachable');
+like($status->{reason}, qr/answers, but nothing that can be used: -5 the answer begins with: \{"ActionStatus/, 'an answer without its list: the reason says so');
+$service->clear;
+sql('SELECT im_import_resume()');
+poll_until { value_of($node, "SELECT count(*) FROM im_member_outbox WHERE status <> 'imported'") == 0 } 'the members';
+pass('... and they go on');
+
+# ---------------------------------------------------------------------------
 # A name that does not resolve; mended by ALTER SERVER
 
 sql("ALTER SERVER im OPTIONS (SET endpoint 'https://im.invalid')");

@@ -113,6 +113,7 @@ static const Answer answers[] = {
 	{"accounts: none failed", &accounts, "{\"ErrorCode\":0}", "ddd", {0}},
 	{"accounts: an empty list", &accounts, "{\"FailAccounts\":[]}", "ddd", {0}},
 	{"accounts: two failed", &accounts, "{\"FailAccounts\":[\"c\",\"a\"]}", "rdr", {IM_CODE_ITEM, 0, IM_CODE_ITEM}},
+	{"accounts: a byte-order mark", &accounts, "\xef\xbb\xbf{\"FailAccounts\":[\"c\"]}", "ddr", {0, 0, IM_CODE_ITEM}},
 	{"accounts: damaged", &accounts, "{\"FailAccounts\":[\"c\",\"a\"", "uuu", {LOST, LOST, LOST}},
 	{"accounts: more than can be read", &accounts, "{\"FailAccounts\":[1,2,3,4,5,6,7,8,\"a\"]}", "uuu", {LOST, LOST, LOST}},
 };
@@ -125,10 +126,12 @@ test_results(void)
 	{
 		const Answer *one = &answers[n];
 		char	   *body = exact_copy(one->body, strlen(one->body));
+		bool		told;
 		Asked		asked;
 
 		ask(&asked, one->command);
-		im_results_read(&asked.call, body, strlen(one->body), asked.entries, ENTRIES);
+		told = im_results_read(&asked.call, body, strlen(one->body), asked.entries, ENTRIES);
+		ok(told == (strcmp(one->outcomes, "uuu") != 0), "%s: is there something to read", one->name);
 		for (int i = 0; i < ROWS; i++)
 		{
 			const ImVerdict *verdict = &asked.row[i].verdict;
