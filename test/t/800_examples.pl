@@ -198,10 +198,30 @@ is_deeply([ value_of($node, "SELECT string_agg(status, ' ') FROM im_dialog_outbo
 
 $out = migrate('synapse');
 $groups = new_groups('synapse');
-as_the_view_says('synapse', $groups, 11);
-like($out, qr/^\s*\Q$_\E\s+\|\s+1$/m, "synapse: left out: $_") foreach 'space', 'nobody in it', 'direct message';
-like($out, qr/^\s*owner_account is over 32 bytes.*\|\s+1 \| !longu/m, 'the check names the long owner');
+as_the_view_says('synapse', $groups, 11, 5 + 2 + 9 + 3 + 1);
+like($out, qr/^\s*\Q$_\E\s+\|\s+1$/m, "synapse: no group: $_") foreach 'space', 'nobody in it', 'direct, with another server';
+like($out, qr/^\s*direct\s+\|\s+2$/m, 'synapse: no group: direct');
+like($out, qr/^\s*\Q$_->[0]\E\s+\|\s+$_->[1]$/m, "synapse: left out: $_->[0]")
+  foreach [ 'of a room that is not moved', 2 ], [ 'rejected, or an outlier', 2 ], [ 'deleted', 1 ], [ 'an edit', 3 ], [ 'by another server', 1 ],
+  [ 'encrypted', 1 ], [ 'by a third in a direct room', 1 ], [ 'without a text', 1 ];
 like($out, qr/not_imported\s+-+\s+0\s/, 'nothing is missing');
+my $lobby_id = '!lobbyAbCdEfGhIjKl:example.org';
+is_deeply([ map { [ $_->{from}, $_->{time}, $_->{body}[0]{MsgContent}{Text} ] } $service->messages($lobby_id) ],
+	[ [ 'bob', 1700000000, 'early' ], [ 'alice', 1700000001, "a \"quoted\" & <b>bold</b>\nhello \x{1F3E1}" ], [ 'bob', 1700000010, 'a typo' ],
+		[ 'bob', 1700000030, '[file] cake.jpg' ], [ 'carol', 1700000040, '* waves' ], [ 'alice', 1700000050, 'clock' ],
+		[ 'alice', 1700000060, 'nothing here, but \\u0000' ] ],
+	'messages of a room: in order, edits in their place, no deleted one');
+my ($old, $long_one) = $service->messages('!oldieAbCdEfGhIjKl:example.org');
+is_deeply([ $old->{from}, $old->{time}, length $long_one->{body}[0]{MsgContent}{Text} ], [ 'purged', 1500000000, 3666 ], 'of one who is no user any more; a long one');
+is_deeply([ splice @{ talk('alice', 'bob') }, 4 ], [ [ 'alice', 1700000130, 'direct1' ], [ 'bob', 1700000130, 'direct2' ] ],
+	'a nameless room of two is a conversation');
+is_deeply(talk('alice', 'carol'), [ [ 'carol', 1700000140, 'direct3' ] ], 'and a named one that is marked as direct');
+is_deeply({ map { $_ => $service->members($lobby_id)->{$_}{role} } keys %{ $service->members($lobby_id) } }, { alice => 'Owner', bob => 'Admin' },
+	'members of this server, with their roles');
+is($service->members('!staffAbCdEfGhIjKl:example.org')->{alice}{role}, 'Member', 'a Private group has no admins');
+is_deeply($service->unread($lobby_id), { bob => 3 }, 'what was not read: summed up, and since then');
+is_deeply([ map { $_ ? $_->{Nick} : undef } map { $service->account($_)->{account} } 'a-bridge-puppet-with-a--f128005f', 'purged' ],
+	[ 'a-bridge-puppet-with-a-very-long-localpart', 'purged' ], 'accounts, also with long names, and of senders who are gone');
 is($groups->{'!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM'}{GroupId}, '!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM',
 	'a room id of version 12 is the GroupId');
 like($groups->{'!lAbCdEfGhIjKlMnOp:a-home-server-with-a-rather-long-name.example.org'}{GroupId}, qr/^im-/,
@@ -212,6 +232,6 @@ is($groups->{'!knockAbCdEfGhIjKl:example.org'}{ApplyJoinOption}, 'NeedPermission
 is($groups->{'!staffAbCdEfGhIjKl:example.org'}{Type}, 'Private', 'invite: Private');
 ok(!exists $groups->{'!remotAbCdEfGhIjKl:elsewhere.net'}{Owner_Account}, 'a creator of another server is nobody here');
 is($groups->{'!lobbyAbCdEfGhIjKl:example.org'}{Owner_Account}, 'alice', 'one of this server is');
-ok(!exists $groups->{'!oldieAbCdEfGhIjKl:example.org'}{CreateTime}, 'no event of creation, no time');
+is($groups->{'!oldieAbCdEfGhIjKl:example.org'}{CreateTime}, 1499999999, 'no event of creation: just before the first message');
 
 done_testing();
