@@ -302,7 +302,7 @@ COMMENT ON COLUMN @extschema@.im_member_outbox.member_account IS
 'UserID of the member, required; at most 32 bytes; it must exist in the app';
 COMMENT ON COLUMN @extschema@.im_member_outbox.role IS 'Admin, Member or NULL for a plain member';
 COMMENT ON COLUMN @extschema@.im_member_outbox.join_time IS
-'when the member joined: later than the group''s create_time, before now; NULL: the time of the import';
+'when the member joined: later than the group''s create_time, before now. One of the same second is sent a second later, and one of now is left out. NULL: the time of the import';
 
 CREATE TABLE @extschema@.im_message_outbox (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -30,7 +30,7 @@ static const ImField fields[] = {
 	.check = im_check_user_id},
 	{.column = "role",.sent = "Role",.kind = IM_VALUE_WORD,.flags = IM_FIELD_NONEMPTY,
 	.words = roles,.allowed = "Admin and Member; leave it NULL for a plain member, and for the owner give the group an owner_account"},
-	{.column = "join_time",.sent = "JoinTime",.kind = IM_VALUE_TIME},
+	{.column = "join_time",.sent = "JoinTime",.kind = IM_VALUE_TIME,.flags = IM_FIELD_JOINED},
 };
 
 static const ImCheckup checkup = {

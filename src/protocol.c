@@ -208,6 +208,13 @@ im_protocol_claim(const ImLife *row, bool invalid, const ImPolicy *policy, ImNex
 		next->attempts--;		/* nothing is sent: not an attempt */
 }
 
+/* See protocol.h. */
+void
+im_protocol_wait(const ImLife *row, int64_t delay_ms, ImNext *next)
+{
+	restore(next, row, delay_ms);
+}
+
 /* The outcome of this attempt is unknown: the heart of the promise. */
 static void
 judge_unknown(const ImLife *row, const ImPolicy *policy, bool counts, double jitter,

@@ -73,6 +73,9 @@ extern void im_protocol_judge(const ImLife *row, const ImVerdict *verdict,
 							  const ImPolicy *policy, bool counts, double jitter,
 							  ImNext *next);
 
+/* A row that is claimed has to wait so long: this was no attempt. */
+extern void im_protocol_wait(const ImLife *row, int64_t delay_ms, ImNext *next);
+
 /* The sender of a row in status sending is dead: what is the row now? */
 extern void im_protocol_recover(ImRepeat repeat, int32_t attempts, ImNext *next);
 

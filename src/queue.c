@@ -37,6 +37,7 @@
 #define GONE_SHOWN			500	/* deleted rows that a message names */
 #define UNDO_ROWS			5000	/* rows that go with their groups in one transaction */
 #define UNDO_AGAIN			1000	/* ms after which a busy room is looked at again */
+#define SECOND_IS_OVER		2	/* s after a message's time; one is for clocks that differ */
 #define ATTEMPTS_MAX		1000000 /* as in ST_MARK; no sum can overflow */
 
 /* Where ours stand in CLAIM_COLUMNS; the record's fields follow. */
@@ -405,6 +406,23 @@ check_shift(ImRow *row, const Tuple *tuple, ImItem *item)
 		item->problem_code = 10004;
 }
 
+/*
+ * The service takes a message only once its second is over, by its own clock.  One
+ * that is to be sent before waits; it takes no time from the next one, and neither
+ * does one that ends as invalid.
+ */
+static void
+take_time(ImRow *row, int64 *newest)
+{
+	int64		now = (int64) timestamptz_to_time_t(GetCurrentTimestamp());
+	int64		early = row->sent_time + SECOND_IS_OVER - now;
+
+	if (row->next.act == IM_ACT_SEND && early > 0)
+		im_protocol_wait(&row->life, early * 1000, &row->next);
+	else if (row->problems == NULL || row->life.maybe_sent)
+		*newest = Max(*newest, row->sent_time);
+}
+
 /* The GroupId of a row that has none: generated, or its room's. */
 static const char *
 group_id_for(const ImRow *row, const Tuple *tuple, char *generated)
@@ -461,6 +479,8 @@ make_row(Tuple *tuple, int64 *newest)
 	row->random = encoding.random = im_message_random(row->id);
 	encoding.id = row->id;
 	encoding.group_id = group_id_for(row, tuple, generated);
+	if (tuple->room != NULL)
+		encoding.group_created = tuple->room->room->create_time;
 	/* The time is part of the record: it must stand before that is encoded. */
 	if (tuple->command->ordered && tuple->room != NULL)
 	{
@@ -472,10 +492,9 @@ make_row(Tuple *tuple, int64 *newest)
 	if (tuple->command->ordered && tuple->room != NULL)
 		check_shift(row, tuple, &item);
 	keep_item(row, &item, claim->ctx);
-	/* A row that ends as invalid takes no time: the next one need not be later. */
-	if ((row->problems == NULL || row->life.maybe_sent) && tuple->command->ordered)
-		*newest = Max(*newest, row->sent_time);
 	im_protocol_claim(&row->life, row->problems != NULL, &policy, &row->next);
+	if (tuple->command->ordered)
+		take_time(row, newest);
 	if (is_zero_already(row, tuple))
 		im_protocol_judge(&row->life, &(ImVerdict) {.outcome = IM_OUT_SAME}, &policy, false, 0, &row->next);
 	return row;

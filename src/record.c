@@ -472,6 +472,19 @@ judge_time(int64 *creation)
 	return NULL;
 }
 
+/*
+ * Makes a time one that the service takes for a member: whoever joined in the
+ * second in which the group was made joined after it.  False if that is now: it
+ * is left out, which says the same.
+ */
+static bool
+fit_joined(const ImEncoder *enc, int64 *seconds)
+{
+	if (*seconds == enc->encoding->group_created)
+		(*seconds)++;
+	return *seconds < (int64) timestamptz_to_time_t(GetCurrentTimestamp()) - 1;
+}
+
 /* CreateTime: a point in time, or seconds as a number. */
 static void
 encode_time(ImEncoder *enc, const ImField *field, const ImSource *source, Datum value)
@@ -499,7 +512,8 @@ encode_time(ImEncoder *enc, const ImField *field, const ImSource *source, Datum 
 			seconds = given;
 		if ((field->flags & IM_FIELD_MOVED) && enc->encoding->sent_time != 0)
 			seconds = enc->encoding->sent_time;
-		im_record_number(enc, field->sent, seconds);
+		if (!(field->flags & IM_FIELD_JOINED) || fit_joined(enc, &seconds))
+			im_record_number(enc, field->sent, seconds);
 	}
 	if (wrong != NULL)
 		time_problem(enc, field, source, value, wrong);

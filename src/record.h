@@ -38,6 +38,7 @@ typedef struct ImEncoding
 	uint32		random;			/* that marks a message, see im_message_random() */
 	int64		sent_time;		/* UNIX seconds for a field that may be moved; 0:
 								 * its own */
+	int64		group_created;	/* UNIX seconds; 0: not known */
 	int			message_bytes;	/* limit of a MsgBody; 0: none */
 } ImEncoding;
 

@@ -248,6 +248,16 @@ my $refused = grep { ($_->{code} // 0) == 10005 } $service->journal('import_grou
 is($refused, 1, 'the size is remembered');
 $service->set(batch_limits => { import_group_msg => 7 });
 
+# ---------------------------------------------------------------------------
+# Messages of this very second: the service takes none before that is over
+
+load("INSERT INTO im_group_outbox (source_id, group_id, type, name, create_time) VALUES ('fresh', 'g-fresh', 'Public', 'fresh', now());
+INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) SELECT 'fresh/' || m, 'fresh', 'u0', now(), 'fresh ' || m FROM generate_series(1, 3) m;");
+settled("group_source_id = 'fresh'", 'messages of this second');
+is(statuses('fresh'), 'imported 3', 'messages of this second wait until it is over');
+is(value_of($node, "SELECT max(attempts) FROM im_message_outbox WHERE group_source_id = 'fresh'"), 1, '... and none is refused');
+is(texts('g-fresh'), whole('fresh', 3), '... in their order');
+
 is_deeply([ $service->doubles ], [], 'nothing was done twice, at all');
 
 done_testing();

@@ -121,6 +121,13 @@ load("INSERT INTO im_member_outbox (group_id, member_account) VALUES ('g-people'
 settled('members by GroupId', 'member');
 is(statuses('member', "group_id = 'g-people'"), 'imported 2', 'who is a member already is done, and a group can be named by its GroupId');
 
+# Whoever joined in the group's first second joined after it was made; to join now needs no time.
+load(room('second'), "INSERT INTO im_member_outbox (group_source_id, member_account, join_time)
+SELECT 'second', 'b1', create_time + interval '0.4 s' FROM im_group_outbox WHERE source_id = 'second' UNION ALL SELECT 'second', 'b2', now();");
+settled('members of the first second, and of this one', qw(group member));
+is(statuses('member', "group_source_id = 'second'"), 'imported 2', 'members of the first second, and of this one');
+is($service->members('g-second')->{b1}{join_time} - $service->group('g-second')->{create_time}, 1, '... the first a second later');
+
 load("INSERT INTO im_member_outbox (group_id, group_source_id, member_account) VALUES ('g-people', 'people', 'b5'), (NULL, NULL, 'b6');");
 settled('members of no group, or two', 'member');
 is(statuses('member', "member_account IN ('b5', 'b6')"), 'invalid 2', 'one of group_source_id and group_id must be given');
