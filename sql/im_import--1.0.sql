@@ -984,7 +984,7 @@ COMMENT ON COLUMN @extschema@.im_import_mapping.status IS
 'imported: the group is in the app; undo: it is, and is to be disbanded; pending or sending: it is still to be imported';
 
 CREATE FUNCTION @extschema@._im_stats(
-	OUT stats_reset timestamptz, OUT calls bigint, OUT lookups bigint,
+	OUT command pg_catalog.text, OUT stats_reset timestamptz, OUT calls bigint, OUT lookups bigint,
 	OUT replies_done bigint, OUT replies_exists bigint, OUT replies_row bigint,
 	OUT replies_slow bigint, OUT replies_quota bigint, OUT replies_resign bigint,
 	OUT replies_stop bigint, OUT replies_retry bigint, OUT no_reply bigint,
@@ -993,14 +993,15 @@ CREATE FUNCTION @extschema@._im_stats(
 	OUT tls_handshakes bigint, OUT latency_mean double precision, OUT latency_p50 double precision,
 	OUT latency_p95 double precision, OUT latency_p99 double precision,
 	OUT worker_starts bigint)
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_stats';
+RETURNS SETOF record
+LANGUAGE c VOLATILE ROWS 16 AS 'MODULE_PATHNAME', 'im_sql_stats';
 REVOKE ALL ON FUNCTION @extschema@._im_stats() FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@._im_stats() IS 'internal: the row of pg_stat_im_import';
+COMMENT ON FUNCTION @extschema@._im_stats() IS 'internal: the rows of pg_stat_im_import';
 
 CREATE VIEW @extschema@.pg_stat_im_import AS
 	SELECT * FROM @extschema@._im_stats();
 COMMENT ON VIEW @extschema@.pg_stat_im_import IS
-'counters of this database''s calls since stats_reset; times in milliseconds';
+'counters of this database''s calls since stats_reset, one row a command of the service; times in milliseconds. Sum the rows for all commands; stats_reset and worker_starts are the database''s, and the same in each row';
 
 CREATE FUNCTION @extschema@.im_import_stats_reset() RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_stats_reset';
@@ -1321,23 +1322,24 @@ COMMENT ON FUNCTION @extschema@.im_import_doctor() IS
 -- During: the last day, minute by minute
 
 CREATE FUNCTION @extschema@._im_history(
-	OUT minute timestamptz, OUT calls bigint, OUT imported bigint, OUT failed bigint,
+	OUT minute timestamptz, OUT kind pg_catalog.text, OUT calls bigint, OUT imported bigint, OUT failed bigint,
 	OUT throttled double precision, OUT p50 double precision, OUT p99 double precision)
 RETURNS SETOF record
-LANGUAGE c VOLATILE ROWS 1440 AS 'MODULE_PATHNAME', 'im_sql_history';
+LANGUAGE c VOLATILE ROWS 4000 AS 'MODULE_PATHNAME', 'im_sql_history';
 REVOKE ALL ON FUNCTION @extschema@._im_history() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@._im_history() IS 'internal: the rows of im_import_history';
 
 CREATE VIEW @extschema@.im_import_history AS
 	SELECT * FROM @extschema@._im_history();
 COMMENT ON VIEW @extschema@.im_import_history IS
-'the last day in minutes, those in which something happened; times in milliseconds; survives a restart of the server, but not its crash or an immediate shutdown';
+'the last day by minute and kind of rows: those in which something happened; times in milliseconds; survives a restart of the server, but not its crash or an immediate shutdown';
+COMMENT ON COLUMN @extschema@.im_import_history.kind IS 'account, friend, dialog, group, member, message or unread; what only asks belongs to the kind that it asks about';
 COMMENT ON COLUMN @extschema@.im_import_history.calls IS 'exchanges with the service, lookups and those of sessions included';
 COMMENT ON COLUMN @extschema@.im_import_history.imported IS 'outbox rows that became imported';
 COMMENT ON COLUMN @extschema@.im_import_history.failed IS 'outbox rows that became failed, invalid or in_doubt';
-COMMENT ON COLUMN @extschema@.im_import_history.throttled IS 'milliseconds for which calls were ready and the rate limit held them';
-COMMENT ON COLUMN @extschema@.im_import_history.p50 IS 'latency that half of the minute''s calls did not exceed, in milliseconds';
-COMMENT ON COLUMN @extschema@.im_import_history.p99 IS 'latency that 99 % of the minute''s calls did not exceed, in milliseconds';
+COMMENT ON COLUMN @extschema@.im_import_history.throttled IS 'milliseconds for which calls of this kind were ready and their command''s rate limit held them; several kinds may wait at once';
+COMMENT ON COLUMN @extschema@.im_import_history.p50 IS 'latency that half of the minute''s calls of this kind did not exceed, in milliseconds';
+COMMENT ON COLUMN @extschema@.im_import_history.p99 IS 'latency that 99 % of the minute''s calls of this kind did not exceed, in milliseconds';
 REVOKE ALL ON @extschema@.im_import_history FROM PUBLIC;
 GRANT SELECT ON @extschema@.im_import_history TO pg_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@._im_history() TO pg_monitor;
@@ -1701,9 +1703,9 @@ footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .75
 		UNION ALL
 		SELECT 20, 0, '<section><h2>The last day at work</h2>' ||
 			   CASE WHEN count(h.minute) = 0 THEN '<p>Nothing was sent in the last day.</p>'
-					ELSE '<p>^ minutes in which something happened: ^ calls, ^ rows imported, ^ not. For ^ seconds calls were ready, and the rate limit held them.</p>' END,
+					ELSE '<p>^ minutes in which something happened: ^ calls, ^ rows imported, ^ not. Calls were ready, and the rate limit held them, for ^ seconds, each kind counted by itself.</p>' END,
 			   CASE WHEN count(h.minute) > 0
-					THEN ARRAY['SELECT count(*) FROM im_import_history', count(*)::text, 'SELECT sum(calls) FROM im_import_history', sum(h.calls)::text,
+					THEN ARRAY['SELECT count(DISTINCT minute) FROM im_import_history', count(DISTINCT h.minute)::text, 'SELECT sum(calls) FROM im_import_history', sum(h.calls)::text,
 							   'SELECT sum(imported) FROM im_import_history', sum(h.imported)::text, 'SELECT sum(failed) FROM im_import_history', sum(h.failed)::text,
 							   'SELECT round(sum(throttled)::numeric / 1000, 1) FROM im_import_history', round(sum(h.throttled)::numeric / 1000, 1)::text] END
 		FROM history h
@@ -1732,16 +1734,20 @@ footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .75
 		FROM (SELECT DISTINCT c.chart FROM charts c) c, bars b GROUP BY c.chart
 		UNION ALL
 		SELECT 30, 0, '</section><section><h2>The service''s answers</h2><p>Since $: ^ calls, of which ^ only asked. ^ had no answer that could be read, ^ were repeated.</p>' ||
-			   CASE WHEN c.calls > 0 THEN '<p>Latency in milliseconds: mean ^, half of the calls at most ^, 95 % at most ^, 99 % at most ^.</p>' ELSE '' END,
-			   ARRAY[coalesce(to_char(c.stats_reset, 'YYYY-MM-DD HH24:MI'), 'the start of the server'),
-					 'SELECT calls FROM pg_stat_im_import', c.calls::text, 'SELECT lookups FROM pg_stat_im_import', c.lookups::text,
-					 'SELECT no_reply FROM pg_stat_im_import', c.no_reply::text, 'SELECT retries FROM pg_stat_im_import', c.retries::text] ||
-			   CASE WHEN c.calls > 0 THEN ARRAY[
-					 'SELECT round(latency_mean::numeric, 1) FROM pg_stat_im_import', round(c.latency_mean::numeric, 1)::text,
-					 'SELECT round(latency_p50::numeric, 1) FROM pg_stat_im_import', round(c.latency_p50::numeric, 1)::text,
-					 'SELECT round(latency_p95::numeric, 1) FROM pg_stat_im_import', round(c.latency_p95::numeric, 1)::text,
-					 'SELECT round(latency_p99::numeric, 1) FROM pg_stat_im_import', round(c.latency_p99::numeric, 1)::text] END
+			   CASE WHEN sum(c.calls) > 0 THEN '<p>Latency in milliseconds:</p>' ELSE '' END,
+			   ARRAY[coalesce(to_char(min(c.stats_reset), 'YYYY-MM-DD HH24:MI'), 'the start of the server'),
+					 'SELECT sum(calls) FROM pg_stat_im_import', sum(c.calls)::text, 'SELECT sum(lookups) FROM pg_stat_im_import', sum(c.lookups)::text,
+					 'SELECT sum(no_reply) FROM pg_stat_im_import', sum(c.no_reply)::text, 'SELECT sum(retries) FROM pg_stat_im_import', sum(c.retries)::text]
 		FROM counters c
+		UNION ALL
+		SELECT 31, row_number() OVER (), '<p>$: ^ calls, mean ^, half of them at most ^, 95 % at most ^, 99 % at most ^.</p>',
+			   ARRAY[c.command, 'SELECT calls ' || q.source, c.calls::text,
+					 'SELECT round(latency_mean::numeric, 1) ' || q.source, round(c.latency_mean::numeric, 1)::text,
+					 'SELECT round(latency_p50::numeric, 1) ' || q.source, round(c.latency_p50::numeric, 1)::text,
+					 'SELECT round(latency_p95::numeric, 1) ' || q.source, round(c.latency_p95::numeric, 1)::text,
+					 'SELECT round(latency_p99::numeric, 1) ' || q.source, round(c.latency_p99::numeric, 1)::text]
+		FROM counters c, LATERAL (SELECT format('FROM pg_stat_im_import WHERE command = %L', c.command) AS source) q
+		WHERE c.calls > 0
 		UNION ALL
 		SELECT 40, 0, '</section><section><h2>What failed, by reason</h2>' ||
 			   CASE WHEN count(*) = 0 THEN '<p>Nothing.</p>'
@@ -1998,6 +2004,8 @@ COMMENT ON COLUMN @extschema@.im_import_mapping.id IS
 'id of the outbox row';
 COMMENT ON COLUMN @extschema@.im_import_mapping.settled_at IS
 'when it was imported; NULL: it is not yet';
+COMMENT ON COLUMN @extschema@.pg_stat_im_import.command IS
+'the service''s name of the command, such as import_group';
 COMMENT ON COLUMN @extschema@.pg_stat_im_import.stats_reset IS
 'counted since then; NULL: since the server''s start';
 COMMENT ON COLUMN @extschema@.pg_stat_im_import.calls IS
@@ -2025,7 +2033,7 @@ COMMENT ON COLUMN @extschema@.pg_stat_im_import.no_reply IS
 COMMENT ON COLUMN @extschema@.pg_stat_im_import.retries IS
 'calls for a row after its first attempt';
 COMMENT ON COLUMN @extschema@.pg_stat_im_import.throttled_time IS
-'milliseconds for which calls were ready and the rate limit held them';
+'milliseconds for which calls of this kind were ready and their command''s rate limit held them; several kinds may wait at once';
 COMMENT ON COLUMN @extschema@.pg_stat_im_import.bytes_sent IS
 'bytes of HTTP, without those of TLS';
 COMMENT ON COLUMN @extschema@.pg_stat_im_import.bytes_received IS

@@ -844,8 +844,8 @@ drop_written(ImDrain *drain, Transaction *tx)
 static void
 note_history(ImSlot *slot, const List *rows)
 {
-	int			imported = 0;
-	int			failed = 0;
+	int			imported[IM_KINDS] = {0};
+	int			failed[IM_KINDS] = {0};
 	ListCell   *lc;
 
 	foreach(lc, rows)
@@ -853,12 +853,12 @@ note_history(ImSlot *slot, const List *rows)
 		const ImRow *row = lfirst(lc);
 		ImStatus	status = row->next.status;
 
-		if (im_commands[row->kind]->undoes)
-			continue;
-		imported += status == IM_IMPORTED;
-		failed += status == IM_FAILED || status == IM_INVALID || status == IM_IN_DOUBT;
+		imported[row->kind] += status == IM_IMPORTED;
+		failed[row->kind] += status == IM_FAILED || status == IM_INVALID || status == IM_IN_DOUBT;
 	}
-	im_slot_settled(slot, imported, failed);
+	/* What takes rows back is not among them. */
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+		im_slot_settled(slot, kind, imported[kind], failed[kind]);
 }
 
 /* What was written is done with. */

@@ -46,6 +46,7 @@
 /* The operations of the service: one line each. */
 typedef struct Operation
 {
+	ImKind		kind;			/* whose history it belongs to */
 	const char *path;
 	size_t		reply_cap;		/* bytes */
 	ImReader	read;			/* of one that asks about rows, or NULL */
@@ -53,25 +54,25 @@ typedef struct Operation
 } Operation;
 
 static const Operation operations[IM_OPS] = {
-	[IM_OP_IMPORT_ACCOUNTS] = {"im_open_login_svc/multiaccount_import", REPLY_SMALL, NULL, false},
-	[IM_OP_IMPORT_ACCOUNT] = {"im_open_login_svc/account_import", REPLY_SMALL, NULL, false},
-	[IM_OP_IMPORT_FRIENDS] = {"sns/friend_import", REPLY_LARGE, NULL, false},
-	[IM_OP_IMPORT_DIALOG] = {"openim/importmsg", REPLY_SMALL, NULL, false},
-	[IM_OP_IMPORT_GROUP] = {"group_open_http_svc/import_group", REPLY_SMALL, NULL, false},
-	[IM_OP_IMPORT_MEMBERS] = {"group_open_http_svc/import_group_member", REPLY_SMALL, NULL, false},
-	[IM_OP_IMPORT_MESSAGES] = {"group_open_http_svc/import_group_msg", REPLY_SMALL, NULL, false},
-	[IM_OP_SET_UNREAD] = {"group_open_http_svc/set_unread_msg_num", REPLY_SMALL, NULL, false},
-	[IM_OP_DESTROY_GROUP] = {"group_open_http_svc/destroy_group", REPLY_SMALL, NULL, false},
-	[IM_OP_GET_GROUP_INFO] = {"group_open_http_svc/get_group_info", REPLY_LARGE, NULL, false},
-	[IM_OP_CHECK_GROUPS] = {"group_open_http_svc/get_group_info", REPLY_LARGE, NULL, false},
-	[IM_OP_CHECK_ACCOUNTS] = {"im_open_login_svc/account_check", REPLY_SMALL, im_results_accounts, false},
-	[IM_OP_GET_MESSAGES] = {"group_open_http_svc/group_msg_get_simple", REPLY_LARGE, im_results_find, false},
-	[IM_OP_CHECK_MESSAGES] = {"group_open_http_svc/group_msg_get_simple", REPLY_LARGE, im_results_messages, false},
-	[IM_OP_COUNT_MESSAGES] = {"group_open_http_svc/get_group_info", REPLY_LARGE, im_results_counts, true},
-	[IM_OP_CHECK_MEMBERS] = {"group_open_http_svc/get_role_in_group", REPLY_LARGE, im_results_members, false},
-	[IM_OP_CHECK_FRIENDS] = {"sns/friend_check", REPLY_LARGE, im_results_friends, false},
-	[IM_OP_CHECK_DIALOG] = {"openim/admin_getroammsg", REPLY_LARGE, im_results_dialog, false},
-	[IM_OP_LIST_GROUPS] = {"group_open_http_svc/get_appid_group_list", REPLY_LARGE, im_results_page, false},
+	[IM_OP_IMPORT_ACCOUNTS] = {IM_ACCOUNT, "im_open_login_svc/multiaccount_import", REPLY_SMALL, NULL, false},
+	[IM_OP_IMPORT_ACCOUNT] = {IM_ACCOUNT, "im_open_login_svc/account_import", REPLY_SMALL, NULL, false},
+	[IM_OP_IMPORT_FRIENDS] = {IM_FRIEND, "sns/friend_import", REPLY_LARGE, NULL, false},
+	[IM_OP_IMPORT_DIALOG] = {IM_DIALOG, "openim/importmsg", REPLY_SMALL, NULL, false},
+	[IM_OP_IMPORT_GROUP] = {IM_GROUP, "group_open_http_svc/import_group", REPLY_SMALL, NULL, false},
+	[IM_OP_IMPORT_MEMBERS] = {IM_MEMBER, "group_open_http_svc/import_group_member", REPLY_SMALL, NULL, false},
+	[IM_OP_IMPORT_MESSAGES] = {IM_MESSAGE, "group_open_http_svc/import_group_msg", REPLY_SMALL, NULL, false},
+	[IM_OP_SET_UNREAD] = {IM_UNREAD, "group_open_http_svc/set_unread_msg_num", REPLY_SMALL, NULL, false},
+	[IM_OP_DESTROY_GROUP] = {IM_GROUP, "group_open_http_svc/destroy_group", REPLY_SMALL, NULL, false},
+	[IM_OP_GET_GROUP_INFO] = {IM_GROUP, "group_open_http_svc/get_group_info", REPLY_LARGE, NULL, false},
+	[IM_OP_CHECK_GROUPS] = {IM_GROUP, "group_open_http_svc/get_group_info", REPLY_LARGE, NULL, false},
+	[IM_OP_CHECK_ACCOUNTS] = {IM_ACCOUNT, "im_open_login_svc/account_check", REPLY_SMALL, im_results_accounts, false},
+	[IM_OP_GET_MESSAGES] = {IM_MESSAGE, "group_open_http_svc/group_msg_get_simple", REPLY_LARGE, im_results_find, false},
+	[IM_OP_CHECK_MESSAGES] = {IM_MESSAGE, "group_open_http_svc/group_msg_get_simple", REPLY_LARGE, im_results_messages, false},
+	[IM_OP_COUNT_MESSAGES] = {IM_MESSAGE, "group_open_http_svc/get_group_info", REPLY_LARGE, im_results_counts, true},
+	[IM_OP_CHECK_MEMBERS] = {IM_MEMBER, "group_open_http_svc/get_role_in_group", REPLY_LARGE, im_results_members, false},
+	[IM_OP_CHECK_FRIENDS] = {IM_FRIEND, "sns/friend_check", REPLY_LARGE, im_results_friends, false},
+	[IM_OP_CHECK_DIALOG] = {IM_DIALOG, "openim/admin_getroammsg", REPLY_LARGE, im_results_dialog, false},
+	[IM_OP_LIST_GROUPS] = {IM_GROUP, "group_open_http_svc/get_appid_group_list", REPLY_LARGE, im_results_page, false},
 };
 
 /* A call on its way through the sender. */
@@ -111,7 +112,7 @@ struct ImSender
 	int			nflying_of[IM_OPS];
 	int			first_op;		/* whose turn it is when places are scarce */
 	ImListEntry *entries;		/* of an answer */
-	int64		held_since;		/* the limiter holds calls since then; 0: no */
+	int64		held_since[IM_OPS]; /* the limiter holds calls since then; 0: no */
 };
 
 /* See sender.h. */
@@ -435,15 +436,19 @@ launch(ImSender *sender, Flight *flight)
 	im_http_start(sender->http, http_call);
 }
 
-/* Adds up the time for which calls were ready and the limiter said wait. */
+/* Adds up the time for which calls were ready and their limiter said wait. */
 static void
-note_throttling(ImSender *sender, bool held)
+note_throttling(ImSender *sender, int op, bool held)
 {
-	int64		now = im_now_us();
+	int64	   *since = &sender->held_since[op];
+	int64		now;
 
-	if (sender->held_since != 0)
-		im_slot_throttled(sender->slot, now - sender->held_since);
-	sender->held_since = held ? now : 0;
+	if (*since == 0 && !held)
+		return;
+	now = im_now_us();
+	if (*since != 0)
+		im_slot_throttled(sender->slot, op, operations[op].kind, now - *since);
+	*since = held ? now : 0;
 }
 
 /* True if a call must wait for another one of its key that is under way. */
@@ -529,7 +534,7 @@ im_sender_pump(ImSender *sender, int allowed)
 		!has_signature(sender))
 	{
 		if (sender->nqueued == 0)
-			sender->held_since = 0;
+			memset(sender->held_since, 0, sizeof(sender->held_since));
 		return -1;
 	}
 	started = sender->nflying < sender->max_flying;
@@ -541,11 +546,18 @@ im_sender_pump(ImSender *sender, int allowed)
 
 		if (wait > 0 && (least < 0 || wait < least))
 			least = wait;
+		if (started)
+			note_throttling(sender, op, wait > 0);
 	}
 	sender->first_op = (sender->first_op + 1) % IM_OPS;
-	if (started)
-		note_throttling(sender, least > 0);
 	return least;
+}
+
+/* See sender.h. */
+const char *
+im_sender_command(ImOp op)
+{
+	return strchr(operations[op].path, '/') + 1;
 }
 
 /* See sender.h. */
@@ -757,7 +769,7 @@ judge(ImSender *sender, Flight *flight)
 	note_signature(sender, flight, &call->verdict);
 	/* After the verdict, which rows get that the answer does not name. */
 	read_rows(sender, call, http_call);
-	im_slot_count(sender->slot, call, exchange.class, http_call->elapsed_us,
+	im_slot_count(sender->slot, call, operations[call->op].kind, exchange.class, http_call->elapsed_us,
 				  http_call->body_len, http_call->reply_len, http_call->connected,
 				  !sender->app->plain_http);
 }

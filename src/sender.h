@@ -51,6 +51,9 @@ extern void im_sender_add(ImSender *sender, ImCall *call, bool urgent);
  */
 extern int64 im_sender_pump(ImSender *sender, int allowed);
 
+/* The command of an operation, as the service names it. */
+extern const char *im_sender_command(ImOp op);
+
 /* Sleeps until something happens, see im_http_wait(). */
 extern void im_sender_wait(ImSender *sender, long timeout_ms);
 

@@ -42,6 +42,14 @@ typedef struct ImShared
 	ImSlot		slots[FLEXIBLE_ARRAY_MEMBER];
 } ImShared;
 
+/* What one kind of rows did in the last day. */
+typedef struct KindHistory
+{
+	int32		minute;			/* that the histogram is of */
+	int64		latency[IM_LATENCY_BUCKETS];
+	ImMinute	minutes[IM_MINUTES];	/* by minute modulo IM_MINUTES */
+} KindHistory;
+
 /*
  * The history of one slot, apart from it because of its size: the views copy
  * slots.  Protected by the slot's lock.  After the server's start it may be
@@ -50,9 +58,7 @@ typedef struct ImShared
 typedef struct ImHistory
 {
 	Oid			dboid;			/* whose it is, or InvalidOid */
-	int32		minute;			/* that the histogram is of */
-	int64		latency[IM_LATENCY_BUCKETS];
-	ImMinute	minutes[IM_MINUTES];	/* by minute modulo IM_MINUTES */
+	KindHistory of[IM_OUTBOXES];
 } ImHistory;
 
 /*
@@ -60,7 +66,7 @@ typedef struct ImHistory
  * them, as it loses the server's own statistics.
  */
 #define HISTORY_FILE		PGSTAT_STAT_PERMANENT_DIRECTORY "/im_import.stat"
-#define HISTORY_MAGIC		0x494d4801
+#define HISTORY_MAGIC		0x494d4802
 
 /* Begins the file; one of another layout is not read. */
 typedef struct HistoryHeader
@@ -132,7 +138,7 @@ clear_slot(ImSlot *slot)
 	/* Lock and generation stay: others may still look at them. */
 	memset((char *) slot + start, 0, sizeof(ImSlot) - start);
 	slot->worker = -1;
-	slot->stats.reset_at = GetCurrentTimestamp();
+	slot->stats_reset_at = GetCurrentTimestamp();
 	im_breaker_init(&slot->breaker);
 }
 
@@ -191,7 +197,11 @@ write_histories(FILE *file)
 		return false;
 	for (int i = 0; i < max_databases; i++)
 	{
-		if (OidIsValid(histories[i].dboid) && histories[i].minute > since &&
+		bool		recent = false;
+
+		for (int kind = 0; kind < IM_OUTBOXES; kind++)
+			recent |= histories[i].of[kind].minute > since;
+		if (OidIsValid(histories[i].dboid) && recent &&
 			fwrite(&histories[i], sizeof(ImHistory), 1, file) != 1)
 			return false;
 	}
@@ -298,8 +308,8 @@ im_shared_init(void)
 		return;
 
 	DefineCustomIntVariable("im_import.max_databases",
-							"Sets how many databases can import groups.",
-							"Each takes about 55 kB of shared memory.",
+							"Sets how many databases can have an import.",
+							"Each takes about 320 kB of shared memory, most of it for the history.",
 							&max_databases, 32, 1, 1024,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("im_import");
@@ -899,14 +909,14 @@ this_minute(void)
 
 /* A minute's place in a history. */
 static ImMinute *
-minute_at(ImHistory *history, int32 minute)
+minute_at(KindHistory *history, int32 minute)
 {
 	return &history->minutes[(uint32) minute % IM_MINUTES];
 }
 
 /* Writes the percentiles of the histogram to its minute. */
 static void
-note_percentiles(ImHistory *history)
+note_percentiles(KindHistory *history)
 {
 	ImMinute   *minute = minute_at(history, history->minute);
 
@@ -916,11 +926,11 @@ note_percentiles(ImHistory *history)
 	minute->p99 = (float4) im_latency_percentile(history->latency, 0.99);
 }
 
-/* The entry of this minute; the slot must be locked. */
+/* The entry of this minute for a kind; the slot must be locked. */
 static ImMinute *
-current_minute(ImSlot *slot)
+current_minute(ImSlot *slot, ImKind kind)
 {
-	ImHistory  *history = history_of(slot);
+	KindHistory *history = &history_of(slot)->of[kind];
 	int32		now = this_minute();
 	ImMinute   *minute = minute_at(history, now);
 
@@ -940,14 +950,14 @@ current_minute(ImSlot *slot)
 
 /* See shared.h. */
 void
-im_slot_settled(ImSlot *slot, int imported, int failed)
+im_slot_settled(ImSlot *slot, ImKind kind, int imported, int failed)
 {
 	ImMinute   *minute;
 
 	if (imported + failed == 0)
 		return;
 	im_slot_lock(slot);
-	minute = current_minute(slot);
+	minute = current_minute(slot, kind);
 	minute->imported += imported;
 	minute->failed += failed;
 	im_slot_unlock(slot);
@@ -955,9 +965,9 @@ im_slot_settled(ImSlot *slot, int imported, int failed)
 
 /* See shared.h. */
 int
-im_slot_history(ImSlot *slot, ImMinute *minutes)
+im_slot_history(ImSlot *slot, ImKind kind, ImMinute *minutes)
 {
-	ImHistory  *history = history_of(slot);
+	KindHistory *history = &history_of(slot)->of[kind];
 	int32		now = this_minute();
 	int			n = 0;
 
@@ -976,10 +986,10 @@ im_slot_history(ImSlot *slot, ImMinute *minutes)
 
 /* See shared.h. */
 void
-im_slot_count(ImSlot *slot, const ImCall *call, ImClass class, int64 elapsed_us,
+im_slot_count(ImSlot *slot, const ImCall *call, ImKind kind, ImClass class, int64 elapsed_us,
 			  size_t bytes_out, size_t bytes_in, bool connected, bool tls)
 {
-	ImStats    *stats = &slot->stats;
+	ImStats    *stats = &slot->stats[im_op_limiter(call->op)];
 
 	im_slot_lock(slot);
 	stats->calls++;
@@ -997,17 +1007,28 @@ im_slot_count(ImSlot *slot, const ImCall *call, ImClass class, int64 elapsed_us,
 	stats->handshakes += connected && tls;
 	stats->latency_sum_us += elapsed_us;
 	stats->latency[latency_bucket(elapsed_us)]++;
-	current_minute(slot)->calls++;
-	history_of(slot)->latency[latency_bucket(elapsed_us)]++;
+	current_minute(slot, kind)->calls++;
+	history_of(slot)->of[kind].latency[latency_bucket(elapsed_us)]++;
 	im_slot_unlock(slot);
 }
 
 /* See shared.h. */
 void
-im_slot_throttled(ImSlot *slot, int64 us)
+im_slot_throttled(ImSlot *slot, ImOp op, ImKind kind, int64 us)
 {
 	im_slot_lock(slot);
-	slot->stats.throttled_us += us;
-	current_minute(slot)->throttled_ms += (uint32) ((us + 500) / 1000);
+	slot->stats[im_op_limiter(op)].throttled_us += us;
+	current_minute(slot, kind)->throttled_ms += (uint32) ((us + 500) / 1000);
+	im_slot_unlock(slot);
+}
+
+/* See shared.h. */
+void
+im_slot_reset_stats(ImSlot *slot)
+{
+	im_slot_lock(slot);
+	memset(slot->stats, 0, sizeof(slot->stats));
+	slot->worker_starts = 0;
+	slot->stats_reset_at = GetCurrentTimestamp();
 	im_slot_unlock(slot);
 }

@@ -74,10 +74,9 @@ typedef struct ImOrder
 	int64		out;			/* rows claimed whose outcome is not written */
 } ImOrder;
 
-/* Counters since stats_reset; see the view pg_stat_im_import. */
+/* Counters of one command since stats_reset; see the view pg_stat_im_import. */
 typedef struct ImStats
 {
-	int64		reset_at;		/* TimestampTz */
 	int64		calls;
 	int64		lookups;
 	int64		replies[IM_CLASSES];
@@ -88,14 +87,14 @@ typedef struct ImStats
 	int64		bytes_in;
 	int64		connections;
 	int64		handshakes;		/* of TLS */
-	int64		worker_starts;
 	int64		latency_sum_us;
 	int64		latency[IM_LATENCY_BUCKETS];
 } ImStats;
 
 /*
- * What happened in one minute of the wall clock; 28 bytes, because there are
- * IM_MINUTES of them for each database.  Percentiles are those of the minute.
+ * What happened to one kind of rows in one minute of the wall clock; 28 bytes,
+ * because each database has IM_MINUTES of them for each kind.  Percentiles are
+ * those of the minute.
  */
 typedef struct ImMinute
 {
@@ -176,7 +175,9 @@ typedef struct ImSlot
 	uint32		next_ticket;
 	ImRequest	requests[IM_REQUESTS];
 
-	ImStats		stats;
+	int64		stats_reset_at; /* TimestampTz */
+	int64		worker_starts;	/* since then */
+	ImStats		stats[IM_OPS];	/* at the one whose limit is used, see im_op_limiter() */
 } ImSlot;
 
 /* Called by _PG_init() while shared_preload_libraries are loaded. */
@@ -261,21 +262,24 @@ extern void im_slot_set_app(ImSlot *slot, int64 sdkappid, const double *rates);
 extern void im_slot_slow(ImSlot *slot, ImOp op, int64 granted, bool everything);
 
 /* Notes one exchange in the statistics. */
-extern void im_slot_count(ImSlot *slot, const ImCall *call, ImClass class,
+extern void im_slot_count(ImSlot *slot, const ImCall *call, ImKind kind, ImClass class,
 						  int64 elapsed_us, size_t bytes_out, size_t bytes_in,
 						  bool connected, bool tls);
 
-/* Notes time for which calls were ready and the limiter held them. */
-extern void im_slot_throttled(ImSlot *slot, int64 us);
+/* Notes time for which calls of an operation were ready and its limiter held them. */
+extern void im_slot_throttled(ImSlot *slot, ImOp op, ImKind kind, int64 us);
 
-/* Notes for the history how so many rows ended. */
-extern void im_slot_settled(ImSlot *slot, int imported, int failed);
+/* Notes for the history how so many rows of a kind ended. */
+extern void im_slot_settled(ImSlot *slot, ImKind kind, int imported, int failed);
 
 /*
- * Copies the history of the last day, oldest first, to minutes (IM_MINUTES);
- * returns how many.  Minutes in which nothing happened are left out.
+ * Copies the history that one kind has of the last day, oldest first, to minutes
+ * (IM_MINUTES); returns how many.  Minutes in which nothing happened are left out.
  */
-extern int	im_slot_history(ImSlot *slot, ImMinute *minutes);
+extern int	im_slot_history(ImSlot *slot, ImKind kind, ImMinute *minutes);
+
+/* Counters to zero; locks the slot. */
+extern void im_slot_reset_stats(ImSlot *slot);
 
 /*
  * The latency below which a share of the calls counted in a histogram stayed,

@@ -24,6 +24,7 @@
 #include "app.h"
 #include "command.h"
 #include "encoding.h"
+#include "sender.h"
 #include "shared.h"
 #include "text.h"
 #include "watch.h"
@@ -113,7 +114,8 @@ copy_slot(ImView *view, Findings *found)
 		return;
 	/* A copy: nothing is worked out while the lock is held. */
 	im_slot_lock(slot);
-	memcpy(&found->slot, slot, sizeof(ImSlot));
+	/* The counters of the commands stand at its end, and are not looked at. */
+	memcpy(&found->slot, slot, offsetof(ImSlot, stats));
 	im_slot_unlock(slot);
 	view->calls_per_second = im_pulse_per_second(&found->slot.calls);
 	view->worker_pid = found->slot.worker_pid;
@@ -450,46 +452,68 @@ im_sql_progress(PG_FUNCTION_ARGS)
  * Statistics
  */
 
+/* Latencies of a command, milliseconds; NULL before its first call. */
+static int
+put_latencies(Datum *values, bool *nulls, const ImStats *stats)
+{
+	static const double shares[] = {0.50, 0.95, 0.99};
+
+	for (int i = 0; i <= lengthof(shares); i++)
+		nulls[i] = stats->calls == 0;
+	values[0] = Float8GetDatum(stats->calls ? stats->latency_sum_us / 1000.0 / stats->calls : 0);
+	for (int i = 0; i < lengthof(shares); i++)
+		values[i + 1] = Float8GetDatum(im_latency_percentile(stats->latency, shares[i]));
+	return lengthof(shares) + 1;
+}
+
+/* One row of the view. */
+static void
+put_stats(ReturnSetInfo *result, ImOp op, const ImSlot *slot)
+{
+	const ImStats *stats = &slot->stats[op];
+	Datum		values[24] = {0};
+	bool		nulls[24] = {0};
+	int			n = 0;
+
+	values[n++] = CStringGetTextDatum(im_sender_command(op));
+	nulls[n] = slot->stats_reset_at == 0;
+	values[n++] = TimestampTzGetDatum(slot->stats_reset_at);
+	values[n++] = Int64GetDatum(stats->calls);
+	values[n++] = Int64GetDatum(stats->lookups);
+	for (int i = 0; i < IM_CLASSES; i++)
+		values[n++] = Int64GetDatum(stats->replies[i]);
+	values[n++] = Int64GetDatum(stats->no_reply);
+	values[n++] = Int64GetDatum(stats->retries);
+	values[n++] = Float8GetDatum(stats->throttled_us / 1000.0);
+	values[n++] = Int64GetDatum(stats->bytes_out);
+	values[n++] = Int64GetDatum(stats->bytes_in);
+	values[n++] = Int64GetDatum(stats->connections);
+	values[n++] = Int64GetDatum(stats->handshakes);
+	n += put_latencies(&values[n], &nulls[n], stats);
+	values[n++] = Int64GetDatum(slot->worker_starts);
+	Assert(n == lengthof(values));
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
 /* _im_stats(): see the view pg_stat_im_import. */
 Datum
 im_sql_stats(PG_FUNCTION_ARGS)
 {
-	Datum		values[23] = {0};
-	bool		nulls[23] = {0};
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	ImSlot	   *slot = im_slot_find(MyDatabaseId);
-	ImStats		stats = {0};
-	TupleDesc	desc;
-	int			n = 0;
+	ImSlot	   *copy = palloc0(sizeof(ImSlot));
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	InitMaterializedSRF(fcinfo, 0);
 	if (slot != NULL)
 	{
 		im_slot_lock(slot);
-		stats = slot->stats;
+		memcpy(copy, slot, sizeof(ImSlot));
 		im_slot_unlock(slot);
 	}
-	nulls[n] = stats.reset_at == 0;
-	values[n++] = TimestampTzGetDatum(stats.reset_at);
-	values[n++] = Int64GetDatum(stats.calls);
-	values[n++] = Int64GetDatum(stats.lookups);
-	for (int i = 0; i < IM_CLASSES; i++)
-		values[n++] = Int64GetDatum(stats.replies[i]);
-	values[n++] = Int64GetDatum(stats.no_reply);
-	values[n++] = Int64GetDatum(stats.retries);
-	values[n++] = Float8GetDatum(stats.throttled_us / 1000.0);
-	values[n++] = Int64GetDatum(stats.bytes_out);
-	values[n++] = Int64GetDatum(stats.bytes_in);
-	values[n++] = Int64GetDatum(stats.connections);
-	values[n++] = Int64GetDatum(stats.handshakes);
-	nulls[n] = nulls[n + 1] = nulls[n + 2] = nulls[n + 3] = stats.calls == 0;
-	values[n++] = Float8GetDatum(stats.calls ? stats.latency_sum_us / 1000.0 / stats.calls : 0);
-	values[n++] = Float8GetDatum(im_latency_percentile(stats.latency, 0.50));
-	values[n++] = Float8GetDatum(im_latency_percentile(stats.latency, 0.95));
-	values[n++] = Float8GetDatum(im_latency_percentile(stats.latency, 0.99));
-	values[n++] = Int64GetDatum(stats.worker_starts);
-	Assert(n == lengthof(values));
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	for (int op = IM_OP_NONE + 1; op < IM_OPS; op++)
+		if (im_op_limiter(op) == (ImOp) op)
+			put_stats(result, op, copy);
+	return (Datum) 0;
 }
 
 /* im_import_stats_reset(): counters to zero. */
@@ -500,13 +524,30 @@ im_sql_stats_reset(PG_FUNCTION_ARGS)
 
 	im_shared_require();
 	if (slot != NULL)
-	{
-		im_slot_lock(slot);
-		memset(&slot->stats, 0, sizeof(slot->stats));
-		slot->stats.reset_at = GetCurrentTimestamp();
-		im_slot_unlock(slot);
-	}
+		im_slot_reset_stats(slot);
 	PG_RETURN_VOID();
+}
+
+/* The minutes of one kind. */
+static void
+put_history(ReturnSetInfo *result, ImKind kind, const ImMinute *minutes, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		const ImMinute *minute = &minutes[i];
+		Datum		values[8];
+		bool		nulls[8] = {false, false, false, false, false, false, minute->calls == 0, minute->calls == 0};
+
+		values[0] = TimestampTzGetDatum((TimestampTz) minute->minute * USECS_PER_MINUTE);
+		values[1] = CStringGetTextDatum(im_commands[kind]->name);
+		values[2] = Int64GetDatum(minute->calls);
+		values[3] = Int64GetDatum(minute->imported);
+		values[4] = Int64GetDatum(minute->failed);
+		values[5] = Float8GetDatum(minute->throttled_ms);
+		values[6] = Float8GetDatum(minute->p50);
+		values[7] = Float8GetDatum(minute->p99);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
 }
 
 /* _im_history(): see the view im_import_history. */
@@ -516,24 +557,9 @@ im_sql_history(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	ImSlot	   *slot = im_slot_find(MyDatabaseId);
 	ImMinute   *minutes = palloc(sizeof(ImMinute) * IM_MINUTES);
-	int			n;
 
 	InitMaterializedSRF(fcinfo, 0);
-	n = slot ? im_slot_history(slot, minutes) : 0;
-	for (int i = 0; i < n; i++)
-	{
-		const ImMinute *minute = &minutes[i];
-		Datum		values[7];
-		bool		nulls[7] = {false, false, false, false, false, minute->calls == 0, minute->calls == 0};
-
-		values[0] = TimestampTzGetDatum((TimestampTz) minute->minute * USECS_PER_MINUTE);
-		values[1] = Int64GetDatum(minute->calls);
-		values[2] = Int64GetDatum(minute->imported);
-		values[3] = Int64GetDatum(minute->failed);
-		values[4] = Float8GetDatum(minute->throttled_ms);
-		values[5] = Float8GetDatum(minute->p50);
-		values[6] = Float8GetDatum(minute->p99);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
+	for (int kind = 0; slot != NULL && kind < IM_OUTBOXES; kind++)
+		put_history(result, kind, minutes, im_slot_history(slot, kind, minutes));
 	return (Datum) 0;
 }

@@ -599,7 +599,7 @@ register_worker(ImSlot *slot)
 	/* The alarm is done with; we set another one when we leave. */
 	slot->wake_at = 0;
 	slot->no_start = false;
-	slot->stats.worker_starts++;
+	slot->worker_starts++;
 	im_slot_unlock(slot);
 }
 

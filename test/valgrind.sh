@@ -110,7 +110,7 @@ SELECT im_import_group(t) FROM (SELECT 'Public' AS type, 'session ' || i AS name
 CALL im_import_verify();
 SELECT state, imported, invalid, in_doubt FROM im_import_status;
 SELECT 1 / (imported = 60 AND invalid = 2)::integer AS all_is_imported FROM im_import_status;
-SELECT calls, retries FROM pg_stat_im_import;
+SELECT command, calls, retries FROM pg_stat_im_import;
 INSERT INTO im_group_outbox (type, name) SELECT 'Public', 'late ' || i FROM generate_series(1, 200) i;
 END
 	status=$?

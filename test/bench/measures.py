@@ -117,7 +117,7 @@ def sample(stage: Stage, rows: int) -> tuple:
     process, seen = None, time.monotonic()
     while samples[-1][1] < rows:
         time.sleep(0.02)
-        calls = database.value("SELECT replies_done FROM pg_stat_im_import")
+        calls = database.value("SELECT sum(replies_done)::bigint FROM pg_stat_im_import")
         samples.append((time.monotonic(), calls, process.cpu() if process else 0.0))
         if samples[-1][1] > samples[-2][1]:
             seen = time.monotonic()

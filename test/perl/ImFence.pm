@@ -64,7 +64,7 @@ sub worker_gone
 sub visit_worker
 {
 	my ($node, $db) = @_;
-	my $query = 'SELECT worker_starts FROM pg_stat_im_import';
+	my $query = 'SELECT max(worker_starts) FROM pg_stat_im_import';
 
 	worker_gone($node, $db);
 	my $starts = value_of($node, $query, $db);

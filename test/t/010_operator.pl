@@ -19,12 +19,11 @@ sub sql { return $node->safe_psql('postgres', $_[0]) }
 # ---------------------------------------------------------------------------
 # Changed options act on a drain under way
 
-my $since = time();
 insert_groups($node, 600, 'fast');
 $service->wait_for(created => 20);
 sql("ALTER SERVER im OPTIONS (SET rate_limit '1000')");
 wait_settled($node);
-cmp_ok(time() - $since, '<', 9, 'rate_limit raised: 600 rows in less than the 12 s at the old rate');
+cmp_ok($service->stats->{widest_second}, '>', 52, 'rate_limit raised: more calls in a second than the old rate allows');
 is(status_of($node)->{rate_limit}, 1000, 'and the status shows it');
 
 sql(<<'SQL');
@@ -193,15 +192,15 @@ wait_settled($node);
 unlike(value_of($node, "SELECT advice FROM im_import_errors WHERE error_code = 10004"), qr/im_import_retry/, 'for invalid ones alone there is no retry');
 is(value_of($node, 'SELECT count(*) FROM im_import_mapping'),
 	value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status = 'imported'"), 'im_import_mapping');
-my $stats = row($node, 'SELECT * FROM pg_stat_im_import');
+my $stats = row($node, "SELECT * FROM pg_stat_im_import WHERE command = 'import_group'");
 cmp_ok($stats->{calls}, '>=', 40, 'pg_stat_im_import: calls');
 cmp_ok($stats->{connections}, '>', 0, 'pg_stat_im_import: connections');
 cmp_ok($stats->{latency_p50}, '<=', $stats->{latency_p99}, 'pg_stat_im_import: latencies');
 cmp_ok($stats->{bytes_sent}, '>', 1000, 'pg_stat_im_import: bytes');
 is($stats->{replies_row}, 2, 'pg_stat_im_import: refusals');
 sql('SELECT im_import_stats_reset()');
-is(value_of($node, 'SELECT calls FROM pg_stat_im_import'), 0, 'im_import_stats_reset()');
-isnt(value_of($node, 'SELECT stats_reset FROM pg_stat_im_import'), '', 'and its time');
+is(value_of($node, 'SELECT sum(calls) FROM pg_stat_im_import'), 0, 'im_import_stats_reset()');
+isnt(value_of($node, 'SELECT min(stats_reset) FROM pg_stat_im_import'), '', 'and its time');
 
 sql('CREATE ROLE watcher LOGIN IN ROLE pg_monitor; CREATE ROLE nobody LOGIN');
 foreach my $view (qw(im_import_status im_import_progress im_import_rooms im_import_errors im_import_problems im_import_failures im_import_mapping pg_stat_im_import))

@@ -73,9 +73,9 @@ poll_until {
 } 'the row to be claimed anew';
 my $second = row_of('stolen')->{claim};
 isnt($second, $first, 'the row has a new claim');
-my $refused = value_of($node, 'SELECT replies_row FROM pg_stat_im_import');
+my $refused = value_of($node, 'SELECT sum(replies_row) FROM pg_stat_im_import');
 $service->control('release', { count => 1 });
-poll_until { value_of($node, 'SELECT replies_row FROM pg_stat_im_import') > $refused } 'the answer to the first claim';
+poll_until { value_of($node, 'SELECT sum(replies_row) FROM pg_stat_im_import') > $refused } 'the answer to the first claim';
 pass_some() foreach 1 .. 3;
 is(row_of('stolen')->{status} . ' ' . (row_of('stolen')->{claim} // '-'), "sending $second",
 	'the answer to a claim that is no more changes nothing');

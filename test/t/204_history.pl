@@ -55,7 +55,8 @@ $node->safe_psql('postgres', "INSERT INTO im_group_outbox (type, name) VALUES ('
 wait_settled($node);
 my $history;
 poll_until { ($history = history())->{imported} == 3020 && $history->{failed} == 3 } 'the history';
-is($history->{calls}, value_of($node, 'SELECT calls FROM pg_stat_im_import'), 'every call');
+is($history->{calls}, value_of($node, 'SELECT sum(calls) FROM pg_stat_im_import'), 'every call');
+is(value_of($node, "SELECT string_agg(DISTINCT kind, ' ') FROM im_import_history"), 'group', 'of the kind that they are of');
 ok($history->{now}, 'minutes are whole, and of now');
 cmp_ok($history->{throttled}, '>', 1000, 'the rate limit held calls, in milliseconds');
 cmp_ok($history->{p50}, '>', 0, 'half of the calls');

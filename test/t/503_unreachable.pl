@@ -18,7 +18,7 @@ sub sql { return $node->safe_psql('postgres', $_[0]) }
 sub attempts { return value_of($node, 'SELECT coalesce(sum(attempts), 0) FROM im_group_outbox WHERE status IN (\'pending\', \'sending\')') }
 
 # How many times nobody has answered.
-sub unanswered { return value_of($node, 'SELECT no_reply FROM pg_stat_im_import') }
+sub unanswered { return value_of($node, 'SELECT sum(no_reply) FROM pg_stat_im_import') }
 
 sub goes_on
 {

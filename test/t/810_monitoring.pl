@@ -137,7 +137,9 @@ my @states = slurp_file("$FindBin::RealBin/../../src/state.c") =~ /\[IM_STATE_\w
 cmp_ok(scalar @states, '>=', 11, 'the table of states is found');
 is_deeply([ sort map { /^im_import_state_active\{.*state="([^"]*)"/ ? $1 : () } keys %metrics ],
 	[ sort @states ], 'every state has its metric');
-is($metrics{"pg_stat_im_import_calls_total$of"}, value_of($node, 'SELECT calls FROM pg_stat_im_import'), 'calls are the view\'s');
+my %calls = map { /^pg_stat_im_import_calls_total\{.*command="([^"]*)"/ ? ($1 => $metrics{$_}) : () } keys %metrics;
+is_deeply(\%calls, { map { $_->{command} => $_->{calls} } rows($node, 'SELECT command, calls FROM pg_stat_im_import') }, 'calls of each command are the view\'s');
+cmp_ok($calls{import_group}, '>', 0, 'those of import_group among them');
 my ($refused) = grep { /^im_import_errors_rows\{.*error_code="10019"/ } keys %metrics;
 is($metrics{ $refused // '' }, 3, 'rows that failed are told by their code');
 
