@@ -1,12 +1,13 @@
 #!/bin/sh
 # All tests.  As root, on Debian 12 or 13:
 #
-#   sh test/run.sh             everything but majors, after installing packages that are missing
-#   sh test/run.sh PART...     of: build tidy unit fuzz service regress tap mutants demo majors
+#   sh test/run.sh             everything but ejabberd and majors, after installing packages that are missing
+#   sh test/run.sh PART...     of: build tidy unit fuzz service regress tap mutants demo ejabberd majors
 #
 # PG_MAJOR=17 asks for a version of PostgreSQL; without it the newest that is
 # installed is taken, or the one that the system offers.  The part majors runs
-# this script in other systems, see test/majors.sh.
+# this script in other systems, see test/majors.sh; the part ejabberd moves a chat
+# that clients made on a real ejabberd, see test/ejabberd.sh.
 # TESTS='test/t/00*.pl' chooses TAP tests, FUZZ_SECONDS=60 is the time of each
 # fuzzer, SEEDS=1000000 the number of simulated lives of a row (0: none).
 # What is counted is a build, clang-tidy over all files, a test program, a
@@ -18,8 +19,9 @@ set -u
 HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 . "$HERE/test/lib.sh"
 . "$HERE/test/majors.sh"
+. "$HERE/test/ejabberd.sh"
 
-ALL_PARTS="build tidy unit fuzz service regress tap mutants demo majors"
+ALL_PARTS="build tidy unit fuzz service regress tap mutants demo ejabberd majors"
 USUAL_PARTS="build tidy unit fuzz service regress tap mutants demo"
 CHOSEN=${TESTS:-test/t/*.pl}
 unset TESTS			# a Makefile has a variable of that name
