@@ -561,6 +561,9 @@ im_plan_sleep(const ImPlan *plan, const ImPlanFacts *facts, int64_t pump, int al
 		sleep = smaller(sleep, larger(due - now, 0));
 	if (rooms > now && facts->may_send && may_claim(facts))
 		sleep = smaller(sleep, rooms - now);
+	/* While paused no sweep is made, but the room of an order has its time. */
+	if (rooms_wait(facts) > 0 && facts->may_send)
+		sleep = smaller(sleep, rooms_wait(facts));
 	if (waits_to_rescan(plan, facts))
 		sleep = smaller(sleep, larger(plan->rescanned_at + rest_of_rescan(plan) - now, MS));
 	/* Nothing is written or claimed before retry_at. */
@@ -597,7 +600,12 @@ is_quiet(const ImPlan *plan, const ImPlanFacts *facts)
 
 	if (open_rows(facts) > 0 || facts->ring || waits_to_rescan(plan, facts) || plan->retry_at > now)
 		return false;
-	if (!facts->may_send || !may_claim(facts))
+	if (!facts->may_send)
+		return true;
+	/* While paused, a room waits for its turn that was paid for: the next worker would not know of it. */
+	if (facts->paused && rooms_wait(facts) >= 0)
+		return false;
+	if (!may_claim(facts))
 		return true;
 	/* Whatever is due, nothing goes before the next probe. */
 	if (facts->breaker->state != IM_BREAKER_CLOSED)

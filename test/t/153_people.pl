@@ -211,6 +211,10 @@ is(value_of($node, "SELECT string_agg(source_id, ' ' ORDER BY id) FROM im_group_
 is(statuses('member', "group_source_id LIKE 'drain%'"), 'imported 6, pending 6', '... with their members');
 is(statuses('message', "group_source_id LIKE 'drain%'"), 'imported 20, pending 20', '... messages');
 is(statuses('unread', "group_source_id LIKE 'drain%'"), 'imported 2, pending 2', '... and unread counts');
+$service->fault({ do => 'close_after', match => { command => 'import_group_msg', group_id => 'g-drain3' }, times => 1 });
+($status, $out, $err) = $node->psql('postgres', 'CALL im_import_drain(1)', timeout => 120);
+is($status, 0, 'a drain waits for a room that is looked at later');
+is(statuses('message', "group_source_id = 'drain3'"), 'imported 10', '... and moves it whole');
 load('SELECT im_import_resume();');
 poll_until { open_rows('message', 'unread') == 0 } 'all the others';
 is_deeply([ $service->doubles ], [], 'nothing was done twice');
