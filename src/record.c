@@ -585,6 +585,8 @@ encode_element(ImEncoder *enc, const ImField *field, Datum value, StringInfo lis
 	if (element.utf8 == NULL)
 		im_record_problem(enc, psprintf("%s has an element that is no valid text: %s",
 										field->column, im_record_quote(&element)));
+	else if (element.len == 0)
+		im_record_problem(enc, psprintf("%s has an element that is empty", field->column));
 	else if (element.len > limit)
 		im_record_problem(enc, psprintf("%s has an element of %zu bytes of UTF-8, the limit is %zu (%zu over): %s",
 										field->column, element.len, limit, element.len - limit,

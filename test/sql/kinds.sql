@@ -14,6 +14,7 @@ SELECT im_row_json('friend', r) FROM (SELECT 'u1' AS user_id, 'u2' AS friend_id,
 SELECT im_row_json('friend', r) FROM (SELECT 'u1' AS user_id, 'u2' AS friend_id) r;
 SELECT im_row_problems('friend', r) FROM (SELECT 'u1' AS user_id, NULL AS friend_id, repeat('r', 97) AS remark,
 	array_fill(repeat('g', 31), ARRAY[33]) AS group_names) r;
+SELECT im_row_problems('friend', r) FROM (SELECT 'u' AS user_id, 'f' AS friend_id, ARRAY['a', NULL, ''] AS group_names) r;
 
 SELECT im_row_json('dialog', r) FROM (SELECT 'u1' AS from_account, 'u2' AS to_account, timestamptz '2020-01-01 00:00Z' AS send_time, 'hi' AS text) r;
 SELECT im_row_json('dialog', r) FROM (SELECT 4294967297 AS id, uuid '00000000-0000-0000-0000-000000000001' AS row_key, 'u1' AS from_account,

@@ -97,6 +97,18 @@ END $$;
 SQL
 arrives_soon('quick1', 'a repair right behind the outcome');
 
+# Whoever listens hears of another state.
+my $listener = $node->background_psql('postgres');
+my $heard = '';
+$listener->query_safe('LISTEN im_import');
+$node->safe_psql('postgres', "SELECT im_import_pause(); INSERT INTO im_group_outbox (type, name) VALUES ('Public', 'listened')");
+eval { poll_until { ($heard .= $listener->query('SELECT 1')) =~ /"im_import" with payload "paused"/ } 'a notification', $SOON * 4 };
+like($heard, qr/"im_import" with payload "paused"/, 'a state is told to who listens');
+$node->safe_psql('postgres', 'SELECT im_import_resume()');
+eval { poll_until { ($heard .= $listener->query('SELECT 1')) =~ /payload "(?:running|idle)"/ } 'a notification', $SOON * 4 };
+like($heard, qr/payload "(?:running|idle)"/, '... and the next one');
+$listener->quit;
+
 # Two-phase commit has no wake-up at COMMIT PREPARED: the poll finds the row.
 $node->safe_psql('postgres', <<'SQL');
 BEGIN;
