@@ -1,6 +1,6 @@
 #!/bin/sh
 # A whole migration in a minute: a real chat, 1,190 people in 28 rooms with
-# 10,080 messages, into a stand-in for the IM service, and a comparison of what
+# 10,080 messages, and what they said to each other by name as one-to-one messages, into a stand-in for the IM service, and a comparison of what
 # arrived with what was there.  As root, on Debian 12 or 13:
 #
 #   sh test/demo.sh          installs packages that are missing, builds, runs
@@ -67,7 +67,7 @@ expect()
 # The statement that counts what is open, and the one that says how far each kind is.
 OPEN_ROWS=
 COUNTS=
-for kind in account group member message unread; do
+for kind in account friend dialog group member message unread; do
 	OPEN_ROWS="${OPEN_ROWS:+$OPEN_ROWS + }(SELECT count(*) FROM im_${kind}_outbox WHERE status IN ('pending', 'sending'))"
 	COUNTS="${COUNTS:+$COUNTS UNION ALL }SELECT '$kind', count(*) FILTER (WHERE status = 'imported'), count(*) FROM im_${kind}_outbox"
 done
@@ -166,6 +166,15 @@ SELECT m.room, m.nick, count(*) AS unread
 FROM (SELECT room, nick, max(n) AS last FROM legacy.messages GROUP BY room, nick) m
      JOIN legacy.messages later ON later.room = m.room AND later.n > m.last
 GROUP BY m.room, m.nick;
+-- a channel's log has no private messages, and no lists of friends: what people said to each other
+-- by name stands in for the one, and those who did so in both directions for the other
+CREATE TABLE legacy.dialogs AS
+SELECT m.room, m.n, m.sent, m.nick, u.nick AS to_nick, m.text
+FROM legacy.messages m
+     JOIN legacy.users u ON u.nick = substring(m.text FROM '^([^[:space:]:,]+)[:,][[:space:]]+[^[:space:]]') AND u.nick <> m.nick;
+CREATE TABLE legacy.friends AS
+SELECT nick, to_nick, min(sent) AS since FROM legacy.dialogs d
+WHERE EXISTS (SELECT FROM legacy.dialogs back WHERE back.nick = d.to_nick AND back.to_nick = d.nick) GROUP BY nick, to_nick;
 ANALYZE legacy.members, legacy.messages;
 
 SELECT n, sent, nick, left(text, 60) AS text FROM legacy.messages WHERE room = 'ubuntu-20041115' ORDER BY n LIMIT 5;
@@ -174,6 +183,8 @@ expect "people, rooms, memberships and messages of the log" "1190 28 1298 10080"
 	"SELECT concat_ws(' ', (SELECT count(*) FROM legacy.users), (SELECT count(*) FROM legacy.rooms),
 	                       (SELECT count(*) FROM legacy.members), (SELECT count(*) FROM legacy.messages))"
 UNREAD=$(value "SELECT count(*) FROM legacy.unread")
+FRIENDS=$(value "SELECT count(*) FROM legacy.friends")
+DIALOGS=$(value "SELECT count(*) FROM legacy.dialogs")
 
 heading "4. Connect the database to its IM app (the stand-in; with a region instead of endpoint and ca_file it is the real one)"
 
@@ -211,6 +222,12 @@ as_postgres sh -c 'cat >"$0"' "$DIR/load.sql" <<'END'
 INSERT INTO im_account_outbox (user_id, nick)
 SELECT nick, nick FROM legacy.users ON CONFLICT DO NOTHING;
 
+INSERT INTO im_friend_outbox (user_id, friend_id, add_time)
+SELECT nick, to_nick, since FROM legacy.friends ON CONFLICT DO NOTHING;
+
+INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text)
+SELECT room || '/' || n, nick, to_nick, sent, text FROM legacy.dialogs ORDER BY sent, room, n ON CONFLICT DO NOTHING;
+
 INSERT INTO im_group_outbox (source_id, type, name, owner_account, create_time)
 SELECT key, 'Public', im_fit(name, 30), owner, created FROM legacy.rooms ON CONFLICT DO NOTHING;
 
@@ -238,7 +255,7 @@ printf '\nThe move took %d seconds.\n\n' $(($(date +%s) - began))
 sql <<'END'
 CALL im_import_wait(timeout => '1 minute');
 END
-ALL="account 1190 of 1190, group 28 of 28, member 1298 of 1298, message 10080 of 10080, unread $UNREAD of $UNREAD"
+ALL="account 1190 of 1190, dialog $DIALOGS of $DIALOGS, friend $FRIENDS of $FRIENDS, group 28 of 28, member 1298 of 1298, message 10080 of 10080, unread $UNREAD of $UNREAD"
 expect "imported rows of each kind" "$ALL" "$COUNTS"
 
 heading "8. The same script once more, as every night until the switch: it adds only what is new, here nothing"
@@ -300,7 +317,16 @@ expect "unread counts, each set once, and last" "$UNREAD $UNREAD" \
 	 LEFT JOIN legacy.unread u ON u.room = a.room AND u.nick = l.line ->> 'member' AND u.unread = (l.line ->> 'unread')::bigint
 	 LEFT JOIN (SELECT line ->> 'group_id' AS group_id, max((line ->> 'n')::bigint) AS n FROM ledger
 	            WHERE line ->> 'kind' = 'message' GROUP BY 1) last ON last.group_id = a.group_id"
-echo "1,190 people, 28 rooms, 1,298 memberships, 10,080 messages, $UNREAD unread counts: each is there once, with what the log says."
+expect "friendships, each made once, in its direction" "$FRIENDS $FRIENDS" \
+	"SELECT concat_ws(' ', count(*), count(DISTINCT (f.nick, f.to_nick)) FILTER (WHERE f.nick IS NOT NULL))
+	 FROM ledger l LEFT JOIN legacy.friends f ON f.nick = l.line ->> 'from' AND f.to_nick = l.line ->> 'to' WHERE l.line ->> 'kind' = 'friend'"
+expect "one-to-one messages, each once, with sender, receiver, text and time" "$DIALOGS 0" \
+	"WITH app AS (SELECT l.line ->> 'from' AS nick, l.line ->> 'to' AS to_nick, (l.line ->> 'time')::bigint AS sent,
+	                     l.line -> 'body' -> 0 -> 'MsgContent' ->> 'Text' AS text FROM ledger l WHERE l.line ->> 'kind' = 'dialog'),
+	      log AS (SELECT nick, to_nick, extract(epoch FROM sent)::bigint AS sent, text FROM legacy.dialogs)
+	 SELECT concat_ws(' ', (SELECT count(*) FROM app), (SELECT count(*) FROM (TABLE app EXCEPT ALL TABLE log) other)
+	                                                   + (SELECT count(*) FROM (TABLE log EXCEPT ALL TABLE app) other))"
+echo "1,190 people, $FRIENDS friendships, $DIALOGS one-to-one messages, 28 rooms, 1,298 memberships, 10,080 messages, $UNREAD unread counts: each is there once, with what the log says."
 
 heading "10. When rows are wrong: 280 rooms of other communities, ten of them with a name that is too long"
 
