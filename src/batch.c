@@ -126,6 +126,14 @@ failed_without_reason(const ImCall *call, const ImRow *row)
 		row->verdict.code == IM_CODE_ITEM;
 }
 
+/* True if the item's code says nothing: it may stand for "is there already". */
+static bool
+failed_strangely(const ImCall *call, const ImRow *row)
+{
+	return call->command->there_is_done && call->op == call->command->op &&
+		row->verdict.outcome == IM_OUT_REFUSED && !im_error_documented(row->verdict.code);
+}
+
 /* True if the service can be asked why the row was refused, or whether it is there. */
 static bool
 wants_explanation(const ImCall *call, const ImRow *row)
@@ -135,7 +143,7 @@ wants_explanation(const ImCall *call, const ImRow *row)
 	if (command->explain_op == IM_OP_NONE || row->request >= 0)
 		return false;
 	if (!command->ordered)
-		return failed_without_reason(call, row) && row->verdict.of_item;
+		return (failed_without_reason(call, row) || failed_strangely(call, row)) && row->verdict.of_item;
 	return call->op == command->op && row->verdict.outcome == IM_OUT_REFUSED && row->verdict.of_item &&
 		!row->life.maybe_sent;
 }
@@ -150,6 +158,7 @@ im_batch_route(const ImCall *call, ImRow *row)
 		return IM_ROUTE_JUDGE;
 	/* Kept before the question: its answer takes the refusal's place. */
 	keep_refusal(row);
+	row->check.found = IM_FOUND_UNREADABLE;
 	if (row->refusal_info[0] == '\0' && call->command->refused_because != NULL)
 		snprintf(row->refusal_info, sizeof(row->refusal_info), "%s", call->command->refused_because);
 	return IM_ROUTE_EXPLAIN;
@@ -171,6 +180,21 @@ im_batch_judge(ImRow *row, const ImPolicy *policy, bool counts, double jitter)
 		row->life.why = IM_WHY_NONE;
 }
 
+/* Done if it is there; else what it was refused for is told. */
+static void
+decide_by_presence(ImRow *row)
+{
+	decide_refused(row, row->refusal_code);
+	if (row->check.found == IM_FOUND_SAME)
+	{
+		row->verdict.outcome = IM_OUT_DONE;
+		row->verdict.code = 0;
+		row->info[0] = '\0';
+	}
+	else
+		snprintf(row->info, sizeof(row->info), "%s", row->refusal_info);
+}
+
 /* See batch.h. */
 void
 im_batch_explained(ImCall *call)
@@ -179,6 +203,11 @@ im_batch_explained(ImCall *call)
 	{
 		ImRow	   *row = call->rows[i];
 
+		if (call->command->there_is_done)
+		{
+			decide_by_presence(row);
+			continue;
+		}
 		decide_refused(row, IM_CODE_ITEM);
 		if (row->check.found == IM_FOUND_ABSENT)
 			snprintf(row->info, sizeof(row->info), "the app has no account \"%s\"", row->name);

@@ -4,7 +4,9 @@
  *	  a call.  A row is one direction; a second call changes nothing.
  *
  * The service answers 30008 to two calls that write one user's friends at once,
- * so a user has one call in flight.  Who is a friend already is 0 or 30015.
+ * so a user has one call in flight.  Who is a friend already is 0 or 30015: which
+ * code stands for it is not documented, so friend_check is asked after a code that
+ * is not documented either.
  *
  * Source: document 1047/34903; of friend_check 1047/34907.
  */
@@ -54,6 +56,8 @@ const ImCommand im_cmd_friend = {
 	.list = "AddFriendItem",
 	.answer = {.list = "ResultItem",.id = "To_Account",.code = "ResultCode",.info = "ResultInfo"},
 	.code_there = 30015,
+	.explain_op = IM_OP_CHECK_FRIENDS,
+	.there_is_done = true,
 	.fields = fields,
 	.nfields = lengthof(fields),
 	.batch = 1000,

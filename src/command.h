@@ -141,6 +141,8 @@ typedef struct ImCommand
 	ImOp		single_op;		/* that imports one row and says why not; 0: none */
 	ImOp		lookup_op;		/* that tells whether a row was applied; 0: none */
 	ImOp		explain_op;		/* that may tell why an item was refused; 0: none */
+	bool		there_is_done;	/* ... and whether it is there: then it is done.  Asked
+								 * also after a code that nobody documents */
 	const char *refused_because;	/* the reasons that are left then */
 	bool		contact_flag;	/* takes RecentContactFlag */
 	const char *list;			/* key of the items' list in the request; NULL:

@@ -216,6 +216,9 @@ send_call(ImDispatch *dispatch, ImCall *call, bool urgent)
 		case IM_OP_CHECK_ACCOUNTS:
 			im_account_ask(&body, call, false);
 			break;
+		case IM_OP_CHECK_FRIENDS:
+			call->command->checkup->each.ask(&body, call, false);
+			break;
 		default:
 			put_import(&body, call, im_sender_app(dispatch->sender));
 			break;
@@ -377,7 +380,7 @@ judge_row(ImDispatch *dispatch, ImRow *row, bool counts, Followers *followers)
 		keep_outcome(dispatch, row);
 }
 
-/* Refused rows whose accounts are to be looked at, so many a call. */
+/* Refused rows of one call, whose accounts, or they themselves, are to be looked at, so many a call. */
 static void
 explain(ImDispatch *dispatch, List *rows)
 {
@@ -544,7 +547,7 @@ take_call(ImDispatch *dispatch, ImCall *call)
 		free_call(call);
 		return;
 	}
-	if (call->op == IM_OP_CHECK_ACCOUNTS)
+	if (call->op == call->command->explain_op && !call->command->ordered)
 		im_batch_explained(call);
 	for (int i = 0; i < call->nrows; i++)
 	{
