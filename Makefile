@@ -99,6 +99,12 @@ $(shell mkdir -p src)
 # PGXS does not follow includes: a changed header rebuilds everything.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h)
 
+# The distribution for PGXN: what is committed, in a folder that is named after it.
+dist_name = $(shell sed -n 's/^   "name": "\(.*\)",/\1/p' '$(srcdir)/META.json')-$(shell sed -n 's/^   "version": "\(.*\)",/\1/p' '$(srcdir)/META.json')
+.PHONY: dist
+dist:
+	git -C '$(srcdir)' archive --format=zip --prefix='$(dist_name)/' HEAD >'$(dist_name).zip'
+
 # PGXS looks for the documents where they were, not where it put them.
 uninstall: uninstall-docs
 .PHONY: uninstall-docs

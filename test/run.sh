@@ -1,13 +1,15 @@
 #!/bin/sh
 # All tests.  As root, on Debian 12 or 13:
 #
-#   sh test/run.sh             everything but ejabberd and majors, after installing packages that are missing
-#   sh test/run.sh PART...     of: build tidy unit fuzz service regress tap mutants demo ejabberd majors
+#   sh test/run.sh             everything but ejabberd, package and majors, after installing packages that are missing
+#   sh test/run.sh PART...     of: build tidy unit fuzz service regress tap mutants demo ejabberd package
+#                              majors
 #
 # PG_MAJOR=17 asks for a version of PostgreSQL; without it the newest that is
 # installed is taken, or the one that the system offers.  The part majors runs
 # this script in other systems, see test/majors.sh; the part ejabberd moves a chat
-# that clients made on a real ejabberd, see test/ejabberd.sh.
+# that clients made on a real ejabberd, see test/ejabberd.sh; the part package makes
+# and tries what the extension is handed on as, see test/package.sh.
 # TESTS='test/t/00*.pl' chooses TAP tests, FUZZ_SECONDS=60 is the time of each
 # fuzzer, SEEDS=1000000 the number of simulated lives of a row (0: none).
 # What is counted is a build, clang-tidy over all files, a test program, a
@@ -20,8 +22,9 @@ HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 . "$HERE/test/lib.sh"
 . "$HERE/test/majors.sh"
 . "$HERE/test/ejabberd.sh"
+. "$HERE/test/package.sh"
 
-ALL_PARTS="build tidy unit fuzz service regress tap mutants demo ejabberd majors"
+ALL_PARTS="build tidy unit fuzz service regress tap mutants demo ejabberd package majors"
 USUAL_PARTS="build tidy unit fuzz service regress tap mutants demo"
 CHOSEN=${TESTS:-test/t/*.pl}
 unset TESTS			# a Makefile has a variable of that name
