@@ -78,7 +78,8 @@ typedef enum ImOwnCode
 	IM_CODE_OTHER_ID = -9,		/* answer names another group: may exist */
 	IM_CODE_ADOPTED = -10,		/* row came from another database: may exist */
 	IM_CODE_DIFFERENT = -11,	/* GroupId exists with other content */
-	IM_CODE_ITEM = -12			/* refused within an answer, without a reason */
+	IM_CODE_ITEM = -12,			/* refused within an answer, without a reason */
+	IM_CODE_DISBANDED = -13		/* of a row being undone: its group is gone for sure */
 } ImOwnCode;
 
 /* What the reply parser found; all text is UTF-8, cleaned and bounded. */

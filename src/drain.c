@@ -752,6 +752,9 @@ launch_claimed(ImDrain *drain, ImClaim *claim)
 		ImRow	   *row = lfirst(lc);
 
 		row->order = order_for(drain, row);
+		/* Its rows wait now, and are counted as such. */
+		if (im_commands[claim->kind]->undoes && !is_open(row))
+			im_flow_owe_sweep(drain->flow);
 		finish_row(drain, row);
 	}
 }

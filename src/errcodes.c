@@ -37,6 +37,8 @@ static const ImErrorCode table[] = {
 	{-302, IM_CLASS_ROW, "a code of the client libraries' connections", NOT_FOR_IMPORT},
 
 	/* Our own. */
+	{IM_CODE_DISBANDED, IM_CLASS_DONE, "the group is disbanded, and the rows that belonged to it are being marked",
+	"Nothing to do: the row becomes undone when all of them are. If that takes long, somebody has locked one of them."},
 	{IM_CODE_ITEM, IM_CLASS_ROW, "the service refused this row within a call, and gave no reason",
 	"The text in error_info names what can be the reason. Cure it, then call im_import_retry(-12)."},
 	{IM_CODE_DIFFERENT, IM_CLASS_ROW, "the group_id belongs to a group with another type, name, owner or creation time",

@@ -144,6 +144,20 @@ instead_of_change(const ImCommand *command, ImStatus status, bool foreign)
 	}
 }
 
+/* While a row is undone its code says what is known of its group: that is the extension's own, too. */
+static void
+check_undo_code(const ImCommand *command, HeapTuple old, HeapTuple new, TupleDesc desc)
+{
+	if (status_of(old, desc) != IM_UNDO || status_of(new, desc) != IM_UNDO ||
+		!differs(old, new, desc, "error_code"))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("cannot change column \"error_code\" of outbox row %lld", id_of(old, desc)),
+			 errdetail("The row is being undone, and the column says how far that is."),
+			 errhint("%s", instead_of_change(command, IM_UNDO, false))));
+}
+
 /* Why the record of a row cannot be changed, for a DETAIL. */
 static const char *
 why_frozen(const ImCommand *command, ImStatus status, bool foreign)
@@ -476,6 +490,7 @@ im_sql_outbox_guard(PG_FUNCTION_ARGS)
 	if (from == to)
 		PG_RETURN_POINTER(new);
 	check_status(command, old, desc, from, to);
+	check_undo_code(command, old, new, desc);
 	if (to != IM_PENDING)
 		PG_RETURN_POINTER(start_undo(new, desc, to));
 	PG_RETURN_POINTER(start_anew(command, new, desc, from));

@@ -386,6 +386,16 @@ im_protocol_keep(const ImLife *row, const char *reason, ImNext *next)
 
 /* See protocol.h. */
 void
+im_protocol_gone(const ImLife *row, ImNext *next)
+{
+	settle(next, row, IM_UNDONE);
+	/* Nobody was asked. */
+	if (next->attempts > 0)
+		next->attempts--;
+}
+
+/* See protocol.h. */
+void
 im_protocol_undo_later(const ImLife *row, int64_t delay_ms, ImNext *next)
 {
 	undo_later(next, row, false, delay_ms);

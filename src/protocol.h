@@ -88,6 +88,9 @@ extern void im_protocol_adopt(ImRepeat repeat, int32_t attempts, ImNext *next);
 /* The group of a row that is to be undone stays, because of this. */
 extern void im_protocol_keep(const ImLife *row, const char *reason, ImNext *next);
 
+/* The group of a row that is to be undone is gone: only its rows are left. */
+extern void im_protocol_gone(const ImLife *row, ImNext *next);
+
 /* A row that is to be undone has to wait for others. */
 extern void im_protocol_undo_later(const ImLife *row, int64_t delay_ms, ImNext *next);
 

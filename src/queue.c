@@ -1236,6 +1236,9 @@ undo_room(const ImRow *row, int64 *most)
 	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 		if (im_commands[kind]->roomed && *most > 0)
 			*most -= undo_rows(kind, args[1], *most);
+	/* There may be more; the next time tells. */
+	if (*most <= 0)
+		return false;
 	/* Asked and not reckoned: a row that somebody locks was passed over. */
 	left = execute(IM_GROUP, ST_UNDO_LEFT, args, NULL, 1) > 0;
 	SPI_freetuptable(SPI_tuptable);
@@ -1248,7 +1251,7 @@ undo_room(const ImRow *row, int64 *most)
 /*
  * Groups are gone, and so are their members, messages and unread counts.  Where
  * there are many, or somebody locks one, the rest is for later: the row stays
- * undo, and the service will say once more that there is no such group.
+ * undo, and its code says that the service need not be asked again.
  */
 static void
 undo_rooms(List *rows)
@@ -1269,6 +1272,9 @@ undo_rooms(List *rows)
 			row->suspect_at = row->judged_at;
 		row->next.maybe_sent = true;
 		row->next.delay_ms = most > 0 ? UNDO_AGAIN : 0;
+		row->verdict.code = IM_CODE_DISBANDED;
+		row->refusal_code = 0;
+		row->info[0] = '\0';
 		row->next.reason = "the group is disbanded, its rows are being marked";
 	}
 }
@@ -1333,12 +1339,17 @@ im_queue_settle(ImKind kind, List **rows, List **done)
 	*done = list_concat(list_concat(*done, mine), gone);
 }
 
-/* What ST_UNDO_LOOK says of a group, line i. True if it can be asked for. */
+/* What ST_UNDO_LOOK says of a group, line i. True if it is to be asked for. */
 static bool
 look_at_group(ImRow *row, uint64 i)
 {
 	bool		isnull;
 
+	if (DatumGetBool(im_statement_value(i, 8, &isnull)))
+	{
+		im_protocol_gone(&row->life, &row->next);
+		return false;
+	}
 	row->owned.messages = DatumGetInt64(im_statement_value(i, 1, &isnull));
 	row->owned.least_seq = DatumGetInt64(im_statement_value(i, 2, &isnull));
 	row->owned.most_seq = DatumGetInt64(im_statement_value(i, 3, &isnull));
@@ -1360,7 +1371,7 @@ look_at_groups(ImClaim *claim)
 {
 	List	   *rows = claim->rows;
 	Datum	   *ids = palloc(sizeof(Datum) * list_length(rows));
-	Datum		args[2];
+	Datum		args[3];
 	int			n = 0;
 	uint64		found;
 	ListCell   *lc;
@@ -1369,6 +1380,7 @@ look_at_groups(ImClaim *claim)
 		ids[n++] = Int64GetDatum(((ImRow *) lfirst(lc))->id);
 	args[0] = int8_array(ids, n);
 	args[1] = Int64GetDatum(im_origin());
+	args[2] = Int32GetDatum(IM_CODE_DISBANDED);
 	found = execute(claim->kind, ST_UNDO_LOOK, args, NULL, 0);
 	claim->rows = NIL;
 	for (uint64 i = 0; i < found; i++)
@@ -1398,6 +1410,9 @@ write_claim(ImClaim *claim)
 	/* No answer judged these rows: their due times count from now. */
 	foreach(lc, settled)
 		((ImRow *) lfirst(lc))->judged_at = GetCurrentTimestamp();
+	/* Those whose group is gone already: their rows go on being marked. */
+	if (im_commands[claim->kind]->undoes)
+		undo_rooms(settled);
 	if (settled != NIL)
 		write_rows(claim->kind, settled, im_open_status(im_commands[claim->kind]));
 	claim->nwritten = list_length(claim->rows);

@@ -440,19 +440,20 @@ static const Statement statements[NSTATEMENTS] = {
 	/*
 	 * Of each of these groups how many messages were imported by rows, with which
 	 * numbers, whether any row of it is under way, and whether it has topics, whose
-	 * messages cannot be counted.
+	 * messages cannot be counted.  Of a group that is gone, $3, or that has to wait
+	 * nothing is counted: that would be done again and again.
 	 */
 	[ST_UNDO_LOOK] = {
 		"WITH flying AS MATERIALIZED (" FLYING("member") " UNION ALL " FLYING("message") " UNION ALL " FLYING("unread") ")"
 		" SELECT GREATEST(m.n, (SELECT pg_catalog.sum(s.messages) FROM {schema}._im_room_state s WHERE s.room = ANY (r.rooms)))::bigint,"
 		" COALESCE(m.least, 0), COALESCE(m.most, 0), m.n = m.numbered AND m.most - m.least + 1 = m.n,"
-		" EXISTS (SELECT FROM flying f WHERE f.room = ANY (r.rooms)), o.support_topic IS TRUE, v.n"
+		" r.busy, o.support_topic IS TRUE, v.n, r.gone"
 		" FROM pg_catalog.unnest($1) WITH ORDINALITY AS v (id, n) JOIN " OUTBOX " o ON o.id = v.id,"
 		" LATERAL (SELECT ARRAY['+' || o.source_id, '=' || o.group_id] COLLATE \"C\" AS rooms) r,"
 		" LATERAL (SELECT pg_catalog.count(*) AS n, pg_catalog.count(i.msg_seq) AS numbered, pg_catalog.min(i.msg_seq) AS least,"
 		" pg_catalog.max(i.msg_seq) AS most FROM {schema}.im_message_outbox i"
-		" WHERE " ROOM " COLLATE \"C\" = ANY (r.rooms) AND i.status = 'imported') m",
-	2, {INT8ARRAYOID, INT8OID}},
+		" WHERE NOT r.gone AND NOT r.busy AND " ROOM " COLLATE \"C\" = ANY (r.rooms) AND i.status = 'imported') m",
+	3, {INT8ARRAYOID, INT8OID, INT4OID}},
 	/* Rows of rooms whose group is gone; what somebody locks is left for later. */
 	[ST_UNDO_ROWS] = {
 		"WITH s AS (SELECT i.id, i.row_key, i.status FROM " OUTBOX " i WHERE i.origin = $1"

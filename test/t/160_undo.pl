@@ -226,16 +226,23 @@ poll_until { statuses('large1') eq all_of('imported', 1) } 'a room that becomes 
 sql("SET LOCAL session_replication_role = replica", ";INSERT INTO im_member_outbox (group_source_id, member_account, status) SELECT 'large1', 'm' || m, 'imported' FROM generate_series(1, 5200) m");
 my $locker = $node->background_psql('postgres');
 $locker->query_safe("BEGIN; SELECT id FROM im_message_outbox WHERE source_id = 'large1/3' FOR UPDATE");
+my $large = group_id('large1');
 sql("UPDATE im_group_outbox SET status = 'undo' WHERE source_id = 'large1'");
 poll_until { statuses('large1') eq 'group undo 1, member undone 5203, message imported 1, message undone 8, unread undone 1' } 'all but the locked one';
 like(value_of($node, "SELECT error_info FROM im_group_outbox WHERE source_id = 'large1'"), qr/^the group is disbanded, its rows are being marked/, 'a locked row holds its group open, and the words say so');
 $locker->query_safe('COMMIT');
 $locker->quit;
 poll_until { statuses('large1') eq 'group undone 1, member undone 5203, message undone 9, unread undone 1' } 'a large room';
+is(value_of($node, "SELECT error_code FROM im_group_outbox WHERE source_id = 'large1'"), -13, '... with a code');
+is(value_of($node, "SELECT detail FROM im_import_doctor() WHERE item = 'undo' AND ok"), '0 groups are still to be disbanded; 1 are, and their rows are being marked', '... and the doctor knows it');
+like(error_of($node, "UPDATE im_group_outbox SET error_code = NULL WHERE source_id = 'large1'"), qr/cannot change column "error_code"/, '... that nobody may change');
 pass('a group is undone when all its rows are');
 counts_are_right();
 
 # ---------------------------------------------------------------------------
+is_deeply([ map { my $command = $_; scalar grep { $_->{body} =~ /\Q$large\E/ } $service->journal($command) } qw(get_group_info destroy_group) ], [ 1, 1 ],
+	'... and the service was asked once, however long that took');
+is(value_of($node, "SELECT error_code IS NULL AND error_info IS NULL FROM im_group_outbox WHERE source_id = 'large1'"), 't', '... and nothing is left of the words');
 # Fewer messages than rows say: the group was made anew, and what is in it is not ours
 
 sql(rooms_sql('anew', 1));
