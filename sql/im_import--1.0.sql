@@ -515,6 +515,8 @@ $make$;
 -- whose GroupId means nothing any more.
 CREATE INDEX im_group_outbox_undo ON @extschema@.im_group_outbox (origin, id) WHERE status = 'undo' AND due_at IS NULL;
 CREATE INDEX im_group_outbox_undo_due ON @extschema@.im_group_outbox (origin, due_at) WHERE status = 'undo' AND due_at IS NOT NULL;
+-- Groups that were to be taken back and stay: only then an imported row has words.
+CREATE INDEX im_group_outbox_kept ON @extschema@.im_group_outbox (id) WHERE status = 'imported' AND error_info IS NOT NULL;
 CREATE INDEX im_group_outbox_undone ON @extschema@.im_group_outbox (group_id) WHERE status IN ('undo', 'undone') AND group_id IS NOT NULL;
 
 -- How far each room is: a group's members, messages and unread counts.  The
@@ -983,6 +985,35 @@ COMMENT ON COLUMN @extschema@.im_import_failures.group_source_id IS
 COMMENT ON COLUMN @extschema@.im_import_mapping.status IS
 'imported: the group is in the app; undo: it is, and is to be disbanded; pending or sending: it is still to be imported';
 
+-- Each part reads an index that has only its own rows.
+CREATE VIEW @extschema@.im_import_undo AS
+	SELECT o.id, o.source_id, o.group_id, o.name,
+		   CASE WHEN o.error_code OPERATOR(pg_catalog.=) -13 THEN 'disbanded' ELSE 'open' END AS state,
+		   o.error_code, o.error_info, NULL::timestamptz AS settled_at
+	FROM @extschema@.im_group_outbox o
+	WHERE o.status OPERATOR(pg_catalog.=) 'undo' AND o.due_at IS NULL
+	UNION ALL
+	SELECT o.id, o.source_id, o.group_id, o.name,
+		   CASE WHEN o.error_code OPERATOR(pg_catalog.=) -13 THEN 'disbanded' ELSE 'open' END,
+		   o.error_code, o.error_info, NULL
+	FROM @extschema@.im_group_outbox o
+	WHERE o.status OPERATOR(pg_catalog.=) 'undo' AND o.due_at IS NOT NULL
+	UNION ALL
+	SELECT o.id, o.source_id, o.group_id, o.name, 'refused', o.error_code, o.error_info, o.settled_at
+	FROM @extschema@.im_group_outbox o
+	WHERE o.status OPERATOR(pg_catalog.=) 'imported' AND o.error_info IS NOT NULL;
+COMMENT ON VIEW @extschema@.im_import_undo IS
+'groups that are being taken back (status undo), and those that were to be and stay, each with the reason; empty if no undo is under way and none was refused';
+COMMENT ON COLUMN @extschema@.im_import_undo.id IS 'id of the row of the group';
+COMMENT ON COLUMN @extschema@.im_import_undo.source_id IS 'your own key of the group';
+COMMENT ON COLUMN @extschema@.im_import_undo.group_id IS 'GroupId in the app';
+COMMENT ON COLUMN @extschema@.im_import_undo.name IS 'name of the group';
+COMMENT ON COLUMN @extschema@.im_import_undo.state IS
+'open: the group is still to be disbanded; disbanded: it is, and the rows that belonged to it are being marked as undone; refused: it stays, and its row is imported as before, see error_info';
+COMMENT ON COLUMN @extschema@.im_import_undo.error_code IS 'as in the outbox; -13: disbanded';
+COMMENT ON COLUMN @extschema@.im_import_undo.error_info IS 'why the group stays, or what the undo waits for; NULL: nothing is known yet';
+COMMENT ON COLUMN @extschema@.im_import_undo.settled_at IS 'when it was refused; NULL: it is not settled';
+
 CREATE FUNCTION @extschema@._im_stats(
 	OUT command pg_catalog.text, OUT stats_reset timestamptz, OUT calls bigint, OUT lookups bigint,
 	OUT replies_done bigint, OUT replies_exists bigint, OUT replies_row bigint,
@@ -1010,10 +1041,10 @@ COMMENT ON FUNCTION @extschema@.im_import_stats_reset() IS
 'sets the counters of pg_stat_im_import to zero';
 
 REVOKE ALL ON @extschema@.im_import_status, @extschema@.im_import_progress, @extschema@.im_import_rooms, @extschema@.im_import_errors,
-	@extschema@.im_import_problems, @extschema@.im_import_failures, @extschema@.im_import_mapping,
+	@extschema@.im_import_problems, @extschema@.im_import_failures, @extschema@.im_import_mapping, @extschema@.im_import_undo,
 	@extschema@.pg_stat_im_import FROM PUBLIC;
 GRANT SELECT ON @extschema@.im_import_status, @extschema@.im_import_progress, @extschema@.im_import_rooms, @extschema@.im_import_errors,
-	@extschema@.im_import_problems, @extschema@.im_import_failures, @extschema@.im_import_mapping,
+	@extschema@.im_import_problems, @extschema@.im_import_failures, @extschema@.im_import_mapping, @extschema@.im_import_undo,
 	@extschema@.pg_stat_im_import TO pg_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@._im_status(), @extschema@._im_progress(),
 	@extschema@._im_stats(), @extschema@._im_advice(pg_catalog.text, integer), @extschema@.im_error_codes(),

@@ -223,6 +223,41 @@ check_state(Doctor *doctor)
 	say_last_error(doctor, &view, health == GOOD);
 }
 
+/* Lists groups that were to be taken back; the caller is inside SPI. */
+static void
+count_undo(Doctor *doctor, const char *schema)
+{
+	int64		n[3];
+	bool		isnull;
+
+	if (SPI_execute(psprintf("SELECT count(*) FILTER (WHERE state = 'open'), count(*) FILTER (WHERE state = 'disbanded'),"
+							 " count(*) FILTER (WHERE state = 'refused') FROM %s.im_import_undo", schema), true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute failed");
+	for (int i = 0; i < 3; i++)
+		n[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull));
+	if (n[0] + n[1] > 0)
+		say(doctor, GOOD, psprintf(INT64_FORMAT " groups are still to be disbanded; " INT64_FORMAT " are, and their rows are being marked", n[0], n[1]),
+			"im_import_undo lists them, and what they wait for; CALL im_import_wait() waits for them.");
+	if (n[2] > 0)
+		say(doctor, UNSURE, psprintf(INT64_FORMAT " groups were to be taken back, and stay", n[2]),
+			"im_import_undo says why: SELECT * FROM im_import_undo WHERE state = 'refused'. Disband them in the app's console, or set their status to undo again.");
+	if (n[0] + n[1] + n[2] == 0)
+		say(doctor, GOOD, "no group is being taken back, and none was refused to be", NULL);
+}
+
+/* Are groups being taken back, or do some stay that were to be? */
+static void
+check_undo(Doctor *doctor)
+{
+	ImRights	saved;
+
+	if (!doctor->installed)
+		return;
+	im_outbox_enter(&saved);
+	count_undo(doctor, quote_identifier(get_namespace_name(im_outbox_schema(im_outbox_get()))));
+	im_outbox_leave(&saved);
+}
+
 /* Is there room for another background worker? */
 static void
 check_room(Doctor *doctor)
@@ -709,6 +744,7 @@ static const struct
 	{"limits", check_limits},
 	{"same app", check_same_app},
 	{"state", check_state},
+	{"undo", check_undo},
 	{"origin", check_origin},
 	{"outbox", check_changes},
 	{"durability", check_durability},

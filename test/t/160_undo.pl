@@ -132,6 +132,7 @@ call_service('destroy_group', { GroupId => $first{4} });
 sql("UPDATE im_group_outbox SET status = 'undo' WHERE status = 'imported'");
 is(value_of($node, "SELECT undo || ' ' || undone FROM im_import_status"), '6 0', 'six are to be undone');
 is(value_of($node, "SELECT DISTINCT stage FROM im_import_rooms WHERE status = 'undo'"), 'the group is being disbanded, its rows wait', '... says the view of rooms');
+is(value_of($node, 'SELECT string_agg(DISTINCT state, \' \') || count(*) FROM im_import_undo'), 'open6', '... and im_import_undo');
 is(status_of($node)->{state}, 'paused', 'a pause holds them');
 is(scalar(grep { 1 } $service->journal('destroy_group')), 1, '... and nothing is disbanded but by hand');
 like(error_of($node, "UPDATE im_group_outbox SET name = 'x' WHERE source_id = 'r1'"), qr/cannot change column "name"/, 'their record stays what it is');
@@ -144,6 +145,8 @@ is(value_of($node, "SELECT string_agg(source_id, ' ' ORDER BY source_id) FROM im
 is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status = 'pending'"), 6, 'an order is spent on them first');
 like(value_of($node, "SELECT error_info FROM im_group_outbox WHERE source_id = 'r2'"), qr/^not undone: .*messages that no row has imported/, 'a foreign message keeps a group');
 like(value_of($node, "SELECT error_info FROM im_group_outbox WHERE source_id = 'r3'"), qr/^not undone: .*somebody has changed/, 'a change keeps a group');
+is(value_of($node, "SELECT string_agg(source_id || ' ' || state, ', ' ORDER BY source_id) FROM im_import_undo"), 'r2 refused, r3 refused', 'im_import_undo lists them');
+is(value_of($node, "SELECT string_agg(concat_ws(' ', ok, detail), ', ') FROM im_import_doctor() WHERE item = 'undo'"), '2 groups were to be taken back, and stay', '... and the doctor counts them');
 is_deeply([ map { defined $service->group($first{$_}) ? 1 : 0 } 1 .. 6 ], [ 0, 1, 1, 0, 0, 1 ], 'so says the service');
 is(statuses('r1'), 'group undone 1, member undone 3, message undone 9, unread undone 1', 'what belongs to a group goes with it')
   or diag(explain(rows($node, "SELECT * FROM im_message_outbox WHERE group_source_id = 'r1' LIMIT 2")));
@@ -223,26 +226,26 @@ counts_are_right();
 # More rows than go into one transaction, one of which a person locks for a while.
 sql(rooms_sql('large', 1));
 poll_until { statuses('large1') eq all_of('imported', 1) } 'a room that becomes large';
+my $large = group_id('large1');
 sql("SET LOCAL session_replication_role = replica", ";INSERT INTO im_member_outbox (group_source_id, member_account, status) SELECT 'large1', 'm' || m, 'imported' FROM generate_series(1, 5200) m");
 my $locker = $node->background_psql('postgres');
 $locker->query_safe("BEGIN; SELECT id FROM im_message_outbox WHERE source_id = 'large1/3' FOR UPDATE");
-my $large = group_id('large1');
 sql("UPDATE im_group_outbox SET status = 'undo' WHERE source_id = 'large1'");
 poll_until { statuses('large1') eq 'group undo 1, member undone 5203, message imported 1, message undone 8, unread undone 1' } 'all but the locked one';
 like(value_of($node, "SELECT error_info FROM im_group_outbox WHERE source_id = 'large1'"), qr/^the group is disbanded, its rows are being marked/, 'a locked row holds its group open, and the words say so');
-$locker->query_safe('COMMIT');
-$locker->quit;
-poll_until { statuses('large1') eq 'group undone 1, member undone 5203, message undone 9, unread undone 1' } 'a large room';
 is(value_of($node, "SELECT error_code FROM im_group_outbox WHERE source_id = 'large1'"), -13, '... with a code');
 is(value_of($node, "SELECT detail FROM im_import_doctor() WHERE item = 'undo' AND ok"), '0 groups are still to be disbanded; 1 are, and their rows are being marked', '... and the doctor knows it');
 like(error_of($node, "UPDATE im_group_outbox SET error_code = NULL WHERE source_id = 'large1'"), qr/cannot change column "error_code"/, '... that nobody may change');
+$locker->query_safe('COMMIT');
+$locker->quit;
+poll_until { statuses('large1') eq 'group undone 1, member undone 5203, message undone 9, unread undone 1' } 'a large room';
 pass('a group is undone when all its rows are');
-counts_are_right();
-
-# ---------------------------------------------------------------------------
 is_deeply([ map { my $command = $_; scalar grep { $_->{body} =~ /\Q$large\E/ } $service->journal($command) } qw(get_group_info destroy_group) ], [ 1, 1 ],
 	'... and the service was asked once, however long that took');
 is(value_of($node, "SELECT error_code IS NULL AND error_info IS NULL FROM im_group_outbox WHERE source_id = 'large1'"), 't', '... and nothing is left of the words');
+counts_are_right();
+
+# ---------------------------------------------------------------------------
 # Fewer messages than rows say: the group was made anew, and what is in it is not ours
 
 sql(rooms_sql('anew', 1));
