@@ -654,12 +654,12 @@ REVOKE ALL ON FUNCTION @extschema@.im_import_adopt() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_adopt() IS
 'takes over open rows that came from another database or timeline, for the app that the server names now, and lets this database send although its server was made in another; returns how many rows';
 
-CREATE FUNCTION @extschema@.im_import_retry(error_code integer DEFAULT NULL, status text DEFAULT NULL)
+CREATE FUNCTION @extschema@.im_import_retry(error_code integer DEFAULT NULL, status text DEFAULT NULL, kind text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_retry';
-REVOKE ALL ON FUNCTION @extschema@.im_import_retry(integer, text) FROM PUBLIC;
-COMMENT ON FUNCTION @extschema@.im_import_retry(integer, text) IS
-'sets failed and invalid rows (of one error code, of one status) to pending; with status ''undone'' those that were taken back; with status ''missing'' those imported rows of which im_import_verify() says that the app does not have them, but of messages only the newest of a group, because the service takes none that is older than what is there; returns how many';
+REVOKE ALL ON FUNCTION @extschema@.im_import_retry(integer, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.im_import_retry(integer, text, text) IS
+'sets failed and invalid rows (of one error code, of one status, of one kind) to pending, and says in a NOTICE how many of which kind; with status ''undone'' those that were taken back; with status ''missing'' those imported rows of which im_import_verify() says that the app does not have them, but of messages only the newest of a group, because the service takes none that is older than what is there; returns how many';
 
 CREATE FUNCTION @extschema@.im_import_resolve(id bigint, group_id text DEFAULT NULL, kind text DEFAULT 'group', msg_seq bigint DEFAULT NULL)
 RETURNS void

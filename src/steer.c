@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/ipc.h"
@@ -153,6 +154,20 @@ im_sql_adopt(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(n);
 }
 
+/* The kind of that name, or an ERROR. */
+static const ImCommand *
+require_kind(const char *name)
+{
+	const ImCommand *command = im_command_find(name);
+
+	if (command == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there are no rows of kind \"%s\"", name),
+				 errhint("The kinds are account, friend, dialog, group, member, message and unread.")));
+	return command;
+}
+
 /*
  * Rows of a kind that the app does not have back to pending; *left: those that
  * cannot be sent again.
@@ -176,50 +191,99 @@ retry_missing(ImKind kind, int64 *left)
 	return n;
 }
 
-/* im_import_retry(error_code, status) */
+/* What im_import_retry() is about, and what it did. */
+typedef struct Retry
+{
+	const int32 *code;			/* NULL: any */
+	const char *status;			/* NULL: failed and invalid */
+	bool		missing;		/* imported rows that the app does not have */
+	const ImCommand *only;		/* NULL: all kinds */
+	int64		n[IM_OUTBOXES];
+	int64		total;
+	int64		left;			/* messages that cannot be sent again */
+} Retry;
+
+/* Raises unless there are such rows to be retried. */
+static void
+check_retry(const Retry *retry)
+{
+	ImStatus	status = IM_FAILED;
+
+	if (retry->status != NULL && !retry->missing &&
+		(!im_status_parse(retry->status, &status) ||
+		 (status != IM_FAILED && status != IM_INVALID && status != IM_IN_DOUBT && status != IM_UNDONE)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rows of status \"%s\" cannot be retried", retry->status),
+				 errhint("Give failed, invalid or undone, in_doubt for kinds of rows that can be sent again without harm, or missing for imported rows that the app does not have, as im_import_verify() found; settle a row in doubt with im_import_resolve().")));
+	if ((retry->missing || status == IM_UNDONE) && retry->code != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rows that the app does not have are of no error code"),
+				 errhint("Leave error_code out: SELECT im_import_retry(status => '%s').", retry->status)));
+}
+
+/* Sets the rows of all kinds that are meant to pending. */
+static void
+retry_kinds(Retry *retry)
+{
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+	{
+		if (retry->only != NULL && im_commands[kind] != retry->only)
+			continue;
+		retry->n[kind] = retry->missing ? retry_missing((ImKind) kind, &retry->left) :
+			im_queue_retry((ImKind) kind, retry->code, retry->status);
+		retry->total += retry->n[kind];
+	}
+	if (retry->total == 0 && retry->status != NULL && strcmp(retry->status, im_status_name(IM_IN_DOUBT)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rows of status \"%s\" cannot be retried", retry->status),
+				 errdetail("There is none of a kind that can be sent again without harm."),
+				 errhint("Settle each with im_import_resolve(): im_import_failures has the statements.")));
+}
+
+/* Says how many of which kind, and what stays. */
+static void
+tell_retry(const Retry *retry)
+{
+	StringInfoData kinds;
+
+	initStringInfo(&kinds);
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+		if (retry->n[kind] > 0)
+			appendStringInfo(&kinds, "%s%s: " INT64_FORMAT, kinds.len > 0 ? ", " : "", im_commands[kind]->name, retry->n[kind]);
+	if (kinds.len > 0)
+		appendStringInfoChar(&kinds, '.');
+	if (retry->left > 0)
+		appendStringInfo(&kinds, "%s" INT64_FORMAT " missing messages stay as they are: newer messages of their groups are there, or are being sent, and the service takes none that is older than the newest.",
+						 kinds.len > 0 ? " " : "", retry->left);
+	ereport(NOTICE,
+			(errmsg(INT64_FORMAT " rows are pending again", retry->total),
+			 kinds.len > 0 ? errdetail("%s", kinds.data) : 0,
+			 retry->left == 0 ? 0 :
+			 errhint("Insert them as new rows with a later send_time if they must be there, at the end of their groups.")));
+}
+
+/* im_import_retry(error_code, status, kind) */
 Datum
 im_sql_retry(PG_FUNCTION_ARGS)
 {
 	int32		code = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
-	char	   *status = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	bool		missing = status != NULL && strcmp(status, MISSING) == 0;
-	ImStatus	parsed = IM_PENDING;
+	Retry		retry = {.code = PG_ARGISNULL(0) ? NULL : &code};
 	ImRights	saved;
-	int64		left = 0;
-	int64		n = 0;
 
-	if (status != NULL && !missing && (!im_status_parse(status, &parsed) ||
-						   (parsed != IM_FAILED && parsed != IM_INVALID && parsed != IM_IN_DOUBT && parsed != IM_UNDONE)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("rows of status \"%s\" cannot be retried", status),
-				 errhint("Give failed, invalid or undone, in_doubt for kinds of rows that can be sent again without harm, or missing for imported rows that the app does not have, as im_import_verify() found; settle a row in doubt with im_import_resolve().")));
-	if ((missing || parsed == IM_UNDONE) && !PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("rows that the app does not have are of no error code"),
-				 errhint("Leave error_code out: SELECT im_import_retry(status => '%s').", status)));
+	retry.status = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	retry.missing = retry.status != NULL && strcmp(retry.status, MISSING) == 0;
+	retry.only = PG_ARGISNULL(2) ? NULL : require_kind(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	check_retry(&retry);
 	(void) im_require_outbox();
 	im_outbox_enter(&saved);
-	for (int kind = 0; kind < IM_OUTBOXES; kind++)
-		n += missing ? retry_missing((ImKind) kind, &left) :
-			im_queue_retry((ImKind) kind, PG_ARGISNULL(0) ? NULL : &code, status);
+	retry_kinds(&retry);
 	im_outbox_leave(&saved);
-	if (n == 0 && status != NULL && parsed == IM_IN_DOUBT && !missing)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("rows of status \"%s\" cannot be retried", status),
-				 errdetail("There is none of a kind that can be sent again without harm."),
-				 errhint("Settle each with im_import_resolve(): im_import_failures has the statements.")));
 	im_ring_at_commit(false);
-	ereport(NOTICE,
-			(errmsg(INT64_FORMAT " rows are pending again", n),
-			 left == 0 ? 0 :
-			 errdetail(INT64_FORMAT " missing messages stay as they are: newer messages of their groups are there, or are being sent, and the service takes none that is older than the newest.",
-					   left),
-			 left == 0 ? 0 :
-			 errhint("Insert them as new rows with a later send_time if they must be there, at the end of their groups.")));
-	PG_RETURN_INT64(n);
+	tell_retry(&retry);
+	PG_RETURN_INT64(retry.total);
 }
 
 /* Raises if text cannot be a GroupId of the service. */
@@ -239,13 +303,8 @@ check_group_id(const char *group_id)
 static const ImCommand *
 check_found(const char *kind, const char *group_id, int64 msg_seq)
 {
-	const ImCommand *command = im_command_find(kind);
+	const ImCommand *command = require_kind(kind);
 
-	if (command == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("there are no rows of kind \"%s\"", kind),
-				 errhint("The kinds are account, friend, dialog, group, member, message and unread.")));
 	if (group_id != NULL)
 		check_group_id(group_id);
 	if ((group_id != NULL && !command->makes_groups) || (msg_seq != 0 && !command->ordered) || msg_seq < 0)
