@@ -418,6 +418,16 @@ im_json_member(const ImJsonValue *object, const char *name)
 	return member_of(object, im_json_plain(name, strlen(name)));
 }
 
+/* True if a number is written as a whole one, of whatever size. */
+static bool
+is_whole(const ImJsonValue *value)
+{
+	for (const char *p = value->text.p; p < value->text.end; p++)
+		if (*p == '.' || *p == 'e' || *p == 'E')
+			return false;
+	return true;
+}
+
 /* True if two numbers are the same, however they are written. */
 static bool
 same_number(const ImJsonValue *a, const ImJsonValue *b)
@@ -425,6 +435,9 @@ same_number(const ImJsonValue *a, const ImJsonValue *b)
 	char		digits[2][64];
 	const ImJsonValue *both[2] = {a, b};
 
+	/* Whole ones have but one spelling, and may have more digits than a double. */
+	if (is_whole(a) && is_whole(b))
+		return im_json_same(a->text, b->text);
 	for (int i = 0; i < 2; i++)
 	{
 		size_t		len = (size_t) (both[i]->text.end - both[i]->text.p);

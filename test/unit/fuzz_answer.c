@@ -84,6 +84,79 @@ check_found(const char *body, size_t size)
 	}
 }
 
+static const ImReader readers[] = {
+	im_results_accounts, im_results_friends, im_results_members, im_results_messages, im_results_counts, im_results_dialog
+};
+
+/* What is compared with the app: found or not, and then what differs; or not decided. */
+static void
+check_compared(ImReader reader, const char *body, size_t size)
+{
+	static char item[] = "{\"Role\":\"Admin\",\"From_Account\":\"a\",\"MsgSeq\":1,\"MsgRandom\":1,"
+		"\"MsgBody\":[{\"MsgType\":\"TIMTextElem\",\"MsgContent\":{\"Text\":\"hi\"}}]}";
+	ImListEntry entries[ENTRIES];
+	ImCall		call;
+	ImRow		row[ROWS];
+	ImRow	   *rows[ROWS];
+	bool		readable;
+
+	prepare(&call, row, rows, &commands[1]);
+	for (int i = 0; i < ROWS; i++)
+	{
+		row[i].item = item;
+		row[i].item_len = sizeof(item) - 1;
+		row[i].seq = i;
+		row[i].group_id[0] = 'a' + i;
+	}
+	readable = reader(&call, body, size, entries, ENTRIES);
+	for (int i = 0; i < ROWS; i++)
+	{
+		const ImSeen *check = &row[i].check;
+
+		CHECK(check->found <= IM_FOUND_ABSENT);
+		CHECK(readable || check->found == IM_FOUND_UNREADABLE);
+		CHECK((check->found == IM_FOUND_OTHER) == (check->differs != 0));
+		CHECK(!check->again || (check->found == IM_FOUND_UNREADABLE && check->below > 0));
+	}
+}
+
+/* A page has no more groups than it can hold, and each id ends. */
+static void
+check_page(const char *body, size_t size)
+{
+	char		ids[ENTRIES + 2][IM_GROUP_ID_MAX + 1];
+	ImPage		page = {.ids = ids,.max = ENTRIES + 2};
+	ImListEntry entries[ENTRIES];
+	ImCall		call;
+	ImRow		row[ROWS];
+	ImRow	   *rows[ROWS];
+	bool		readable;
+
+	prepare(&call, row, rows, &commands[1]);
+	call.page = &page;
+	readable = im_results_page(&call, body, size, entries, ENTRIES);
+	CHECK(page.n >= 0 && page.n <= page.max);
+	CHECK(!readable || page.next >= 0);
+	for (int i = 0; i < page.n; i++)
+		CHECK(strnlen(ids[i], sizeof(ids[i])) < sizeof(ids[i]));
+}
+
+/* Whatever is said covers itself, and so does nothing. */
+static void
+check_covers(const char *body, size_t size)
+{
+	ImJsonScan	scan = im_json_begin(body, size);
+	ImJsonValue value;
+	ImJsonValue none = {.kind = IM_JSON_NONE};
+
+	if (!im_json_valid(body, size))
+		return;
+	im_json_value(&scan, &value);
+	CHECK(im_json_covers(&none, &none));
+	CHECK(!im_json_covers(&none, &value));
+	(void) im_json_covers(&value, &value);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -103,9 +176,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_rows(row, n > ENTRIES ? -1 : n);
 	}
 	check_found(body, size);
-	prepare(&call, row, rows, &commands[1]);
-	im_results_accounts(&call, body, size, entries, ENTRIES);
-	for (int i = 0; i < ROWS; i++)
-		CHECK(row[i].check.found <= IM_FOUND_ABSENT);
+	for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++)
+		check_compared(readers[i], body, size);
+	check_page(body, size);
+	check_covers(body, size);
 	return 0;
 }

@@ -264,6 +264,201 @@ test_accounts(void)
 	is_int(asked.row[0].check.found, IM_FOUND_UNREADABLE, "nor does one with more entries than were asked for");
 }
 
+/* ---- comparing rows with the app ---- */
+
+#define ROLE(id, role) "{\"Member_Account\":\"" id "\",\"Role\":\"" role "\"}"
+#define ROLES(list) "{\"ErrorCode\":0,\"UserIdList\":[" list "]}"
+#define FOUND		IM_FOUND_SAME
+#define OTHER		IM_FOUND_OTHER
+#define ABSENT		IM_FOUND_ABSENT
+#define UNSAID		IM_FOUND_UNREADABLE
+
+/* What was sent for a row. */
+static void
+give_item(ImRow *row, char *item)
+{
+	row->item = item;
+	row->item_len = strlen(item);
+}
+
+/* Presence and role: b was sent as Admin, the others as plain members. */
+static void
+test_members(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *body;
+		bool		readable;
+		ImFound		found[ROWS];
+	}			cases[] = {
+		{"as they were sent", ROLES(ROLE("a", "Member") "," ROLE("b", "Admin") "," ROLE("c", "Member")), true, {FOUND, FOUND, FOUND}},
+		{"in another order", ROLES(ROLE("c", "Member") "," ROLE("b", "Admin") "," ROLE("a", "Member")), true, {FOUND, FOUND, FOUND}},
+		{"more and less than was sent", ROLES(ROLE("a", "Admin") "," ROLE("b", "Member") "," ROLE("c", "Member")), true, {OTHER, OTHER, FOUND}},
+		{"an owner is one, whatever was sent", ROLES(ROLE("a", "Owner") "," ROLE("b", "Owner") "," ROLE("c", "NotMember")), true, {FOUND, FOUND, ABSENT}},
+		{"a word nobody knows, and none", ROLES(ROLE("a", "King") ",{\"Member_Account\":\"b\"}"), true, {UNSAID, UNSAID, UNSAID}},
+		{"a word that is a number", ROLES("{\"Member_Account\":\"a\",\"Role\":1}"), true, {UNSAID, UNSAID, UNSAID}},
+		{"written with escapes", ROLES("{\"Member_Account\":\"\\u0061\",\"Role\":\"Mem\\u0062er\"}"), true, {FOUND, UNSAID, UNSAID}},
+		{"said twice: the one at its place counts", ROLES(ROLE("a", "Member") "," ROLE("a", "NotMember")), true, {FOUND, UNSAID, UNSAID}},
+		{"no list", "{\"ErrorCode\":0}", true, {UNSAID, UNSAID, UNSAID}},
+		{"damaged", "{\"UserIdList\":[" ROLE("a", "Member"), false, {UNSAID, UNSAID, UNSAID}},
+		{"more than were asked for", ROLES("1,2,3,4,5,6,7,8," ROLE("a", "Member")), false, {UNSAID, UNSAID, UNSAID}},
+	};
+
+	for (int n = 0; n < COUNT(cases); n++)
+	{
+		char	   *body = exact_copy(cases[n].body, strlen(cases[n].body));
+		Asked		asked;
+
+		ask(&asked, &members);
+		for (int i = 0; i < ROWS; i++)
+			give_item(&asked.row[i], i == 1 ? "{\"Member_Account\":\"b\",\"Role\":\"Admin\"}" : "{\"Member_Account\":\"a\"}");
+		ok(im_results_members(&asked.call, body, strlen(cases[n].body), asked.entries, ENTRIES) == cases[n].readable,
+		   "members, %s: can it be read", cases[n].name);
+		for (int i = 0; i < ROWS; i++)
+		{
+			is_int(asked.row[i].check.found, cases[n].found[i], "members, %s: row %d", cases[n].name, i);
+			is_int(asked.row[i].check.differs, cases[n].found[i] == OTHER ? 1 << IM_DIFFERS_ROLE : 0, "members, %s: what differs in row %d", cases[n].name, i);
+		}
+		free(body);
+	}
+}
+
+#define SAID(id, seq, time, random, text) "{\"From_Account\":\"" id "\",\"MsgSeq\":" #seq ",\"MsgTimeStamp\":" #time ",\"MsgRandom\":" #random \
+	",\"MsgBody\":[{\"MsgType\":\"TIMTextElem\",\"MsgContent\":{\"Text\":\"" text "\"}}]}"
+#define PLACE(seq, random) "{\"From_Account\":\"a\",\"MsgSeq\":" #seq ",\"MsgTimeStamp\":101,\"MsgRandom\":" #random ",\"IsPlaceMsg\":1}"
+#define BIT(what)	(1u << IM_DIFFERS_##what)
+
+/* One message, sent by a at 101 with Random 4000000001; its number is 7 or not known. */
+static void
+test_messages(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *body;
+		int64_t		seq;
+		int64_t		read_below;
+		bool		readable;
+		ImFound		found;
+		unsigned	differs;
+		int64_t		again;		/* at this number; 0: decided */
+	}			cases[] = {
+		{"as it was sent", READ(SAID("a", 7, 101, 4000000001, "hi")), 7, 7, true, FOUND, 0, 0},
+		{"without its number", READ(SAID("z", 9, 103, 5, "x") "," SAID("a", 7, 101, 4000000001, "hi")), 0, 0, true, FOUND, 0, 0},
+		{"another text", READ(SAID("a", 7, 101, 4000000001, "ho")), 7, 7, true, OTHER, BIT(TEXT), 0},
+		{"another Random: time and sender tell", READ(SAID("a", 7, 101, 5, "hi")), 7, 7, true, FOUND, 0, 0},
+		{"another sender", READ(SAID("b", 7, 101, 4000000001, "hi")), 7, 7, true, OTHER, BIT(SENDER), 0},
+		{"another time", READ(SAID("a", 7, 102, 4000000001, "hi")), 7, 7, true, OTHER, BIT(TIME), 0},
+		{"somebody else's at its number", READ(SAID("b", 7, 102, 5, "hi") "," SAID("b", 6, 99, 6, "x")), 7, 7, true, ABSENT, 0, 0},
+		{"somebody else's, of an unknown number", READ(SAID("b", 7, 101, 4000000001, "hi") "," SAID("b", 1, 99, 6, "x")), 0, 0, true, ABSENT, 0, 0},
+		{"an empty place", READ(PLACE(7, 4000000001)), 7, 7, true, OTHER, BIT(TEXT), 0},
+		{"an empty place without marks", READ("{\"MsgSeq\":7,\"IsPlaceMsg\":1}"), 7, 7, true, OTHER, BIT(TEXT) | BIT(SENDER) | BIT(TIME), 0},
+		{"not on this page: lower", READ(SAID("z", 30, 300, 5, "x") "," SAID("z", 11, 200, 6, "x")), 7, 0, true, UNSAID, 0, 7},
+		{"of an unknown number, further down", READ(SAID("z", 30, 300, 5, "x") "," SAID("z", 11, 200, 6, "x")), 0, 0, true, UNSAID, 0, 10},
+		{"older ones only", READ(SAID("z", 6, 90, 5, "x") "," SAID("z", 5, 80, 6, "x")), 0, 0, true, ABSENT, 0, 0},
+		{"an empty group", READ(""), 7, 7, true, ABSENT, 0, 0},
+		{"no list", "{\"ErrorCode\":0}", 7, 7, true, ABSENT, 0, 0},
+		{"of another page", READ(SAID("z", 30, 300, 5, "x")), 7, 7, false, UNSAID, 0, 0},
+		{"without numbers", READ("{\"From_Account\":\"a\",\"MsgTimeStamp\":101,\"MsgRandom\":4000000001}"), 7, 7, false, UNSAID, 0, 0},
+		{"damaged", "{\"RspMsgList\":[" SAID("a", 7, 101, 4000000001, "hi"), 7, 7, false, UNSAID, 0, 0},
+		{"more than can be read", READ("1,2,3,4,5,6,7,8,9"), 7, 7, false, UNSAID, 0, 0},
+	};
+
+	for (int n = 0; n < COUNT(cases); n++)
+	{
+		char	   *body = exact_copy(cases[n].body, strlen(cases[n].body));
+		ImRow	   *row;
+		Asked		asked;
+
+		ask(&asked, &messages);
+		row = asked.rows[0];
+		asked.call.nrows = 1;
+		asked.call.read_below = cases[n].read_below;
+		row->seq = cases[n].seq;
+		row->check.as_text = true;
+		give_item(row, "{\"MsgBody\":[{\"MsgType\":\"TIMTextElem\",\"MsgContent\":{\"Text\":\"hi\"}}]}");
+		ok(im_results_messages(&asked.call, body, strlen(cases[n].body), asked.entries, ENTRIES) == cases[n].readable,
+		   "messages, %s: can it be read", cases[n].name);
+		is_int(row->check.again ? row->check.below : 0, cases[n].again, "messages, %s: is it asked for again", cases[n].name);
+		is_int(row->check.found, cases[n].found, "messages, %s: found", cases[n].name);
+		is_int(row->check.differs, cases[n].differs, "messages, %s: what differs", cases[n].name);
+		free(body);
+	}
+}
+
+/* How many messages groups have. */
+static void
+test_counts(void)
+{
+	static const char body[] = "{\"GroupInfo\":[{\"GroupId\":\"gc\",\"ErrorCode\":10010},{\"GroupId\":\"ga\",\"ErrorCode\":0,\"NextMsgSeq\":8,\"LastMsgTime\":107},"
+		"{\"GroupId\":\"gb\",\"ErrorCode\":0},{\"GroupId\":\"gx\",\"ErrorCode\":0,\"NextMsgSeq\":9}]}";
+	static const char none[] = "{\"GroupInfo\":[]}";
+	Asked		asked;
+
+	for (size_t cut = 0; cut < 2; cut++)
+	{
+		char	   *copy = exact_copy(body, sizeof(body) - 1 - cut);
+
+		ask(&asked, &messages);
+		for (int i = 0; i < ROWS; i++)
+			snprintf(asked.row[i].group_id, sizeof(asked.row[i].group_id), "g%c", 'a' + i);
+		ok(im_results_counts(&asked.call, copy, sizeof(body) - 1 - cut, asked.entries, ENTRIES) == (cut == 0), "counts: can it be read (%zu cut)", cut);
+		is_int(asked.row[0].check.found, cut == 0 ? FOUND : UNSAID, "counts: a group that is there (%zu cut)", cut);
+		is_int(asked.row[0].check.next_seq, cut == 0 ? 8 : 0, "counts: its number (%zu cut)", cut);
+		is_int(asked.row[0].check.newest, cut == 0 ? 107 : 0, "counts: its newest message (%zu cut)", cut);
+		is_int(asked.row[1].check.found, UNSAID, "counts: one of which no number is said (%zu cut)", cut);
+		is_int(asked.row[2].check.found, cut == 0 ? ABSENT : UNSAID, "counts: one that is gone (%zu cut)", cut);
+		free(copy);
+	}
+	ok(!im_results_counts(&asked.call, none, strlen(none), asked.entries, ENTRIES), "counts: of no group");
+	ok(!im_results_counts(&asked.call, body, strlen(body), asked.entries, 3), "counts: of more groups than can be read");
+}
+
+/* A page of the list of groups. */
+static void
+test_page(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *body;
+		bool		readable;
+		int			n;
+		int64_t		next;
+	}			cases[] = {
+		{"the last", "{\"TotalCount\":2,\"GroupIdList\":[{\"GroupId\":\"a\"},{\"GroupId\":\"b\"}],\"Next\":0}", true, 2, 0},
+		{"of more than are read at once", "{\"GroupIdList\":[{\"GroupId\":\"1\"},{\"GroupId\":\"2\"},{\"GroupId\":\"3\"},{\"GroupId\":\"4\"},{\"GroupId\":\"5\"}],\"Next\":0}", true, 5, 0},
+		{"a place of 64 bits", "{\"GroupIdList\":[],\"Next\":9223372036854775807}", true, 0, INT64_MAX},
+		{"no groups", "{\"TotalCount\":0,\"Next\":0}", true, 0, 0},
+		{"no place is the end", "{\"GroupIdList\":[{\"GroupId\":\"a\"}]}", true, 1, 0},
+		{"a place that is none", "{\"GroupIdList\":[],\"Next\":\"0\"}", false, 0, 0},
+		{"a place below the first", "{\"GroupIdList\":[],\"Next\":-1}", false, 0, -1},
+		{"more than the page can hold", "{\"GroupIdList\":[1,2,3,4,5,6,7],\"Next\":0}", false, 0, 0},
+		{"damaged", "{\"Next\":0,\"GroupIdList\":[{\"GroupId\":\"a\"}", false, 0, 0},
+	};
+
+	for (int n = 0; n < COUNT(cases); n++)
+	{
+		char		ids[6][IM_GROUP_ID_MAX + 1];
+		ImPage		page = {.ids = ids,.max = 6};
+		char	   *body = exact_copy(cases[n].body, strlen(cases[n].body));
+		Asked		asked;
+
+		ask(&asked, &messages);
+		asked.call.page = &page;
+		ok(im_results_page(&asked.call, body, strlen(cases[n].body), asked.entries, 2) == cases[n].readable, "page, %s: can it be read", cases[n].name);
+		if (cases[n].readable)
+		{
+			is_int(page.n, cases[n].n, "page, %s: groups", cases[n].name);
+			ok(page.next == cases[n].next, "page, %s: where the next begins", cases[n].name);
+		}
+		free(body);
+		if (page.n == 5)
+			is_str(ids[4], "5", "page, %s: the last id", cases[n].name);
+	}
+}
+
 int
 main(void)
 {
@@ -272,5 +467,9 @@ main(void)
 	test_find();
 	test_strange_pages();
 	test_accounts();
+	test_members();
+	test_messages();
+	test_counts();
+	test_page();
 	return tap_done();
 }

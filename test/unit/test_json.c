@@ -104,6 +104,64 @@ test_within(void)
 	ok(!im_json_whole(&list, &number), "and the first is none");
 }
 
+/* What the app says has all that was sent; it may say more. */
+static void
+test_covers(void)
+{
+	static const struct
+	{
+		const char *said;
+		const char *sent;
+		bool		covers;
+	}			cases[] = {
+		{"{\"a\":1,\"b\":[1,\"x\",{\"c\":null}]}", "{\"a\":1,\"b\":[1,\"x\",{\"c\":null}]}", true},
+		{"{\"b\":2,\"a\":1}", "{\"a\":1,\"b\":2}", true},
+		{"{\"a\":1,\"more\":{}}", "{\"a\":1}", true},
+		{"{\"a\":1}", "{\"a\":1,\"more\":{}}", false},
+		{"{\"a\":1}", "{}", true},
+		{"{\"a\":1}", "{\"a\":2}", false},
+		{"{\"a\":null}", "{\"a\":false}", false},
+		{"{\"a\":\"1\"}", "{\"a\":1}", false},
+		{"{\"a\":{\"b\":1,\"c\":2}}", "{\"a\":{\"c\":2}}", true},
+		{"{\"a\":1,\"a\":2}", "{\"a\":2}", true},	/* the last one counts */
+		{"{\"a\":1,\"a\":2}", "{\"a\":1}", false},
+		{"{\"\\u0061\":\"\\u0062\"}", "{\"a\":\"b\"}", true},
+		{"[1,2]", "[1,2]", true},
+		{"[2,1]", "[1,2]", false},
+		{"[1,2,3]", "[1,2]", false},
+		{"[1]", "[1,2]", false},
+		{"[]", "[]", true},
+		{"[]", "{}", false},
+		{"[{\"a\":1,\"b\":2}]", "[{\"b\":2}]", true},
+		{"100", "1e2", true},
+		{"29.50", "29.5", true},
+		{"29.50", "29.51", false},
+		{"-0.0", "0", true},
+		{"9007199254740993", "9007199254740992", false},
+		{"9007199254740993", "9007199254740993", true},
+		{"123456789012345678901234567890123456789012345678901234567890123456789.5", "123456789012345678901234567890123456789012345678901234567890123456789.5", true},
+		{"true", "true", true},
+		{"true", "false", false},
+		{"\"a\"", "\"A\"", false},
+	};
+
+	for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++)
+	{
+		char	   *said = exact_copy(cases[n].said, strlen(cases[n].said));
+		char	   *sent = exact_copy(cases[n].sent, strlen(cases[n].sent));
+		ImJsonScan	a = im_json_begin(said, strlen(cases[n].said));
+		ImJsonScan	b = im_json_begin(sent, strlen(cases[n].sent));
+		ImJsonValue one;
+		ImJsonValue other;
+
+		im_json_value(&a, &one);
+		im_json_value(&b, &other);
+		ok(im_json_covers(&one, &other) == cases[n].covers, "%s %s %s", cases[n].said, cases[n].covers ? "covers" : "does not cover", cases[n].sent);
+		free(said);
+		free(sent);
+	}
+}
+
 int
 main(void)
 {
@@ -111,5 +169,6 @@ main(void)
 	test_depth();
 	test_text();
 	test_within();
+	test_covers();
 	return tap_done();
 }
