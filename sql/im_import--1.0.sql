@@ -1386,6 +1386,7 @@ CREATE TABLE @extschema@.im_import_verified (
 	result text NOT NULL,
 	fields text[],
 	deep boolean NOT NULL DEFAULT true,
+	sdkappid bigint NOT NULL DEFAULT 0,
 	CONSTRAINT im_import_verified_result
 		CHECK (result IN ('matched', 'differs', 'missing', 'unreadable'))
 );
@@ -1407,11 +1408,14 @@ COMMENT ON COLUMN @extschema@.im_import_verified.fields IS
 COMMENT ON COLUMN @extschema@.im_import_verified.deep IS
 'false: only the number of the group''s messages and the time of its newest one were compared, see im_import_verify(); true: the row itself was asked for';
 
+COMMENT ON COLUMN @extschema@.im_import_verified.sdkappid IS
+'the app that was asked; im_import_verify() forgets what it found in another one';
+
 CREATE PROCEDURE @extschema@.im_import_verify(max_rows bigint DEFAULT NULL, again interval DEFAULT NULL, raise_on_difference boolean DEFAULT false, deep boolean DEFAULT false, kind text DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_verify';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean, boolean, text) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean, boolean, text) IS
-'compares imported rows with the app, within the rate limits; changes neither. Accounts are asked for 100 a call, friends 1,000, one-to-one messages 1, groups 50, members 500. Of messages each group''s number and newest one, 50 groups a call, and where these do not agree every message, 20 a call; with deep every message. Unread counts are not compared: the service does not tell them. Rows that were not checked yet, or that the app said nothing of; with again also those checked longer ago; with kind only rows of one kind. Takes 8 bytes of memory a row. Results stay in im_import_verified, also when it is cancelled: call it again to go on';
+'compares imported rows with the app, within the rate limits; changes neither. Accounts are asked for 100 a call, friends 1,000, one-to-one messages 1, groups 50, members 500. Of messages each group''s number and newest one, 50 groups a call, and where these do not agree every message, 20 a call; with deep every message. Unread counts are not compared, because they change as people read, and of members only presence and role, not the join_time. Rows that were not checked yet, or that the app said nothing of; with again also those checked longer ago; with kind only rows of one kind. Takes 8 bytes of memory a row. Results stay in im_import_verified, also when it is cancelled: call it again to go on';
 
 -- Imported rows of the kinds that can be compared.
 CREATE VIEW @extschema@._im_imported AS
@@ -1443,7 +1447,7 @@ CREATE VIEW @extschema@.im_import_verify_summary AS
 		 LEFT JOIN LATERAL pg_catalog.unnest(v.fields) AS f (field) ON true
 	GROUP BY o.kind, v.result, f.field;
 COMMENT ON VIEW @extschema@.im_import_verify_summary IS
-'results of im_import_verify() by kind of rows, with the field that differs; a row that differs in two fields counts in two lines; unchecked: imported rows that were not compared yet';
+'results of im_import_verify() by kind of rows, with the field that differs; a row that differs in two fields counts in two lines; unchecked: imported rows that were not compared yet. Unread counts are not among them, and of members only presence and role are compared, not the join_time';
 REVOKE ALL ON @extschema@.im_import_verify_summary FROM PUBLIC;
 GRANT SELECT ON @extschema@.im_import_verify_summary TO pg_monitor;
 

@@ -26,6 +26,28 @@
 
 /* See ask.h. */
 void
+im_ask_connect(ImAsk *ask)
+{
+	ImProblem	problem = {0};
+	const ImApp *app;
+
+	ask->sender = im_session_sender(ask->slot, &problem);
+	if (ask->sender == NULL)
+		im_app_raise(&problem);
+	app = im_sender_app(ask->sender);
+	if (ask->sdkappid != 0 && (ask->sdkappid != app->sdkappid || ask->address != im_sender_address(app)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the server's app has changed while the service was asked"),
+				 errdetail("It began with sdkappid " INT64_FORMAT ", and the server says " INT64_FORMAT " now, or another address.",
+						   ask->sdkappid, app->sdkappid),
+				 errhint("CALL it again: it then asks the app that the server names now, from the beginning.")));
+	ask->sdkappid = app->sdkappid;
+	ask->address = im_sender_address(app);
+}
+
+/* See ask.h. */
+void
 im_ask_begin(ImAsk *ask, const ImQuestion *question)
 {
 	ask->proven = false;

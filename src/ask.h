@@ -17,12 +17,21 @@
 typedef struct ImAsk
 {
 	ImSlot	   *slot;
-	ImSender   *sender;			/* to be renewed in each transaction */
+	ImSender   *sender;			/* renewed in each transaction, see im_ask_connect() */
+	int64		sdkappid;		/* 0: not yet connected */
+	uint32		address;		/* of the app */
 	const char *again;			/* HINT: what to do after an error */
 	bool		proven;			/* the service took a call: more may fly */
 	bool		basic;			/* it refused to tell more than every app must */
 	int			batch;			/* rows a call, where it took no more; 0: as documented */
 } ImAsk;
+
+/*
+ * To be called in each transaction, before anything of it is written: options and
+ * key may have changed.  Raises if the app itself has, since one answer after the
+ * other must be about the same one.
+ */
+extern void im_ask_connect(ImAsk *ask);
 
 /* From now on questions are of another kind. */
 extern void im_ask_begin(ImAsk *ask, const ImQuestion *question);

@@ -78,7 +78,7 @@ number(int column)
 static void
 begin(Audit *audit)
 {
-	Datum		args[2] = {Int64GetDatum(im_origin()), Int64GetDatum(im_sender_app(audit->ask.sender)->sdkappid)};
+	Datum		args[2] = {Int64GetDatum(im_origin()), Int64GetDatum(audit->ask.sdkappid)};
 
 	audit->at = audit->listed = 0;
 	audit->resumed = !audit->anew && execute(audit, ST_AUDIT_STATE, args) > 0;
@@ -114,7 +114,8 @@ keep_page(Audit *audit)
 {
 	const ImPage *page = &audit->page;
 	Datum	   *ids = palloc(sizeof(Datum) * (page->n + 1));
-	Datum		args[4] = {Int64GetDatum(im_origin()), (Datum) 0, Int64GetDatum(page->next), Int64GetDatum(audit->at)};
+	Datum		args[5] = {Int64GetDatum(im_origin()), (Datum) 0, Int64GetDatum(page->next), Int64GetDatum(audit->at),
+	Int64GetDatum(audit->ask.sdkappid)};
 
 	for (int i = 0; i < page->n; i++)
 		ids[i] = CStringGetTextDatum(im_text_from_utf8(page->ids[i]));
@@ -144,14 +145,12 @@ static void
 step(Audit *audit, void (*work) (Audit *audit))
 {
 	MemoryContext old = MemoryContextSwitchTo(audit->ctx);
-	ImProblem	problem = {0};
 	ImRights	saved;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	audit->outbox = im_require_outbox();
-	audit->ask.sender = im_session_sender(audit->ask.slot, &problem);
-	if (audit->ask.sender == NULL)
-		im_app_raise(&problem);
+	/* Before the page is kept: it is of the app that was asked. */
+	im_ask_connect(&audit->ask);
 	im_outbox_enter(&saved);
 	work(audit);
 	im_outbox_leave(&saved);

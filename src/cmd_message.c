@@ -149,6 +149,9 @@ agrees(const ImRow *row)
 	const ImRoomFacts *facts = row->check.facts;
 	int64		stored = row->check.next_seq - 1;
 
+	/* The numbers are those of rows that were sent, which somebody may call this one. */
+	if (row->sent_time == 0)
+		return false;
 	if (facts == NULL || facts->messages == 0 || stored < facts->messages || stored < facts->newest_seq)
 		return false;
 	if (stored == facts->newest_seq)

@@ -212,8 +212,11 @@ is_missing(HeapTuple old, TupleDesc desc)
 	bool		missing;
 	ImRights	saved;
 
-	if (isnull || im_outbox_look(outbox) != IM_INSTALLED)
+	if (im_outbox_look(outbox) != IM_INSTALLED)
 		return false;
+	/* Somebody inserted it as imported: whatever was found is newer. */
+	if (isnull)
+		settled_at = TimestampTzGetDatum(DT_NOBEGIN);
 	im_outbox_enter(&saved);
 	missing = im_outbox_is_missing(outbox, row_key, settled_at);
 	im_outbox_leave(&saved);
@@ -487,10 +490,10 @@ im_sql_outbox_guard(PG_FUNCTION_ARGS)
 	if (in_replica_role())
 		PG_RETURN_POINTER(new);
 	check_internal(command, old, new, desc);
+	check_undo_code(command, old, new, desc);
 	if (from == to)
 		PG_RETURN_POINTER(new);
 	check_status(command, old, desc, from, to);
-	check_undo_code(command, old, new, desc);
 	if (to != IM_PENDING)
 		PG_RETURN_POINTER(start_undo(new, desc, to));
 	PG_RETURN_POINTER(start_anew(command, new, desc, from));

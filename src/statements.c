@@ -212,6 +212,13 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_TALLY_EMPTIED] = {
 		"DELETE FROM " TALLY " WHERE kind OPERATOR(pg_catalog.=) '{kind}'",
 	0, {0}},
+	/* What was compared with the app, of rows that are gone. */
+	[ST_CHECK_EMPTIED] = {
+		"DELETE FROM {schema}.im_import_verified WHERE kind OPERATOR(pg_catalog.=) '{kind}'",
+	0, {0}},
+	[ST_CHECK_GONE] = {
+		"DELETE FROM {schema}.im_import_verified WHERE row_key OPERATOR(pg_catalog.=) ANY ($1)",
+	1, {UUIDARRAYOID}},
 	[ST_TALLY_RECOUNT] = {
 		"INSERT INTO " TALLY " (kind, origin, pending, sending, imported, failed, invalid, in_doubt, undo, undone)"
 		" SELECT '{kind}', origin, " COUNT("pending") ", " COUNT("sending") ", " COUNT("imported") ", "
@@ -282,9 +289,11 @@ static const Statement statements[NSTATEMENTS] = {
 		" back AS (UPDATE " OUTBOX " o SET status = 'pending', attempts = 0, error_code = NULL, error_info = NULL,"
 		" due_at = NULL, settled_at = NULL, maybe_sent_at = NULL, claim = NULL, sent_time = NULL, msg_seq = NULL, origin = $1"
 		" FROM gone g LEFT JOIN there t ON t.room = g.room"
-		" WHERE o.id = g.id AND (t.newest_time IS NULL OR g.sent_time > t.newest_time)"
-		" AND g.room NOT IN (SELECT b.room FROM busy b) RETURNING g.room),"
-		" counted AS (SELECT b.room, pg_catalog.count(*) AS n FROM back b GROUP BY b.room),"
+		" WHERE o.id = g.id AND (t.newest_time IS NULL OR g.sent_time > t.newest_time"
+		/* Never sent: somebody inserted it as imported. */
+		" OR g.sent_time IS NULL)"
+		" AND g.room NOT IN (SELECT b.room FROM busy b) RETURNING g.room, g.sent_time),"
+		" counted AS (SELECT b.room, pg_catalog.count(b.sent_time) AS n FROM back b GROUP BY b.room),"
 		" known AS (UPDATE {schema}._im_room_state s SET messages = GREATEST(s.messages - c.n, 0),"
 		" newest_time = t.newest_time, settled_time = t.newest_time, newest_seq = t.newest_seq"
 		" FROM counted c LEFT JOIN there t ON t.room = c.room WHERE s.room = c.room)"
@@ -334,13 +343,18 @@ static const Statement statements[NSTATEMENTS] = {
 		" ORDER BY v.n",
 	1, {INT8ARRAYOID}},
 	[ST_CHECK_WRITE] = {
-		"INSERT INTO {schema}.im_import_verified AS v (kind, row_key, id, checked_at, result, fields, deep)"
-		" SELECT DISTINCT ON (n.row_key) '{kind}', n.row_key, n.id, pg_catalog.now(), n.result, n.fields::text[], n.deep"
+		"INSERT INTO {schema}.im_import_verified AS v (kind, row_key, id, checked_at, result, fields, deep, sdkappid)"
+		" SELECT DISTINCT ON (n.row_key) '{kind}', n.row_key, n.id, pg_catalog.now(), n.result, n.fields::text[], n.deep, $6"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
 		" pg_catalog.unnest($4), pg_catalog.unnest($5)) AS n (id, result, fields, row_key, deep)"
+		/* Meanwhile somebody may have taken it back, or deleted it. */
+		" JOIN " OUTBOX " o ON o.id = n.id AND o.row_key = n.row_key AND o.status = 'imported'"
 		" ON CONFLICT (row_key) DO UPDATE SET kind = EXCLUDED.kind, id = EXCLUDED.id, checked_at = EXCLUDED.checked_at,"
-		" result = EXCLUDED.result, fields = EXCLUDED.fields, deep = EXCLUDED.deep",
-	5, {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID, BOOLARRAYOID}},
+		" result = EXCLUDED.result, fields = EXCLUDED.fields, deep = EXCLUDED.deep, sdkappid = EXCLUDED.sdkappid",
+	6, {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID, BOOLARRAYOID, INT8OID}},
+	[ST_CHECK_OTHER_APP] = {
+		"DELETE FROM {schema}.im_import_verified WHERE sdkappid <> $1",
+	1, {INT8OID}},
 	[ST_CLAIM_ROOMS] = {
 		"SELECT " CLAIM_COLUMNS ", r.n, 0::bigint, NULL::bigint"
 		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS r (room, after, n),"
@@ -449,7 +463,8 @@ static const Statement statements[NSTATEMENTS] = {
 		" COALESCE(m.least, 0), COALESCE(m.most, 0), m.n = m.numbered AND m.most - m.least + 1 = m.n,"
 		" r.busy, o.support_topic IS TRUE, v.n, r.gone"
 		" FROM pg_catalog.unnest($1) WITH ORDINALITY AS v (id, n) JOIN " OUTBOX " o ON o.id = v.id,"
-		" LATERAL (SELECT ARRAY['+' || o.source_id, '=' || o.group_id] COLLATE \"C\" AS rooms) r,"
+		" LATERAL (SELECT r.rooms, (o.error_code = $3) IS TRUE AS gone, EXISTS (SELECT FROM flying f WHERE f.room = ANY (r.rooms)) AS busy"
+		" FROM (SELECT ARRAY['+' || o.source_id, '=' || o.group_id] COLLATE \"C\") AS r (rooms) OFFSET 0) r,"
 		" LATERAL (SELECT pg_catalog.count(*) AS n, pg_catalog.count(i.msg_seq) AS numbered, pg_catalog.min(i.msg_seq) AS least,"
 		" pg_catalog.max(i.msg_seq) AS most FROM {schema}.im_message_outbox i"
 		" WHERE NOT r.gone AND NOT r.busy AND " ROOM " COLLATE \"C\" = ANY (r.rooms) AND i.status = 'imported') m",
@@ -496,8 +511,8 @@ static const Statement statements[NSTATEMENTS] = {
 		"WITH new AS (INSERT INTO {schema}._im_listed (group_id) SELECT DISTINCT v.group_id"
 		" FROM pg_catalog.unnest($2) AS v (group_id) ON CONFLICT (group_id) DO NOTHING RETURNING 1)"
 		" UPDATE {schema}._im_audit SET next = $3, listed = listed + (SELECT pg_catalog.count(*) FROM new)"
-		" WHERE origin = $1 AND next = $4 AND finished_at IS NULL RETURNING listed",
-	4, {INT8OID, TEXTARRAYOID, INT8OID, INT8OID}},
+		" WHERE origin = $1 AND next = $4 AND sdkappid = $5 AND finished_at IS NULL RETURNING listed",
+	5, {INT8OID, TEXTARRAYOID, INT8OID, INT8OID, INT8OID}},
 	[ST_GHOSTS_CLEAR] = {
 		"DELETE FROM {schema}.im_import_ghosts",
 	0, {0}},
@@ -666,11 +681,11 @@ im_statement(Oid schema, ImKind kind, ImStatement id, Datum *values, const char 
 
 /* See statements.h. */
 uint64
-im_statement_latest(Oid schema, ImKind kind, ImStatement id)
+im_statement_latest(Oid schema, ImKind kind, ImStatement id, Datum *values)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
-	return executed(caller, SPI_execute_snapshot(plan_of(schema, kind, id), NULL, NULL, GetLatestSnapshot(),
+	return executed(caller, SPI_execute_snapshot(plan_of(schema, kind, id), values, NULL, GetLatestSnapshot(),
 												 InvalidSnapshot, false, true, 0));
 }
 

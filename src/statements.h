@@ -34,6 +34,8 @@ typedef enum ImStatement
 	ST_TALLY_SUM,
 	ST_TALLY_CLEAR,
 	ST_TALLY_EMPTIED,
+	ST_CHECK_EMPTIED,
+	ST_CHECK_GONE,
 	ST_TALLY_RECOUNT,
 	ST_TALLY_COUNTED,
 	ST_TALLY_MANY,
@@ -56,6 +58,7 @@ typedef enum ImStatement
 	ST_CHECK_ROWS,
 	ST_CHECK_ROOMS,
 	ST_CHECK_WRITE,
+	ST_CHECK_OTHER_APP,
 	ST_CLAIM_ROOMS,
 	ST_CLAIM_ORDERED,
 	ST_ROOM_OPEN,
@@ -91,10 +94,10 @@ extern uint64 im_statement(Oid schema, ImKind kind, ImStatement id, Datum *value
 						   long limit);
 
 /*
- * The same without arguments, and on all that is committed by now, even in a
- * transaction whose own snapshot is older.
+ * The same without nulls and limit, and on all that is committed by now, even in
+ * a transaction whose own snapshot is older.
  */
-extern uint64 im_statement_latest(Oid schema, ImKind kind, ImStatement id);
+extern uint64 im_statement_latest(Oid schema, ImKind kind, ImStatement id, Datum *values);
 
 /*
  * The outbox has so many pages now.  Plans that were made for less than half of

@@ -33,6 +33,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
+#include "utils/uuid.h"
 
 #include "command.h"
 #include "outbox.h"
@@ -47,6 +48,9 @@ PG_FUNCTION_INFO_V1(im_sql_internal_local);
 
 /* Rows of differences are folded when there are more than so many. */
 #define FOLD_AT		500
+
+/* So many deleted rows are looked for at once among those that were compared. */
+#define KEYS_AT_ONCE	10000
 
 /* Columns of the tally: kind, origin, the statuses in the order of ImStatus, dirty. */
 #define TALLY_COLUMNS	(IM_STATUSES + 3)
@@ -300,6 +304,23 @@ add_rows(Differences *diff, const ImCommand *command, Tuplestorestate *rows, Tup
 	ExecDropSingleTupleTableSlot(slot);
 }
 
+/*
+ * Only what this outbox has imported can be taken back: a row that is inserted
+ * with that wish could name anybody's group.  A restored dump may bring such
+ * rows; they are another database's, and wait to be adopted.
+ */
+static void
+check_inserted(const ImCommand *command, const Differences *diff)
+{
+	for (int i = 0; i < diff->n; i++)
+		if (diff->origins[i] == im_origin() && diff->tallies[i].by_status[IM_UNDO] > 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cannot insert rows with status \"undo\" into %s", command->table),
+					 errdetail("Only a group that a row of the outbox has imported can be taken back."),
+					 errhint("Insert the row as pending; once it is imported: UPDATE im_group_outbox SET status = 'undo' WHERE ....")));
+}
+
 /* Who was the user before become_owner(). */
 typedef struct Caller
 {
@@ -331,17 +352,61 @@ become_caller(const Caller *caller)
 }
 
 /*
- * Runs a statement without arguments; see become_owner() for which.  It sees what
- * is committed by now, as a TRUNCATE does in a transaction of any isolation.
+ * Runs a statement; see become_owner() for which.  It sees what is committed by
+ * now, as a TRUNCATE does in a transaction of any isolation.
  */
 static void
-run_plain(Relation rel, ImKind kind, ImStatement statement)
+run_plain(Relation rel, ImKind kind, ImStatement statement, Datum *args)
 {
 	Caller		caller;
 
 	become_owner(rel, &caller);
-	im_statement_latest(RelationGetNamespace(rel), kind, statement);
+	im_statement_latest(RelationGetNamespace(rel), kind, statement, args);
 	become_caller(&caller);
+}
+
+/* What im_import_verify() found of these rows goes with them. */
+static void
+forget_checks(Relation rel, ImKind kind, Datum *keys, int n)
+{
+	Datum		arg;
+
+	if (n == 0)
+		return;
+	arg = PointerGetDatum(construct_array(keys, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	run_plain(rel, kind, ST_CHECK_GONE, &arg);
+	pfree(DatumGetPointer(arg));
+}
+
+/* Of all rows that a statement has deleted; what was never sent was never compared. */
+static void
+forget_deleted(Relation rel, ImKind kind, Tuplestorestate *rows)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	int			status_column = SPI_fnumber(desc, "status");
+	int			key_column = SPI_fnumber(desc, "row_key");
+	Datum	   *keys = palloc(sizeof(Datum) * KEYS_AT_ONCE);
+	pg_uuid_t  *copies = palloc(sizeof(pg_uuid_t) * KEYS_AT_ONCE);
+	int			n = 0;
+
+	tuplestore_rescan(rows);
+	while (key_column > 0 && tuplestore_gettupleslot(rows, true, false, slot))
+	{
+		bool		isnull;
+		Datum		key = slot_getattr(slot, key_column, &isnull);
+
+		if (isnull || status_in(slot, status_column) == IM_PENDING)
+			continue;
+		copies[n] = *DatumGetUUIDP(key);
+		keys[n] = UUIDPGetDatum(&copies[n]);
+		if (++n < KEYS_AT_ONCE)
+			continue;
+		forget_checks(rel, kind, keys, n);
+		n = 0;
+	}
+	forget_checks(rel, kind, keys, n);
+	ExecDropSingleTupleTableSlot(slot);
 }
 
 /* The command whose outbox a trigger was fired on, or an ERROR. */
@@ -374,13 +439,18 @@ im_sql_outbox_tally(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
 		/* The kind's counts go, too; older snapshots are told by EMPTIED_SINCE. */
-		run_plain(trigger->tg_relation, command->kind, ST_TALLY_EMPTIED);
+		run_plain(trigger->tg_relation, command->kind, ST_TALLY_EMPTIED, NULL);
+		run_plain(trigger->tg_relation, command->kind, ST_CHECK_EMPTIED, NULL);
 		im_ring_at_commit(false);
 		PG_RETURN_POINTER(NULL);
 	}
 	desc = RelationGetDescr(trigger->tg_relation);
 	add_rows(&diff, command, trigger->tg_newtable, desc, 1);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		check_inserted(command, &diff);
 	add_rows(&diff, command, trigger->tg_oldtable, desc, -1);
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && trigger->tg_oldtable != NULL)
+		forget_deleted(trigger->tg_relation, command->kind, trigger->tg_oldtable);
 	for (int i = 0; i < diff.n; i++)
 	{
 		im_tally_add(RelationGetNamespace(trigger->tg_relation), command->kind, diff.origins[i],
@@ -422,7 +492,7 @@ im_sql_outbox_unseen(PG_FUNCTION_ARGS)
 	marking = true;
 	PG_TRY();
 	{
-		run_plain(trigger->tg_relation, command->kind, ST_TALLY_DIRTY);
+		run_plain(trigger->tg_relation, command->kind, ST_TALLY_DIRTY, NULL);
 	}
 	PG_FINALLY();
 	{

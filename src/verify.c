@@ -170,7 +170,7 @@ write_results(Verify *verify)
 	Datum	   *fields = palloc(sizeof(Datum) * (n + 1));
 	Datum	   *deep = palloc(sizeof(Datum) * (n + 1));
 	bool	   *nulls = palloc(sizeof(bool) * (n + 1));
-	Datum		args[5];
+	Datum		args[6];
 
 	if (n == 0)
 		return;
@@ -192,6 +192,7 @@ write_results(Verify *verify)
 	args[3] = PointerGetDatum(construct_array(keys, n, UUIDOID, sizeof(((ImRow *) NULL)->row_key),
 											  false, TYPALIGN_CHAR));
 	args[4] = PointerGetDatum(construct_array(deep, n, BOOLOID, 1, true, TYPALIGN_CHAR));
+	args[5] = Int64GetDatum(verify->ask.sdkappid);
 	im_statement(im_outbox_schema(verify->outbox), (ImKind) verify->kind, ST_CHECK_WRITE, args, NULL, 0);
 }
 
@@ -237,6 +238,18 @@ read_rows(Verify *verify)
 	verify->left -= list_length(verify->rows);
 }
 
+/* What was found in another app says nothing of this one. */
+static void
+forget_other_app(const Verify *verify)
+{
+	Datum		app = Int64GetDatum(verify->ask.sdkappid);
+	uint64		n = im_statement(im_outbox_schema(verify->outbox), IM_GROUP, ST_CHECK_OTHER_APP, &app, NULL, 0);
+
+	if (n > 0)
+		ereport(NOTICE,
+				(errmsg("im_import: " UINT64_FORMAT " results were of another app, and are forgotten", n)));
+}
+
 /*
  * In one transaction: options, the last results, the next rows.  Works in
  * verify->ctx, which is reset between the results and the rows.
@@ -245,16 +258,15 @@ static void
 write_and_read(Verify *verify)
 {
 	MemoryContext old = MemoryContextSwitchTo(verify->ctx);
-	ImProblem	problem = {0};
 	ImRights	saved;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	verify->outbox = im_require_outbox();
-	/* In each transaction: options and key may have changed. */
-	verify->ask.sender = im_session_sender(verify->ask.slot, &problem);
-	if (verify->ask.sender == NULL)
-		im_app_raise(&problem);
+	/* Before results are written: they are of the app that was asked. */
+	im_ask_connect(&verify->ask);
 	im_outbox_enter(&saved);
+	if (verify->kind < 0)
+		forget_other_app(verify);
 	/* Before the context is reset, in which the results stand. */
 	write_results(verify);
 	MemoryContextReset(verify->ctx);
@@ -306,13 +318,15 @@ ask_rooms(Verify *verify, const ImCheckup *checkup)
 		{
 			room = row->check;
 			group_id = row->group_id;
-			/* The group is there, but its numbers are not ours: each row is asked for. */
-			if (room.found == IM_FOUND_SAME && !checkup->agrees(row))
-				room.found = IM_FOUND_UNREADABLE;
 		}
 		row->check.found = room.found;
-		row->check.by_count = room.found == IM_FOUND_SAME;
-		if (room.found == IM_FOUND_UNREADABLE)
+		row->check.next_seq = room.next_seq;
+		row->check.newest = room.newest;
+		/* The group is there, but its numbers are not ours: the row is asked for. */
+		if (room.found == IM_FOUND_SAME && !checkup->agrees(row))
+			row->check.found = IM_FOUND_UNREADABLE;
+		row->check.by_count = row->check.found == IM_FOUND_SAME;
+		if (row->check.found == IM_FOUND_UNREADABLE)
 			left = lappend(left, row);
 	}
 	return left;
@@ -409,7 +423,7 @@ kind_argument(FunctionCallInfo fcinfo, int i)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("rows of kind \"%s\" cannot be compared with the app", name),
-				 errhint("Give account, friend, dialog, group, member or message, or leave kind out to compare all of them; the service does not tell unread counts.")));
+				 errhint("Give account, friend, dialog, group, member or message, or leave kind out to compare all of them; unread counts change as people read, and are not compared.")));
 	return command;
 }
 

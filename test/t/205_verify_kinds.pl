@@ -169,8 +169,10 @@ $service->set(deleted_accounts => 'free');
 $service->change('message', group_id => 'g1', seq => $_) foreach 49, 50;
 like(notices_of("CALL im_import_verify(again => '0')"), qr/message: 10\d matched, 4 differs, 5 missing/, 'the newest messages of a group are gone, too');
 like(error_of($node, "UPDATE im_message_outbox SET status = 'pending' WHERE source_id = 'r1/50'"), qr/HINT:.*im_import_retry/s, 'a message is not sent again by hand');
+like(notices_of("SELECT im_import_retry(status => 'missing', kind => 'account')"), qr/1 rows are pending again\nDETAIL:  account: 1\.$/, 'those of one kind are');
+like(error_of($node, "SELECT im_import_retry(status => 'missing', kind => 'room')"), qr/no rows of kind "room".*HINT/s, '... of one that there is');
 my $said = notices_of("SELECT im_import_retry(status => 'missing')");
-like($said, qr/14 rows are pending again\nDETAIL:  1 missing messages stay.*HINT/s, 'the rest is');
+like($said, qr/13 rows are pending again\nDETAIL:  friend: 1, dialog: 1, group: 1, member: 6, message: 4\. 1 missing messages stay.*HINT/s, 'the rest is');
 settled();
 is($service->account('u120')->{account} ? 1 : 0, 1, 'the account is there');
 is(scalar(keys %{ $service->members('g6') }), 5, 'the group with its members');
@@ -202,7 +204,42 @@ like(notices_of("CALL im_import_verify(deep => true)"), qr/2 rows checked: 2 mat
 # ---------------------------------------------------------------------------
 # Rows that somebody inserted as imported, without what names them
 
+# What was found of rows that are gone is forgotten.
+my $known = "SELECT string_agg(kind || ' ' || n, ', ' ORDER BY kind) FROM (SELECT kind, count(*) AS n FROM im_import_verified GROUP BY kind) k";
+is(value_of($node, $known), 'account 120, dialog 10, friend 57, group 31, member 155, message 110', 'results of all kinds');
+sql("DELETE FROM im_dialog_outbox WHERE id % 2 = 0; DELETE FROM im_message_outbox WHERE group_source_id = 'r1'");
+is(value_of($node, $known), 'account 120, dialog 5, friend 57, group 31, member 155, message 60', 'those of deleted rows are gone');
+sql("BEGIN; TRUNCATE im_account_outbox; DELETE FROM im_group_outbox; ROLLBACK");
+is(value_of($node, $known), 'account 120, dialog 5, friend 57, group 31, member 155, message 60', '... but not if the rows are still there');
 sql("TRUNCATE im_account_outbox, im_friend_outbox, im_member_outbox");
+is(value_of($node, $known), 'dialog 5, group 31, message 60', 'those of emptied tables are gone');
+
+# Results say of which app they are.
+sql('UPDATE im_import_verified SET sdkappid = 1 WHERE kind = \'group\'');
+like(notices_of('CALL im_import_verify()'), qr/31 results were of another app.*31 rows checked: 30 matched, 1 differ/s, 'what was found in another app is found anew');
+
+# What is deleted, or taken back, while it is compared leaves no result.
+$service->fault({ do => 'hold', match => { command => 'get_group_info' } });
+my $slow = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', "CALL im_import_verify(kind => 'group', again => '0')" ], '<', \undef, '>', \my $silence, '2>', \my $counts, IPC::Run::timeout(180));
+$service->wait_for(held => 1);
+sql("DELETE FROM im_group_outbox WHERE source_id = 'r20'");
+$service->clear;
+$service->release;
+$slow->finish;
+is(value_of($node, "SELECT count(*) FROM im_import_verified v LEFT JOIN im_group_outbox o USING (row_key) WHERE v.kind = 'group' AND o.id IS NULL"), 0, 'a row that went meanwhile leaves no result');
+
+sql('TRUNCATE im_import_verified');
+$service->fault({ do => 'hold', match => { command => 'get_group_info' } });
+my $changed = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'CALL im_import_verify()' ], '<', \undef, '>', \my $nothing, '2>', \my $complaint, IPC::Run::timeout(180));
+$service->wait_for(held => 1);
+sql('ALTER SERVER im OPTIONS (SET sdkappid \'1400000999\')');
+$service->clear;
+$service->release;
+$changed->finish;
+like($complaint, qr/ERROR:.*app has changed while.*DETAIL:.*1400000999.*HINT:/s, 'another app in the middle ends it');
+sql("ALTER SERVER im OPTIONS (SET sdkappid '$service->{sdkappid}')");
+is(value_of($node, "SELECT count(*) FROM im_import_verified WHERE sdkappid <> $service->{sdkappid}"), 0, '... and no result is of that one');
+like(notices_of('CALL im_import_verify()'), qr/rows checked.*group: \d+ matched\b/s, '... and with the first one it goes on');
 sql("SET session_replication_role = replica; INSERT INTO im_account_outbox (status) VALUES ('imported'); INSERT INTO im_friend_outbox (status) VALUES ('imported');
 INSERT INTO im_member_outbox (group_id, status) VALUES ('g10', 'imported')");
 foreach my $kind (qw(account friend member))

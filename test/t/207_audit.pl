@@ -80,6 +80,22 @@ is(calls() - $before, 3, '... with the pages that were left');
 is(ghosts(), 'no row stranger1, no row stranger2, not listed g17 g17, not listed g200 g200, not listed g240 g240', '... and the whole list is held against the rows');
 
 # ---------------------------------------------------------------------------
+# Another app: its list is not mixed with this one's
+
+$service->fault({ do => 'hold', match => { command => 'get_appid_group_list', nth => 3 } });
+my $changed = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'CALL im_import_audit()' ], '<', \undef, '>', \my $nothing, '2>', \my $complaint, IPC::Run::timeout(180));
+$service->wait_for(held => 1);
+sql("ALTER SERVER im OPTIONS (SET sdkappid '1400000999')");
+$service->clear;
+$service->release;
+$changed->finish;
+like($complaint, qr/ERROR:.*app has changed while.*DETAIL:.*1400000999.*HINT:/s, 'another app in the middle ends it');
+sql("ALTER SERVER im OPTIONS (SET sdkappid '$service->{sdkappid}')");
+is(value_of($node, 'SELECT listed FROM _im_audit WHERE finished_at IS NULL'), 100, '... and what was listed of the first one stays');
+sql("UPDATE _im_audit SET sdkappid = 1, next = 77; INSERT INTO _im_listed VALUES ('of another app')");
+like(notices_of('CALL im_import_audit()'), qr/253 groups listed: 2 that no row knows, 3 rows/, 'the list of another app is not gone on with');
+
+# ---------------------------------------------------------------------------
 # Trouble
 
 $service->set(batch_limits => { get_appid_group_list => 10000 });
