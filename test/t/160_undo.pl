@@ -207,6 +207,7 @@ is($service->group('own-5')->{name}, 'other', 'an undone row can be changed befo
 sql("DELETE FROM im_group_outbox WHERE source_id = 'own1'");
 
 # Rows on their way when the undo comes; and a chunk at a time.
+sql("ALTER SERVER im OPTIONS (SET request_timeout '60s')");
 $service->fault({ do => 'hold', match => { command => 'import_group_msg', group_id => '*', nth => 2 }, times => 1 });
 sql(rooms_sql('busy', 1), <<SQL);
 INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text)
@@ -218,6 +219,7 @@ poll_until { value_of($node, "SELECT due_at IS NOT NULL FROM im_group_outbox WHE
 $service->clear;
 $service->release;
 poll_until { value_of($node, "SELECT status FROM im_group_outbox WHERE source_id = 'busy1'") eq 'undone' } 'a busy room';
+sql("ALTER SERVER im OPTIONS (SET request_timeout '2s')");
 is(value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'busy1' AND status IN ('imported', 'sending')"), 0,
 	'an undo waits for what is under way, and nothing more is sent');
 cmp_ok(value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'busy1' AND status = 'pending'"), '>', 0, '... what was not sent waits');
