@@ -893,7 +893,7 @@ CREATE VIEW @extschema@.im_import_errors AS
 		   pg_catalog.concat_ws(' ',
 			   CASE WHEN k.failed OPERATOR(pg_catalog.>) 0 THEN @extschema@._im_advice(k.kind, k.error_code) END,
 			   CASE WHEN k.invalid OPERATOR(pg_catalog.>) 0 THEN
-				   'Of the invalid ones nothing was sent: correct the columns that error_info names with an UPDATE that also sets status = ''pending''.' END,
+				   'Of the invalid ones nothing was sent: correct the columns that error_info names with an UPDATE that also sets status = ''pending''. Where it says that the group must be taken back, do that first.' END,
 			   CASE WHEN k.in_doubt OPERATOR(pg_catalog.>) 0 THEN
 				   CASE k.kind
 					   WHEN 'group' THEN 'Look for the groups of those in doubt in the app, and settle each row with im_import_resolve(): im_import_failures has the statements.'
@@ -953,7 +953,7 @@ CREATE VIEW @extschema@.im_import_failures AS
 				   ', ''its GroupId'') if it is there, SELECT im_import_resolve(' OPERATOR(pg_catalog.||) o.id OPERATOR(pg_catalog.||)
 				   ') to send the row again if it is not.'
 			   WHEN 'invalid' THEN
-				   'Correct the columns that error_info names with an UPDATE that also sets status = ''pending''.'
+				   'Correct the columns that error_info names with an UPDATE that also sets status = ''pending''. Where it says that the group must be taken back, do that first.'
 			   WHEN 'failed' THEN @extschema@._im_advice(o.kind, o.error_code) OPERATOR(pg_catalog.||) CASE WHEN o.error_code OPERATOR(pg_catalog.=) -11 THEN
 				   ' For this row: group_id = ' OPERATOR(pg_catalog.||) pg_catalog.quote_nullable(o.group_id) OPERATOR(pg_catalog.||) '.' ELSE '' END
 			   ELSE 'To send it again does no harm: UPDATE im_' OPERATOR(pg_catalog.||) o.kind OPERATOR(pg_catalog.||)

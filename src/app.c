@@ -870,7 +870,7 @@ im_app_free(ImApp *app)
 
 /* See app.h. */
 void
-im_app_encoding(ImTextLimits *limits, bool *assigned_ids)
+im_app_encoding(ImTextLimits *limits, int *message_bytes, bool *assigned_ids)
 {
 	Oid			server_id = InvalidOid;
 	ImProblem	problem;
@@ -881,6 +881,7 @@ im_app_encoding(ImTextLimits *limits, bool *assigned_ids)
 		apply_options(GetForeignServer(server_id)->options, ForeignServerRelationId,
 					  &app, &problem);
 	*limits = app.text_limits;
+	*message_bytes = app.message_bytes;
 	*assigned_ids = app.assigned_ids;
 }
 

@@ -113,7 +113,7 @@ extern uint64 im_app_generation(void);
  * What encoding a record needs to know of the server, mapping or not; the
  * defaults if there is none or more than one.  Needs a transaction.
  */
-extern void im_app_encoding(ImTextLimits *limits, bool *assigned_ids);
+extern void im_app_encoding(ImTextLimits *limits, int *message_bytes, bool *assigned_ids);
 
 /*
  * In which database the one server was made, as it says; false if it does not

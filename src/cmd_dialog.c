@@ -33,7 +33,7 @@ static const ImField fields[] = {
 	.check = im_check_user_id},
 	{.column = "send_time",.sent = "MsgTimeStamp",.kind = IM_VALUE_TIME,
 	.flags = IM_FIELD_REQUIRED | IM_FIELD_EXACT},
-	{.column = "text",.kind = IM_VALUE_TEXT,.flags = IM_FIELD_UNSENT | IM_FIELD_NONEMPTY,
+	{.column = "text",.kind = IM_VALUE_TEXT,.flags = IM_FIELD_UNSENT | IM_FIELD_NONEMPTY | IM_FIELD_EITHER,
 	.check = im_check_text},
 	{.column = "body",.kind = IM_VALUE_JSON,.flags = IM_FIELD_UNSENT,.check = im_check_dialog_body},
 };

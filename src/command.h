@@ -45,6 +45,7 @@ typedef enum ImValueKind
 #define IM_FIELD_EXACT		0x40	/* a time by which the service knows the item:
 									 * the same whenever it is sent */
 #define IM_FIELD_JOINED		0x80	/* a time after the group's creation and before now */
+#define IM_FIELD_EITHER		0x100	/* one of two of which a record needs one */
 
 /* One of the words of a IM_VALUE_WORD field. */
 typedef struct ImWord

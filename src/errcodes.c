@@ -348,7 +348,7 @@ static const struct
 	{ROOMED, 10007, "Groups of this type take no such rows: leave them as they are, or delete them."},
 	{OF(IM_MEMBER), 10014, "Raise the plan's number of members in a group, then call im_import_retry(10014); or leave the rows as they are."},
 	{OF(IM_MESSAGE), 10004,
-	"The reason is the time of the message, its sender or its body: error_info says more. Correct the row with an UPDATE that also sets status = 'pending'."},
+	"The reason is the time of the message, its sender or its body: error_info says more. Correct the row with an UPDATE that also sets status = 'pending'. If the group has later messages by now, take it back first (status undo) and import it again."},
 	{OF(IM_UNREAD), 10004, "Most likely the account is no member of the group. Import the membership first, then call im_import_retry(10004)."},
 	{EVERY_KIND, 10019, NEEDS_ACCOUNT},
 	{EVERY_KIND, 20003, NEEDS_ACCOUNT},

@@ -132,7 +132,7 @@ im_record_arg(FunctionCallInfo fcinfo, int argno, const ImCommand *command)
 	if (record->generation != im_app_generation())
 	{
 		record->generation = im_app_generation();
-		im_app_encoding(&record->limits, &record->assigned_ids);
+		im_app_encoding(&record->limits, &record->message_bytes, &record->assigned_ids);
 	}
 	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
 	ItemPointerSetInvalid(&tuple.t_self);
@@ -165,7 +165,11 @@ im_record_is_row(const ImRecord *record, int64 *id, const unsigned char **row_ke
 static void
 encode_record(const ImRecord *record, bool want_warnings, ImItem *item)
 {
-	ImEncoding	encoding = {.limits = record->limits, .warnings = want_warnings};
+	ImEncoding	encoding = {
+		.limits = record->limits,
+		.message_bytes = record->message_bytes,
+		.warnings = want_warnings
+	};
 	char		generated[IM_GROUP_ID_MAX + 1];
 	const unsigned char *row_key;
 

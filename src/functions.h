@@ -22,6 +22,7 @@ typedef struct ImRecord
 	int			id_column;		/* index of a bigint column "id", or -1 */
 	int			row_key_column; /* index of a uuid column "row_key", or -1 */
 	ImTextLimits limits;		/* of the configured app, else the page's */
+	int			message_bytes;	/* the same */
 	bool		assigned_ids;	/* option group_ids 'assigned' */
 	uint64		shape;			/* tells one record type from another */
 	uint64		generation;		/* of the options */

@@ -37,6 +37,7 @@ static const struct
 	{" #~, the limit is %~ (# over)", " over $2$1$3"},
 	{" is #, the least is %", " is under $1"},
 	{" is # seconds in the future", " is in the future"},
+	{" moved by # seconds", " moved"},
 	{" is *, allowed ", " is none of those that are allowed; allowed "},
 	{" for key *", " for key \"...\""},
 	{": *$", ""},

@@ -11,7 +11,8 @@
  *	- it stands at the end behind a colon (": \"...\""), or before ", allowed ",
  *	  or behind " for key ";
  *	- a size over its limit is "N UNIT, the limit is M (K over)", one under it
- *	  " is N, the least is M";
+ *	  " is N, the least is M"; a time that is off is " is N seconds in the future"
+ *	  or " moved by N seconds";
  *	- several problems of one record are joined by "; ", which no line has
  *	  outside of quotes.
  *

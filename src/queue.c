@@ -400,7 +400,9 @@ check_shift(ImRow *row, const Tuple *tuple, ImItem *item)
 	if (own == 0 || row->life.maybe_sent || shift <= tuple->claim->app->max_time_shift)
 		return;
 	item->problems = lappend(item->problems, psprintf(
-		"send_time would have to be moved by " INT64_FORMAT " seconds to be later than the group's newest message or its creation, the limit is " INT64_FORMAT " (option max_time_shift)",
+		own <= tuple->room->room->create_time ?
+		"send_time would have to be moved by " INT64_FORMAT " seconds to be later than the group's creation, the limit is " INT64_FORMAT " (option max_time_shift): take the group back (status undo), give it an earlier create_time and import it again" :
+		"send_time would have to be moved by " INT64_FORMAT " seconds to be later than the group's newest message, the limit is " INT64_FORMAT " (option max_time_shift): take the group back (status undo) and import it again with all its messages in order",
 		shift, (int64) tuple->claim->app->max_time_shift));
 	if (item->problem_code == 0)
 		item->problem_code = 10004;

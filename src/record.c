@@ -322,7 +322,7 @@ finish_text(ImEncoder *enc, const ImField *field, const ImText *text)
 							  field->column, text->len, limit, text->len - limit,
 							  im_record_quote(text)));
 	if (text->len == 0 && (field->flags & IM_FIELD_NONEMPTY))
-		im_record_problem(enc, psprintf(field->flags & IM_FIELD_REQUIRED ? "%s is empty" :
+		im_record_problem(enc, psprintf(field->flags & (IM_FIELD_REQUIRED | IM_FIELD_EITHER) ? "%s is empty" :
 										"%s is empty: use NULL to leave it out", field->column));
 	else if (field->check != NULL)
 		field->check(enc, field, text, 0);

@@ -37,6 +37,12 @@ SELECT im_row_problems('message', r) FROM (SELECT 'g' AS group_id, 'leckie' AS f
 SELECT body, im_row_problems('message', r) FROM (SELECT 'g' AS group_id, 'leckie' AS from_account, timestamptz '2020-01-01 00:00Z' AS send_time,
 	body FROM (VALUES ('[]'::json), ('{}'), ('[1]'), ('[{"MsgType":"TIMTextElem"}]'), ('[{"MsgContent":{}}]'),
 	('[{"MsgType":"TIMImageElem","MsgContent":{}}]'), ('[{"MsgType":"TIMÄElem","MsgContent":{}}]')) b (body)) r;
+-- a text needs something in it, and is measured as it is sent
+SELECT im_row_problems('message', r), im_row_problems('dialog', r)
+FROM (SELECT 'g' AS group_id, 'leckie' AS from_account, 'u' AS to_account, timestamptz '2020-01-01 00:00Z' AS send_time, t AS text
+	FROM unnest(ARRAY['', repeat('x', 12288), repeat('"', 6200)]) t) r;
+SELECT im_row_problems('message', r) FROM (SELECT 'g' AS group_id, 'leckie' AS from_account, timestamptz '2020-01-01 00:00Z' AS send_time,
+	json_build_array(json_build_object('MsgType', 'TIMCustomElem', 'MsgContent', json_build_object('Data', repeat('x', 12300)))) AS body) r;
 -- no two neighbours share a Random
 SELECT count(DISTINCT random), count(*) FROM (SELECT im_row_json('message', r) -> 'MsgList' -> 0 ->> 'Random' AS random
 FROM (SELECT i AS id, gen_random_uuid() AS row_key, 'g' AS group_id, 'u' AS from_account, timestamptz '2020-01-01 00:00Z' AS send_time, 't' AS text

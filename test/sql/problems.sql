@@ -15,6 +15,7 @@ FROM unnest(ARRAY[
 	'max_member_count is 100001, the limit is 100000 for a Community (1 over)',
 	'max_member_count is -1, the least is 1',
 	'create_time is 3600 seconds in the future: "2030-01-01"',
+	'send_time would have to be moved by 3601 seconds to be later, the limit is 3600 (option max_time_shift): undo',
 	'type is "a\", allowed are b", allowed are Public and others',
 	'type is "AVChatRoom", which is not supported',
 	'group_id must not begin with "@TGS#", which is reserved: "@TGS#1"',

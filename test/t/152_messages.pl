@@ -147,12 +147,18 @@ settled("group_source_id = 'late'", 'a room');
 load(<<SQL);
 INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES
  ('late/6', 'late', 'u1', timestamptz '2020-01-02 00:02:00Z', 'late 6'),
- ('late/old', 'late', 'u1', timestamptz '2020-01-01 12:00:00Z', 'late old');
+ ('late/old', 'late', 'u1', timestamptz '2020-01-02 00:00:00Z' - interval '2 hours', 'late old'),
+ ('late/older', 'late', 'u1', timestamptz '2020-01-02 00:00:00Z' - interval '3 hours', 'late older'),
+ ('late/first', 'late', 'u1', timestamptz '2019-01-01 00:00:00Z', 'late first');
 SQL
 settled("group_source_id = 'late'", 'late messages');
 is(texts('g-late'), whole('late', 6), 'a message that comes a little late is moved behind the others');
 like(value_of($node, "SELECT status || ' ' || error_code || ' ' || error_info FROM im_message_outbox WHERE source_id = 'late/old'"),
-	qr/^invalid 10004 .*max_time_shift/, '... and one that comes much too late is invalid, with words');
+	qr/^invalid 10004 .*newest message.*max_time_shift.*status undo/, '... and one that comes much too late is invalid, with words and a cure');
+like(value_of($node, "SELECT error_info FROM im_message_outbox WHERE source_id = 'late/first'"),
+	qr/group's creation.*create_time/, '... also one from before the group');
+is(value_of($node, "SELECT string_agg(rows::text, ' ' ORDER BY rows) FROM im_import_problems WHERE problem LIKE 'send_time would%'"),
+	'1 2', '... and such rows are counted together, however late they are');
 
 # A time in the future fails alone, and does not stand in the way of what comes then.
 load(room_sql('future', 3, 60), "INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES ('future/x', 'future', 'u1', now() + interval '10 years', 'never');");
