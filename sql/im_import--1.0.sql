@@ -1144,7 +1144,7 @@ AS $query$ SELECT $$
 	), accounts AS MATERIALIZED (
 		SELECT a.user_id FROM @im@.im_account_outbox a
 	), members AS MATERIALIZED (
-		SELECT m.group_source_id, coalesce('+' || m.group_source_id, '=' || m.group_id) AS room, m.member_account AS account, m.join_time IS NULL AS timeless
+		SELECT m.group_source_id, coalesce('+' || m.group_source_id, '=' || m.group_id) AS room, m.member_account AS account, m.join_time IS NULL AS timeless, lower(m.role) = 'admin' AS admin
 		FROM @im@.im_member_outbox m
 		WHERE m.status IN ('pending', 'sending') AND m.origin = @im@._im_origin()
 	), messages AS MATERIALIZED (
@@ -1190,15 +1190,23 @@ AS $query$ SELECT $$
 		SELECT 42, 'messages', m.group_source_id FROM messages m WHERE m.group_source_id IS NOT NULL
 		UNION ALL
 		SELECT 43, 'unread counts', u.group_source_id FROM unread u WHERE u.group_source_id IS NOT NULL
+	), whole AS MATERIALIZED (
+		SELECT coalesce((SELECT w.lasts FROM work w WHERE w.kind = 'account'), interval '0')
+			   + greatest(p.sending + p.waiting, (SELECT max(w.lasts) FROM work w WHERE w.kind <> 'account')) AS lasts
+		FROM pace p
+	), refused_accounts AS MATERIALIZED (
+		-- a user whose row is not sent: all that names him is refused
+		SELECT a.user_id FROM @im@.im_account_outbox a
+		WHERE a.status IN ('failed', 'invalid')
+			  OR (a.status = 'pending' AND a.origin = @im@._im_origin() AND cardinality(@im@.im_row_problems('account', a)) > 0)
 	), lines (place, item, value, warning) AS (
 		SELECT w.place, w.item, to_char(w.rows, 'FM999,999,999,999,990'),
-			   format('%s calls at %s a second: %s', to_char(w.calls, 'FM999,999,999,999,990'), w.rate, w.lasts)
+			   format('%s %s at %s a second: %s', to_char(w.calls, 'FM999,999,999,999,990'), CASE w.calls WHEN 1 THEN 'call' ELSE 'calls' END, w.rate, w.lasts)
 		FROM work w
 		UNION ALL
-		SELECT 40, 'time of the whole move', (coalesce((SELECT w.lasts FROM work w WHERE w.kind = 'account'), interval '0')
-				+ greatest(p.sending + p.waiting, (SELECT max(w.lasts) FROM work w WHERE w.kind <> 'account')))::text,
+		SELECT 40, 'time of the whole move', t.lasts::text,
 			   'at best: accounts first, then as long as the slowest command; the other commands go on beside it'
-		FROM pace p WHERE EXISTS (SELECT FROM work)
+		FROM whole t WHERE EXISTS (SELECT FROM work)
 		UNION ALL
 		SELECT d.place, d.item || ' of rooms that are not in the outbox', to_char(count(*), 'FM999,999,999,999,990'),
 			   format('they wait until a row of im_group_outbox has the source_id; the first is ''%s''', min(d.group_source_id COLLATE "C"))
@@ -1233,8 +1241,10 @@ AS $query$ SELECT $$
 		HAVING count(*) > 0
 		UNION ALL
 		SELECT 47, 'users without account row', to_char(count(*), 'FM999,999,999,999,990'),
-			   format('members and senders that are not in im_account_outbox: their rows are refused unless the app has them; the first is ''%s''', min(p.account COLLATE "C"))
-		FROM (SELECT m.account FROM members m UNION SELECT m.account FROM messages m) p
+			   format('they are named as members, senders, friends or owners and are not in im_account_outbox: such rows are refused unless the app has them; the first is ''%s''', min(p.account COLLATE "C"))
+		FROM (SELECT m.account FROM members m UNION SELECT m.account FROM messages m UNION SELECT b.owner_account FROM @im@.im_group_outbox b WHERE b.status = 'pending'
+			  UNION SELECT u.account FROM @im@.im_friend_outbox f, LATERAL (VALUES (f.user_id), (f.friend_id)) u (account) WHERE f.status = 'pending'
+			  UNION SELECT u.account FROM @im@.im_dialog_outbox d, LATERAL (VALUES (d.from_account), (d.to_account)) u (account) WHERE d.status = 'pending') p
 		WHERE p.account IS NOT NULL AND EXISTS (SELECT FROM accounts)
 			  AND NOT EXISTS (SELECT FROM accounts a WHERE a.user_id = p.account)
 		HAVING count(*) > 0
@@ -1244,15 +1254,30 @@ AS $query$ SELECT $$
 		WHERE lower(b.type) IN ('chatroom', 'meeting')
 		HAVING count(*) > 0
 		UNION ALL
-		SELECT 1, 'pending rows', to_char(n.rows, 'FM999,999,999,999,990'),
+		SELECT 49, 'accounts that cannot go', to_char(count(*), 'FM999,999,999,999,990'),
+			   format('repair these rows first: all that names the users is refused, and a message that goes after later ones of its group can only be put in its place by taking the group back; the first is ''%s''', left(min(r.user_id COLLATE "C"), 64))
+		FROM refused_accounts r HAVING count(*) > 0
+		UNION ALL
+		SELECT 50, 'UserIDs that differ only by case', to_char(count(*), 'FM999,999,999,999,990'),
+			   format('whether the service tells them apart is not documented: ''%s'' and ''%s''', left(min(a.one), 64), left(min(a.other), 64))
+		FROM (SELECT min(c.user_id COLLATE "C") AS one, max(c.user_id COLLATE "C") AS other
+			  FROM accounts c GROUP BY lower(c.user_id) HAVING count(DISTINCT c.user_id) > 1) a HAVING count(*) > 0
+		UNION ALL
+		SELECT 51, 'Admins in Private groups', to_char(count(*), 'FM999,999,999,999,990'),
+			   'a Private group has none, and the service refuses such members: import them with role NULL'
+		FROM members m JOIN @im@.im_group_outbox b ON b.source_id = m.group_source_id
+		WHERE m.admin AND lower(b.type) IN ('private', 'work')
+		HAVING count(*) > 0
+		UNION ALL
+		SELECT 1, 'pending groups', to_char(n.rows, 'FM999,999,999,999,990'),
 			   CASE WHEN e.foreign_open > 0 THEN format('%s more came from another database and wait for im_import_adopt()', e.foreign_open) END
 		FROM n, elsewhere e
 		UNION ALL
-		SELECT 2, 'refused rows', to_char(n.refused, 'FM999,999,999,999,990'),
+		SELECT 2, 'refused groups', to_char(n.refused, 'FM999,999,999,999,990'),
 			   'nothing is sent for them, they become invalid; the lines below that begin with "problem" say why'
 		FROM n WHERE n.refused > 0
 		UNION ALL
-		SELECT 3, 'calls', to_char(n.calls, 'FM999,999,999,999,990'),
+		SELECT 3, 'calls for groups', to_char(n.calls, 'FM999,999,999,999,990'),
 			   CASE WHEN NOT app.configured THEN 'no server of this extension is configured' END
 		FROM n, app
 		UNION ALL
@@ -1260,12 +1285,12 @@ AS $query$ SELECT $$
 			   CASE WHEN app.rate > 200 THEN 'the documented limit is 200' END
 		FROM app
 		UNION ALL
-		SELECT 5, 'time', (p.sending + p.waiting)::text,
+		SELECT 5, 'time for groups', (p.sending + p.waiting)::text,
 			   CASE WHEN p.waiting > interval '0' THEN 'option groups_per_day spreads the groups over days' END
 		FROM pace p
 		UNION ALL
-		SELECT 6, 'finished at', to_char(now() + p.sending + p.waiting, 'YYYY-MM-DD HH24:MI:SS TZ'), 'at best: if it started now, and neither the service nor this server slowed it down'
-		FROM pace p
+		SELECT 6, 'finished at', to_char(now() + coalesce(t.lasts, p.sending + p.waiting), 'YYYY-MM-DD HH24:MI:SS TZ'), 'all kinds of rows, at best: if it started now, and neither the service nor this server slowed it down'
+		FROM pace p, whole t
 		UNION ALL
 		SELECT 7, 'new groups', to_char(n.news, 'FM999,999,999,999,990'),
 			   CASE WHEN n.news + n.again > 10000
@@ -1287,7 +1312,7 @@ AS $query$ SELECT $$
 		FROM n, elsewhere e
 		UNION ALL
 		SELECT 11, 'owners', to_char(n.owners, 'FM999,999,999,999,990'),
-			   'each must be a user of the app before, else its groups are refused with 10019'
+			   'each must be a user of the app or a row of im_account_outbox, else its groups are refused with 10019'
 		FROM n WHERE n.owners > 0
 		UNION ALL
 		SELECT 12, 'groups without owner', to_char(n.ownerless, 'FM999,999,999,999,990'), 'owner_account is NULL'

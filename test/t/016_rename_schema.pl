@@ -23,7 +23,7 @@ ALTER SCHEMA "First one" RENAME TO "Second one";
 INSERT INTO "Second one".im_group_outbox (source_id, type, name) VALUES ('a', 'Public', 'a'), ('b', 'Public', 'b');
 SQL
 is(value_of($node, q(SELECT count(*) FROM "Second one"._im_outbox_changes())), '0', 'nothing counts as altered');
-like($node->safe_psql('postgres', q(SELECT * FROM "Second one".im_import_plan())), qr/^pending rows\|[0-2]\|/m, 'the plan is made');
+like($node->safe_psql('postgres', q(SELECT * FROM "Second one".im_import_plan())), qr/^pending groups\|[0-2]\|/m, 'the plan is made');
 is(value_of($node, q(SELECT ok FROM "Second one".im_import_doctor() WHERE item = 'outbox')), 't', 'the doctor sees no change');
 $node->safe_psql('postgres', q(ALTER TABLE "Second one".im_group_outbox ADD mine integer));
 is(value_of($node, q(SELECT name || ': ' || change FROM "Second one"._im_outbox_changes())), 'mine: added: integer', 'what is altered is seen');

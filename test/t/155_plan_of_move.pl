@@ -29,12 +29,18 @@ INSERT INTO im_group_outbox (source_id, type, name, owner_account) VALUES ('r2',
 INSERT INTO im_member_outbox (group_source_id, member_account) SELECT 'r' || r, 'u' || u FROM generate_series(1, 3) r, generate_series(1, 21) u;
 INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text)
 SELECT m, 'r' || (1 + m % 3), 'x' || m % 2, now() - make_interval(days => m, hours => 1), 'm' FROM generate_series(1, 100) m;
+INSERT INTO im_account_outbox (user_id, nick) VALUES ('U7', 'n'), ('long', repeat('n', 501));
+INSERT INTO im_group_outbox (source_id, type, name, owner_account, create_time) VALUES ('r4', 'Private', 'c', 'x2', '2020-01-01');
+INSERT INTO im_member_outbox (group_source_id, member_account, role, join_time) VALUES ('r4', 'u1', 'Admin', '2021-01-01'), ('r4', 'u2', NULL, '2021-01-01');
+INSERT INTO im_friend_outbox (user_id, friend_id) VALUES ('u1', 'x3');
+INSERT INTO im_dialog_outbox (from_account, to_account, send_time, text) VALUES ('u1', 'x4', '2021-01-01', 't');
 INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('r1', 'u2', 3), ('r2', 'u2', 1);
 SQL
 my $plan = plan_lines();
 my %expected = (
-	'accounts' => [ '250', qr/^3 calls at 2 a second: 00:00:02$/ ],
-	'members' => [ '63', qr/^9 calls at 2 a second: 00:00:05$/ ],
+	'accounts' => [ '252', qr/^3 calls at 2 a second: 00:00:02$/ ],
+	'members' => [ '65', qr/^10 calls at 2 a second: 00:00:05$/ ],
+	'friendships' => [ '1', qr/^1 call at 2 a second: 00:00:01$/ ],
 	'messages' => [ '100', qr/^15 calls at 2 a second: 00:00:08$/ ],
 	'unread counts' => [ '2', qr/^2 calls at 1 a second: 00:00:02$/ ],
 	'time of the whole move' => [ '00:00:10', qr/slowest command/ ],
@@ -43,12 +49,18 @@ my %expected = (
 	'messages older than 7, 30, 90 days' => [ '94 / 71 / 11', qr/plan/ ],
 	'groups without create_time that have messages' => [ '1', qr/'r2'$/ ],
 	'members without join_time' => [ '21', qr/Public/ ],
-	'users without account row' => [ '2', qr/'x0'$/ ],
+	'users without account row' => [ '5', qr/'x0'$/ ],
+	'accounts that cannot go' => [ '1', qr/'long'$/ ],
+	'UserIDs that differ only by case' => [ '1', qr/'U7' and 'u7'$/ ],
+	'Admins in Private groups' => [ '1', qr/role NULL/ ],
 	'unread counts in ChatRooms' => [ '1', qr/no effect/ ]);
 foreach my $item (sort keys %expected)
 {
 	is($plan->{$item}{value}, $expected{$item}[0], $item);
 	like($plan->{$item}{warning}, $expected{$item}[1], "$item: why");
 }
+
+# When all is done is said of all kinds, not of the groups alone.
+is(value_of($node, "SELECT value = to_char(now() + interval '10 s', 'YYYY-MM-DD HH24:MI:SS TZ') FROM im_import_plan() WHERE item = 'finished at'"), 't', 'finished at: after the slowest kind');
 
 done_testing();

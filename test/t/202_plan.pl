@@ -28,8 +28,8 @@ $node->safe_psql('postgres', 'SELECT im_import_pause()');
 # Nothing pending
 
 my $plan = plan_now();
-is($plan->{'pending rows'}[0]{value}, '0', 'nothing is pending');
-is($plan->{time}[0]{value}, '00:00:00', 'it takes no time');
+is($plan->{'pending groups'}[0]{value}, '0', 'nothing is pending');
+is($plan->{'time for groups'}[0]{value}, '00:00:00', 'it takes no time');
 is($plan->{'new groups'}[0]{warning}, undef, 'no limit is met');
 
 # ---------------------------------------------------------------------------
@@ -37,13 +37,13 @@ is($plan->{'new groups'}[0]{warning}, undef, 'no limit is met');
 
 insert_groups($node, 30_000, 'room');
 $plan = plan_now();
-is($plan->{calls}[0]{value}, '30,000', 'a call for each row');
-is($plan->{time}[0]{value}, '00:02:30', 'at 200 a second');
+is($plan->{'calls for groups'}[0]{value}, '30,000', 'a call for each row');
+is($plan->{'time for groups'}[0]{value}, '00:02:30', 'at 200 a second');
 like($plan->{'new groups'}[0]{warning}, qr/10,000.*50,000: 3 or 1 days/, 'days by plan');
 like($plan->{'finished at'}[0]{value}, qr/^\d{4}-\d\d-\d\d /, 'when it would be finished');
 is($plan->{'groups without owner'}[0]{value}, '30,000', 'groups without owner');
 $node->safe_psql('postgres', "ALTER SERVER im OPTIONS (ADD groups_per_day '10000', ADD rate_limit '100')");
-is(plan_now()->{time}[0]{value}, '2 days 00:05:00', 'with a budget, over days');
+is(plan_now()->{'time for groups'}[0]{value}, '2 days 00:05:00', 'with a budget, over days');
 insert_groups($node, 80_000, 'more');
 like(plan_now()->{'groups in the app then'}[0]{warning}, qr/billed/, 'more than 100,000 are billed');
 $node->safe_psql('postgres', "DELETE FROM im_group_outbox");
@@ -64,9 +64,9 @@ INSERT INTO im_group_outbox (group_id, type, name, owner_account, app_defined_da
 	('@TGS#x', 'Public', 'x', NULL, NULL, NULL);
 SQL
 $plan = plan_now();
-is($plan->{'pending rows'}[0]{value}, '9', 'all rows');
-is($plan->{'refused rows'}[0]{value}, '4', 'rows that will be refused');
-is($plan->{calls}[0]{value}, '5', 'no call for those');
+is($plan->{'pending groups'}[0]{value}, '9', 'all rows');
+is($plan->{'refused groups'}[0]{value}, '4', 'rows that will be refused');
+is($plan->{'calls for groups'}[0]{value}, '5', 'no call for those');
 is($plan->{owners}[0]{value}, '3', 'distinct owners');
 is($plan->{'Private groups'}[0]{value}, '2', 'Private groups, in either spelling');
 like($plan->{'Private groups'}[0]{warning}, qr/until a message/, 'stay invisible');
@@ -159,10 +159,10 @@ is($plan->{'new groups'}[0]{value}, '0', 'nothing is new');
 is($plan->{'groups in the app then'}[0]{value}, 'at least 370', 'and no group more');
 $node->safe_psql('postgres', "INSERT INTO im_group_outbox (source_id, group_id, type, name) SELECT 'again ' || i, 'room-' || i, 'Public', 'x' FROM generate_series(1, 350) i");
 $plan = plan_now();
-is($plan->{'pending rows'}[0]{value}, '350', 'a second load');
+is($plan->{'pending groups'}[0]{value}, '350', 'a second load');
 is($plan->{'new groups'}[0]{value}, '50', 'of which 50 are new');
 is($plan->{'imported already'}[0]{value}, '300', 'the others are told apart by their ids');
-is($plan->{calls}[0]{value}, '650', 'each of which takes a second call');
+is($plan->{'calls for groups'}[0]{value}, '650', 'each of which takes a second call');
 is($plan->{'groups in the app then'}[0]{value}, 'at least 420', 'only the new ones are added');
 is($plan->{'repeated rows'}, undef, 'none makes a second group');
 is($plan->{'GroupIds of several rows'}, undef, 'an imported row is no collision');

@@ -183,7 +183,7 @@ my $doctor = as_role($node, 'chat_operator', 'SELECT item, ok, detail, cure FROM
 like($doctor, qr/^service\|t\|/m, 'chat_operator may ask the doctor');
 unlike($doctor, qr/could not be checked|permission denied/, '... who then may look at everything');
 unlike($doctor, qr/\Q$service->{secret}\E|usersig=/, '... and shows no secret');
-like(as_role($node, 'chat_operator', 'SELECT item, value FROM im_import_plan()'), qr/^pending rows\|0$/m, 'chat_operator may plan');
+like(as_role($node, 'chat_operator', 'SELECT item, value FROM im_import_plan()'), qr/^pending groups\|0$/m, 'chat_operator may plan');
 is(as_role($node, 'chat_operator', <<'SQL'), 't', 'chat_operator may compare with the app, and empty the outbox');
 CALL im_import_verify();
 SELECT count(*) = (SELECT count(*) FROM im_import_mapping) FROM im_import_verified WHERE result = 'matched';
