@@ -64,7 +64,7 @@ typedef struct ImField
 	const char *column;			/* SQL name */
 	const char *sent;			/* key in the request */
 	ImValueKind kind;
-	uint8_t		flags;
+	uint16_t	flags;
 	int			limit[2];		/* texts: bytes, by option text_limits */
 	int			most;			/* elements of an array */
 	const ImWord *words;
