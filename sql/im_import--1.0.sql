@@ -678,7 +678,7 @@ CREATE PROCEDURE @extschema@.im_import_drain(max_rows bigint DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_drain';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_drain(bigint) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_drain(bigint) IS
-'lets the worker send so many rows, even while paused, and waits for them with progress messages; groups whose status is undo count, and go first; at the end a NOTICE says how they ended';
+'lets the worker send so many groups with all that belongs to them, even while paused, and waits with progress messages; accounts go before, and friendships and one-to-one messages along; groups whose status is undo count, and go first; at the end a NOTICE says how they ended';
 
 CREATE PROCEDURE @extschema@.im_import_wait(timeout interval DEFAULT NULL, raise_on_failure boolean DEFAULT true)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_wait';
@@ -806,7 +806,7 @@ COMMENT ON COLUMN @extschema@.im_import_rooms.name IS
 COMMENT ON COLUMN @extschema@.im_import_rooms.status IS
 'status of the row of the group';
 COMMENT ON COLUMN @extschema@.im_import_rooms.stage IS
-'what is done next: the group itself, members, messages, unread counts; done: no row of it is open; undone: the group was taken back; held: and why, until im_import_resume()';
+'what is done next: the group itself, members, messages, unread counts; done: no row of it is open, though some may need a person, see im_import_failures; undone: the group was taken back; held: and why, until im_import_resume()';
 COMMENT ON COLUMN @extschema@.im_import_rooms.members_imported IS
 'members that are imported';
 COMMENT ON COLUMN @extschema@.im_import_rooms.members_open IS
@@ -1999,7 +1999,7 @@ COMMENT ON COLUMN @extschema@.im_import_status.percent_done IS
 COMMENT ON COLUMN @extschema@.im_import_status.calls_per_second IS
 'calls in the last ten seconds, divided by ten';
 COMMENT ON COLUMN @extschema@.im_import_status.rate_limit IS
-'calls a second, as the server''s option says';
+'calls a second of one command, as the server''s option says; commands go side by side, so calls_per_second can be more';
 COMMENT ON COLUMN @extschema@.im_import_status.eta IS
 'time until no row is open, by the mean rate of the last half minute in which the import ran; NULL while that is not known yet or nothing is sent';
 COMMENT ON COLUMN @extschema@.im_import_status.finish_at IS
