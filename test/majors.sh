@@ -8,6 +8,8 @@
 #
 # The packages come from the archive that this system's own come from.  Without
 # it, without debootstrap, or where no namespace can be made, a suite is skipped.
+# The suites are made and run at the same time: alone, each would mostly wait,
+# for the archive, for the disk, or for a state that a test polls for.
 
 MAJORS_PARTS=${MAJORS_PARTS:-build unit regress tap}
 MAJORS_TESTS=${MAJORS_TESTS:-"test/t/001_*.pl test/t/002_*.pl test/t/003_*.pl test/t/008_*.pl test/t/011_*.pl
@@ -46,14 +48,16 @@ has_suite()
 
 # make_root SUITE: a minimal system in $DIR/root_SUITE, with this system's own
 # ways to the archive, and the tree in /src.  Nothing in it outlives the test, so
-# dpkg need not wait for the disk; no cluster is made, no service started.
+# dpkg need not wait for the disk; no cluster is made, no service started, no
+# documents unpacked.  In namespaces: what is mounted or runs ends with us.
 make_root()
 {
 	root=$DIR/root_$1
 	eval "$(apt-config shell proxy Acquire::http::Proxy)"
-	http_proxy=${proxy-} debootstrap --variant=minbase "$1" "$root" "$(archive)" || return
+	http_proxy=${proxy-} setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child \
+		debootstrap --variant=minbase "$1" "$root" "$(archive)" || return
 	apt-config dump | grep -E '^Acquire::(http|https|Check-|Retries|ForceIPv)' >"$root/etc/apt/apt.conf.d/90host"
-	echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/90test"
+	printf 'force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\n' >"$root/etc/dpkg/dpkg.cfg.d/90test"
 	mkdir -p "$root/etc/postgresql-common"
 	echo 'create_main_cluster = false' >"$root/etc/postgresql-common/createcluster.conf"
 	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
@@ -61,14 +65,33 @@ make_root()
 	cp -a "$DIR/src" "$root/src"
 }
 
-# run_in_root SUITE: test/run.sh there; its output to $LOGS/majors_SUITE.log.
+# run_in_root SUITE: test/run.sh there, in this process's place.  Tests wait
+# longer than elsewhere before they give up: several suites share the machine.
 run_in_root()
 {
 	set -- "$1" "$MAJORS_PARTS" "$MAJORS_TESTS" 0
 	[ "$2" != all ] || set -- "$1" "build unit fuzz service regress tap mutants demo" '' "$SEEDS"
 	# shellcheck disable=SC2086
-	sh "$HERE/test/enter_root.sh" "$DIR/root_$1" env TESTS="$3" SEEDS="$4" FUZZ_SECONDS="$FUZZ_SECONDS" \
-		TAP_LIMIT="$TAP_LIMIT" sh /src/test/run.sh $2 >"$LOGS/majors_$1.log" 2>&1 </dev/null
+	exec sh "$HERE/test/enter_root.sh" "$DIR/root_$1" env TESTS="$3" SEEDS="$4" FUZZ_SECONDS="$FUZZ_SECONDS" \
+		TAP_LIMIT="$TAP_LIMIT" PG_TEST_TIMEOUT_DEFAULT=300 sh /src/test/run.sh $2
+}
+
+# start_major SUITE: begins with one of them.
+start_major()
+{
+	{
+		make_root "$1" >"$LOGS/root_$1.log" 2>&1 && date +%s >"$DIR/made_$1" || exit 2
+		run_in_root "$1" >"$LOGS/majors_$1.log" 2>&1
+	} </dev/null &
+	echo $! >"$DIR/runs_$1"
+}
+
+# end_majors: ends those that still run, with all that they started.
+end_majors()
+{
+	for runs in "$DIR"/runs_*; do
+		[ ! -e "$runs" ] || kill -KILL "$(cat "$runs")" 2>/dev/null
+	done
 }
 
 # number WORD LINE: the number before a word of a line like "3 passed, 1 failed".
@@ -77,13 +100,18 @@ number()
 	echo "$2" | sed -n "s/.*\\b\\([0-9][0-9]*\\) $1.*/\\1/p"
 }
 
-# major SUITE: one of them, counted as the sum of what was counted there.
-major()
+# end_major SUITE: waits for it; counted as the sum of what was counted there.
+end_major()
 {
-	has_suite "$1" || { skip "majors, $1" "the archive cannot be reached, or has no $1"; return; }
-	step "a root of $1" make_root "$1" || return
-	run_in_root "$1"
+	wait "$(cat "$DIR/runs_$1")"
 	status=$?
+	rm -f "$DIR/runs_$1"
+	began=$majors_began
+	if [ ! -e "$DIR/made_$1" ]; then
+		count "a root of $1" 0 1 0 "$LOGS/root_$1.log"
+		return
+	fi
+	count "a root of $1, after $(($(cat "$DIR/made_$1") - majors_began)) s" 1 0 0 "$LOGS/root_$1.log"
 	log=$LOGS/majors_$1.log
 	sed -n -e 's/^PostgreSQL /  &/p' -e '/^\(ok\|FAIL\|skip\) \|^      /s/^/  /p' "$log"
 	last=$(tail -n 1 "$log")
@@ -92,6 +120,7 @@ major()
 	good=$(number passed "$last")
 	none=$(number skipped "$last")
 	[ "$bad" = 0 ] || cp -a "$DIR/root_$1"/tmp/im_import_test.*/log "$LOGS/majors_$1" 2>/dev/null
+	began=$majors_began
 	count "majors, $1" "${good:-0}" "$bad" "${none:-0}" "$log"
 	rm -rf "$DIR/root_$1"
 }
@@ -99,11 +128,19 @@ major()
 part_majors()
 {
 	why=$(why_no_majors)
+	started=
+	majors_began=$(date +%s)
 	for suite in ${MAJORS_SUITES:-$(suites_beside)}; do
 		if [ -n "$why" ]; then
 			skip "majors, $suite" "$why"
+		elif ! has_suite "$suite"; then
+			skip "majors, $suite" "the archive cannot be reached, or has no $suite"
 		else
-			major "$suite"
+			start_major "$suite"
+			started="$started $suite"
 		fi
+	done
+	for suite in $started; do
+		end_major "$suite"
 	done
 }

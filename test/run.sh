@@ -473,6 +473,7 @@ finish()
 {
 	trap - EXIT INT TERM
 	cd /
+	end_majors
 	end_leftovers "$DIR/"
 	if [ "$failed" = 0 ] && [ "$1" = 0 ]; then
 		rm -rf "$DIR"

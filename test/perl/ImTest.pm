@@ -60,11 +60,13 @@ sub in_child
 	POSIX::_exit($@ eq '' ? 0 : 1);
 }
 
-# A running cluster.  Options: name, conf (lines), preload (default 1).
+# A running cluster.  Options: name, conf (lines), preload (default 1), and
+# install_path, the folder of another PostgreSQL, with bin in it.
 sub start_cluster
 {
 	my (%given) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($given{name} // 'main');
+	my @other = defined $given{install_path} ? (install_path => $given{install_path}) : ();
+	my $node = PostgreSQL::Test::Cluster->new($given{name} // 'main', @other);
 
 	$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'im_import'")

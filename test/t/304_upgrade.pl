@@ -1,5 +1,8 @@
 # pg_upgrade gives the cluster another system identifier: the upgraded one
 # waits for a person, because the old one may still be there and send.
+#
+# Old and new are of the same major here.  IM_OLD_SERVER=/usr/lib/postgresql/15
+# names the folder of an older one, with the extension installed.
 
 use strict;
 use warnings;
@@ -14,26 +17,28 @@ use ImTest;
 use ImFence;
 
 my $service = ImService->new;
-my $old = start_cluster(name => 'old');
+my $old = start_cluster(name => 'old', install_path => $ENV{IM_OLD_SERVER});
 
 connect_app($old, $service, options => { max_in_flight => 8, rate_limit => 1000 });
 my %settled = fill_every_status($old, $service);
 hold_in_flight($old, $service, 100, 'open');
 $old->safe_psql('postgres', "SELECT im_import_pause('before the upgrade')");
+my $unchecked = value_of($old, 'SHOW data_checksums') eq 'off';
 $old->stop('fast');
 $service->clear;
 $service->release;
 
+# pg_upgrade wants both with or without checksums; from 18 on initdb turns them on.
 my $new = PostgreSQL::Test::Cluster->new('new');
-$new->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+$new->init(extra => [ '--encoding=UTF8', '--locale=C' ], no_data_checksums => $unchecked);
 $new->append_conf('postgresql.conf',
 	"shared_preload_libraries = 'im_import'\nmax_worker_processes = 12");
-my $bin = $old->config_data('--bindir');
+my ($old_bin, $new_bin) = map { $_->config_data('--bindir') } $old, $new;
 my $back = Cwd::cwd();
 chdir PostgreSQL::Test::Utils::tempdir();
 my $upgraded = PostgreSQL::Test::Utils::run_log(
 	[
-		'pg_upgrade', '--no-sync', '-b', $bin, '-B', $bin, '-d', $old->data_dir, '-D', $new->data_dir,
+		'pg_upgrade', '--no-sync', '-b', $old_bin, '-B', $new_bin, '-d', $old->data_dir, '-D', $new->data_dir,
 		'-s', $new->host, '-p', $old->port, '-P', $new->port
 	]);
 chdir $back;
