@@ -570,6 +570,7 @@ apply_options(List *list, Oid catalog, ImApp *app, ImProblem *problem)
 		if (option == NULL)
 			return unknown_option(def->defname, catalog, problem);
 		good = option->parse(value, app);
+		/* At once, good or not: it must not stay in memory. */
 		if (option->secret)
 			im_usersig_cleanse(value, strlen(value));
 		if (!good)
@@ -599,6 +600,7 @@ is_complete(Oid catalog, const ImApp *app, ImProblem *problem)
 		return set_problem(problem, ERRCODE_FDW_OPTION_NAME_NOT_FOUND,
 						   psprintf("option \"%s\" is required", missing),
 						   find_option(missing, catalog)->expected);
+	/* Both at once would leave open which of them is used. */
 	if (app->secret_key != NULL && app->secret_key_file != NULL)
 		return set_problem(problem, ERRCODE_FDW_INVALID_OPTION_NAME,
 						   pstrdup("options \"secret_key\" and \"secret_key_file\" exclude each other"),
@@ -667,6 +669,7 @@ im_app_validate(List *list, Oid catalog)
 				 errhint("Calls that are answered later leave it open whether their group exists: 15s is the default."),
 				 errhidestmt(true)));
 	warned = false;
+	/* The worker may wait for just this change. */
 	if (change_ring != NULL &&
 		(catalog == ForeignServerRelationId || catalog == UserMappingRelationId))
 		change_ring();
@@ -769,6 +772,7 @@ find_mapping(const ForeignServer *server, List **list, ImProblem *problem)
 	Datum		datum;
 	bool		isnull;
 
+	/* PUBLIC's is second to the owner's own. */
 	if (!HeapTupleIsValid(tuple))
 		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
 								ObjectIdGetDatum(server->serverid));
@@ -811,6 +815,7 @@ finish_app(ImApp *app)
 {
 	size_t		i;
 
+	/* An endpoint counts more than a region. */
 	if (app->base_url != NULL)
 		app->region = NULL;
 	for (i = 0; i < lengthof(regions) && app->region != NULL; i++)
@@ -854,6 +859,7 @@ im_app_load(MemoryContext ctx, ImProblem *problem)
 			if (*app_string(app, i) != NULL)
 				*app_string(app, i) = MemoryContextStrdup(ctx, *app_string(app, i));
 	}
+	/* Also after a failure: a key may have been read. */
 	free_strings(&loaded);
 	return app;
 }
@@ -932,6 +938,7 @@ im_app_note_home(const char *name, int64 origin, bool again)
 	if (server == NULL || server->fdwid != get_foreign_data_wrapper_oid(IM_WRAPPER_NAME, true))
 		return;
 	told = has_option(server->options, HOME_OPTION);
+	/* Whoever made it has said so, as a restored dump does. */
 	if (told && !again)
 		return;
 	option = makeDefElem(pstrdup(HOME_OPTION), (Node *) makeString(psprintf(INT64_FORMAT, origin)), -1);
@@ -959,6 +966,7 @@ im_app_generation(void)
 	static const int caches[] = {FOREIGNSERVEROID, USERMAPPINGOID, FOREIGNDATAWRAPPEROID};
 	size_t		i;
 
+	/* Registered once in a process: there is no way to take that back. */
 	if (generation == 0)
 	{
 		for (i = 0; i < lengthof(caches); i++)
@@ -1053,6 +1061,7 @@ read_file(const char *path, char *buf, struct stat *st)
 		len = -1;
 	else if (S_ISREG(st->st_mode))
 		len = (int) read(fd, buf, KEY_FILE_MAX + 1);
+	/* close() may set another one. */
 	save_errno = errno;
 	close(fd);
 	errno = save_errno;
@@ -1074,6 +1083,7 @@ read_key_file(const char *path, char *key, ImProblem *problem)
 		file_problem(path, problem);
 		return -1;
 	}
+	/* Noted whatever is wrong with it: only a change is worth another look. */
 	key_stamp = stamp_of(&st);
 	good = check_key_file(path, &st, problem);
 	if (good && (len > KEY_FILE_MAX || !im_value_key(buf, len, key)))

@@ -179,6 +179,7 @@ check_group_id_prefix(ImEncoder *enc, const ImField *field, const ImText *text)
 	bool		community = enc->variant == TYPE_COMMUNITY;
 	char	   *quoted = im_record_quote(text);
 
+	/* The type's own problem is said already. */
 	if (enc->variant == TYPE_UNKNOWN)
 		return;
 	if (community && strncmp(text->utf8, "@TGS#_", 6) != 0)
@@ -257,6 +258,7 @@ im_group_generate_id(const unsigned char *row_key, bool community, char *out)
 	for (i = 0; i < 16; i++)
 	{
 		bits = bits << 8 | row_key[i];
+		/* Five bits a character; the rest waits for the next byte. */
 		for (nbits += 8; nbits >= 5; nbits -= 5)
 			*out++ = alphabet[bits >> (nbits - 5) & 31];
 	}

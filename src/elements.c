@@ -115,6 +115,7 @@ judge_element(const Element *element, bool group)
 			return types[i].group || !group ? NULL :
 				psprintf("has a %s, which cannot be imported into a group: send a TIMCustomElem, or a text with a link",
 						 types[i].name);
+	/* It is the row's own text: only what can be shown of it. */
 	(void) im_json_clean(element->type.text, shown, sizeof(shown));
 	im_text_mask(shown);
 	return psprintf("has an element of the unknown type \"%s\"", shown);
@@ -128,12 +129,14 @@ check_body(ImEncoder *enc, const ImField *field, const ImText *text, bool group)
 	const char *wrong = NULL;
 	int			n = 0;
 
+	/* Sent as it was written, so that all of it must be good JSON. */
 	if (!im_json_valid(text->utf8, text->len))
 		wrong = "is no JSON";
 	else if (im_json_peek(&scan) != '[')
 		wrong = "is not an array of elements";
 	else if (im_json_enter(&scan, '['))
 	{
+		/* One that is wrong is enough: they are mended together. */
 		while (wrong == NULL && im_json_next_item(&scan, ']'))
 		{
 			ImJsonValue object;

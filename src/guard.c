@@ -267,6 +267,7 @@ check_status(const ImCommand *command, HeapTuple old, TupleDesc desc, ImStatus f
 	/* Untouched: no request to disband the group can have been made. */
 	if (from == IM_UNDO && to == IM_IMPORTED && is_untouched(old, desc))
 		return;
+	/* What is sent again must surely not be there, or do no harm if it is. */
 	if (to == IM_PENDING && (from == IM_FAILED || from == IM_INVALID || from == IM_UNDONE ||
 							 (from == IM_IN_DOUBT && command->harmless) ||
 							 (from == IM_IMPORTED && !command->ordered && is_missing(old, desc))))
@@ -480,6 +481,7 @@ im_sql_outbox_guard(PG_FUNCTION_ARGS)
 	command = im_command_of_table(RelationGetRelationName(trigger->tg_relation));
 	if (command == NULL)
 		PG_RETURN_POINTER(new);
+	/* An altered column could make what follows read any memory. */
 	im_check_columns(desc, command->table);
 	if (is_replicated(old, desc))
 		PG_RETURN_POINTER(new);
@@ -491,6 +493,7 @@ im_sql_outbox_guard(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(new);
 	check_internal(command, old, new, desc);
 	check_undo_code(command, old, new, desc);
+	/* A change of the record alone; that it may be changed was looked at above. */
 	if (from == to)
 		PG_RETURN_POINTER(new);
 	check_status(command, old, desc, from, to);

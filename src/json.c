@@ -100,6 +100,7 @@ scan_escape(ImJsonScan *scan)
 {
 	size_t		left = (size_t) (scan->end - scan->p);
 
+	/* Checked here, so that whoever takes the text later need not. */
 	if (left >= 2 && memchr("\"\\/bfnrt", scan->p[1], 8) != NULL)
 	{
 		scan->p += 2;
@@ -140,6 +141,7 @@ scan_string(ImJsonScan *scan, ImJsonText *text)
 	}
 	if (scan->p == scan->end)
 		return fail(scan);
+	/* The closing quote is no part of the text, but is stepped over. */
 	text->end = scan->p++;
 	return true;
 }
@@ -170,6 +172,7 @@ static bool
 scan_number(ImJsonScan *scan)
 {
 	scan_byte(scan, '-');
+	/* A zero leads no other digits. */
 	if (!scan_byte(scan, '0') && !scan_digits(scan))
 		return false;
 	if (scan_byte(scan, '.') && !scan_digits(scan))
@@ -201,6 +204,7 @@ im_json_enter(ImJsonScan *scan, char open)
 {
 	if (!expect(scan, open))
 		return false;
+	/* Before anything is read: hostile nesting must not use up the stack. */
 	if (++scan->depth > IM_JSON_DEPTH)
 		return fail(scan);
 	scan->fresh = true;
@@ -219,6 +223,7 @@ im_json_next_item(ImJsonScan *scan, char close)
 		scan->depth--;
 		return false;
 	}
+	/* Only the first one has no comma before it. */
 	return fresh || expect(scan, ',');
 }
 
@@ -275,6 +280,7 @@ im_json_value(ImJsonScan *scan, ImJsonValue *value)
 		scan_literal(scan, c == 't' ? "true" : c == 'f' ? "false" : "null");
 		value->kind = IM_JSON_LITERAL;
 	}
+	/* Last: what is broken inside makes the whole no value. */
 	value->text.end = scan->p;
 	if (scan->bad)
 		value->kind = IM_JSON_NONE;
@@ -313,6 +319,7 @@ take_escape(ImJsonText *text)
 	}
 	c = hex_escape(text->p);
 	text->p += 6;
+	/* Only a high surrogate that another escape follows can be half of a pair. */
 	if (c < 0xd800 || c > 0xdbff || text->end - text->p < 6 ||
 		text->p[0] != '\\' || text->p[1] != 'u')
 		return c;
@@ -382,6 +389,7 @@ im_json_whole(const ImJsonValue *value, int64_t *number)
 	*number = 0;
 	for (; p < value->text.end; p++)
 	{
+		/* A fraction or an exponent is refused with all else that is no digit. */
 		if (!im_text_is_digit(*p) || *number > (INT64_MAX - (*p - '0')) / 10)
 			return false;
 		*number = *number * 10 + (*p - '0');
@@ -405,6 +413,7 @@ member_of(const ImJsonValue *object, ImJsonText name)
 	while (im_json_next_member(&scan, &key))
 	{
 		im_json_value(&scan, &value);
+		/* Of a repeated key the last, as everywhere. */
 		if (im_json_same(key, name))
 			found = value;
 	}
@@ -443,6 +452,7 @@ same_number(const ImJsonValue *a, const ImJsonValue *b)
 		size_t		len = (size_t) (both[i]->text.end - both[i]->text.p);
 
 		if (len >= sizeof(digits[i]))
+			/* Longer than a double is exact: only the same digits are the same. */
 			return im_json_same(a->text, b->text);
 		memcpy(digits[i], both[i]->text.p, len);
 		digits[i][len] = '\0';
@@ -491,6 +501,7 @@ covers_elements(const ImJsonValue *said, const ImJsonValue *sent)
 		if (!im_json_covers(&one, &other))
 			return false;
 	}
+	/* There must be no more of them, either. */
 	return !im_json_next_item(&a, ']');
 }
 
@@ -531,6 +542,7 @@ im_json_clean(ImJsonText text, char *out, size_t size)
 		uint32_t	c = im_json_take(&text);
 		size_t		len = im_text_clean_char(c == 0 ? IM_TEXT_REPLACEMENT : c, encoded);
 
+		/* Never a part of a character. */
 		if (len > size - 1 - used)
 			break;
 		memcpy(out + used, encoded, len);

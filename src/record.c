@@ -128,6 +128,7 @@ quote(const char *s, size_t len)
 		encoding = PG_UTF8;
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '"');
+	/* By characters: a message must not end in the midst of one. */
 	for (chars = 0; len > 0 && chars < QUOTE_CHARS; chars++)
 	{
 		int			n = pg_encoding_verifymbchar(encoding, s, (int) Min(len, 16));
@@ -154,6 +155,7 @@ void
 im_record_problem(ImEncoder *enc, const char *message)
 {
 	enc->item->problems = lappend(enc->item->problems, unconstify(char *, message));
+	/* A rule that knows a better code sets it after this. */
 	if (enc->item->problem_code == 0)
 		enc->item->problem_code = 10004;
 }
@@ -211,6 +213,7 @@ read_server(ImEncoder *enc, const ImField *field, const ImSource *source,
 	}
 	if (text->server_len <= max)
 		return true;
+	/* What is said is the field's own limit, not the one that saves memory. */
 	if (field->limit[enc->encoding->limits] > 0)
 		max = (size_t) field->limit[enc->encoding->limits];
 	im_record_problem(enc, psprintf("%s is %zu bytes, the limit is %zu (%zu over)", field->column,
@@ -250,6 +253,7 @@ parse_number(const char *s, int64 *whole, bool *fraction)
 	*fraction = false;
 	if (!isdigit((unsigned char) s[*s == '-' ? 1 : 0]))
 		return false;
+	/* What does not fit is told by errno alone. */
 	errno = 0;
 	*whole = strtoi64(s, &end, 10);
 	if (errno != 0)
@@ -301,6 +305,7 @@ im_record_member(ImEncoder *enc, const char *key, const char *json, size_t len)
 static void
 put_string(ImEncoder *enc, const ImField *field, const char *utf8)
 {
+	/* An id may be sent as well as kept; a key of the call is not part of the item. */
 	if (field->flags & IM_FIELD_ID)
 		enc->item->name = pstrdup(utf8);
 	if (field->flags & IM_FIELD_KEY)
@@ -326,6 +331,7 @@ finish_text(ImEncoder *enc, const ImField *field, const ImText *text)
 										"%s is empty: use NULL to leave it out", field->column));
 	else if (field->check != NULL)
 		field->check(enc, field, text, 0);
+	/* Also with a problem: all of them are to be found in one go. */
 	put_string(enc, field, text->utf8);
 }
 
@@ -364,6 +370,7 @@ encode_word(ImEncoder *enc, const ImField *field, const ImSource *source, Datum 
 	if (word == NULL)
 		im_record_problem(enc, psprintf("%s is %s, allowed are %s", field->column,
 										im_record_quote(&text), field->allowed));
+	/* A word that stands for the default is left out. */
 	if (word == NULL || word->sent != NULL)
 		put_string(enc, field, word != NULL ? word->sent : text.utf8);
 	if (field->check != NULL)
@@ -508,6 +515,7 @@ encode_time(ImEncoder *enc, const ImField *field, const ImSource *source, Datum 
 		int64		given = seconds;
 
 		wrong = judge_time(&seconds);
+		/* The service knows the item by it: it must not depend on when it is sent. */
 		if (field->flags & IM_FIELD_EXACT)
 			seconds = given;
 		if ((field->flags & IM_FIELD_MOVED) && enc->encoding->sent_time != 0)
@@ -591,6 +599,7 @@ encode_element(ImEncoder *enc, const ImField *field, Datum value, StringInfo lis
 		im_record_problem(enc, psprintf("%s has an element of %zu bytes of UTF-8, the limit is %zu (%zu over): %s",
 										field->column, element.len, limit, element.len - limit,
 										im_record_quote(&element)));
+	/* One that cannot be sent is a problem of the row, which then is not sent. */
 	if (list->len > 1)
 		appendStringInfoChar(list, ',');
 	if (element.utf8 != NULL)
@@ -655,6 +664,7 @@ source_kind(Oid type)
 		return SOURCE_PADDED;
 	if (type == BYTEAOID || get_typtype(type) == TYPTYPE_PSEUDO)
 		return type == UNKNOWNOID ? SOURCE_OUTPUT : SOURCE_UNUSABLE;
+	/* Arrays, composites, ranges and pseudo-types have no text that is meant. */
 	get_type_category_preferred(type, &category, &preferred);
 	return strchr("ACRP", category) != NULL ? SOURCE_UNUSABLE : SOURCE_OUTPUT;
 }
@@ -758,6 +768,7 @@ find_unsent(const ImRecordMap *map, TupleDesc desc)
 
 		if (att->attisdropped)
 			continue;
+		/* It is an outbox row: its other columns are none of the record. */
 		if (strcmp(name, "row_key") == 0 && att->atttypid == UUIDOID)
 			return NIL;
 		if (is_sent(map, a) || is_row_key(name))
@@ -795,6 +806,7 @@ im_record_map(const ImCommand *command, TupleDesc desc)
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("the record has no column \"%s\"", field->column),
 					 errhint("%s", command->record_hint)));
+		/* After all columns were seen: only now is it known which one is meant. */
 		refuse_json(field, &map->source[i]);
 	}
 	map->unsent = find_unsent(map, desc);
@@ -877,6 +889,7 @@ im_record_encode(const ImRecordMap *map, const Datum *values, const bool *nulls,
 		else
 			encoders[field->kind] (&enc, field, source, values[source->index]);
 	}
+	/* Rules between fields come after each was read. */
 	if (command->finish != NULL)
 		command->finish(&enc);
 	appendStringInfoChar(&item->json, '}');
@@ -913,6 +926,7 @@ void
 im_record_request(StringInfo buf, const ImCommand *command, const char *key, const char *extra,
 				  const char *const *items, const size_t *lengths, int nitems)
 {
+	/* One row a call: its item is all. */
 	if (command->list == NULL)
 	{
 		appendBinaryStringInfo(buf, items[0], (int) lengths[0]);

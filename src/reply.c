@@ -583,6 +583,7 @@ check_entry(const Facts *entry, ImCheck *check)
 {
 	Facts		request;
 
+	/* Nothing but a good code proves that a group is absent. */
 	if (entry->code_bad)
 		return;
 	if (entry->code == CODE_NO_GROUP || entry->code == CODE_BAD_GROUP_ID)

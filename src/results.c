@@ -67,6 +67,7 @@ is_done(const ImCommand *command, const ImListEntry *entry)
 static ImOutcome
 outcome_of_code(const ImCommand *command, int64_t code)
 {
+	/* In a list an item was either taken or not: what no document knows is a refusal, too. */
 	if (code <= 0 || code > INT32_MAX || !im_error_documented((int32_t) code))
 		return IM_OUT_REFUSED;
 	if (code == command->code_there)
@@ -90,6 +91,7 @@ read_entry(const ImCommand *command, const ImListEntry *entry, ImRow *row)
 	row->info[0] = '\0';
 	if (entry->has_info)
 		(void) im_json_clean(entry->info, row->info, sizeof(row->info));
+	/* Noted whatever the result is: a message that is there already has its number. */
 	if (entry->has_seq)
 		row->seq = entry->seq;
 	if (command->answer.result != NULL ? !entry->has_result : !entry->has_code)

@@ -165,6 +165,7 @@ im_rooms_add(ImRooms *rooms, const char *key, const char *group_id, int64_t crea
 	}
 	else if (room->nrows > 0)
 	{
+		/* Its rows are on their way: it begins again when they are settled. */
 		room->revisit = true;
 		return room;
 	}
@@ -216,6 +217,7 @@ im_rooms_settled(ImRooms *rooms, ImRoom *room, int nrows, bool again, int64_t no
 	}
 	if (room->nrows > 0)
 		return;
+	/* Only now: its last row had a pointer to it. */
 	if (room->held)
 	{
 		forget(rooms, room);
@@ -259,6 +261,7 @@ im_rooms_advance(ImRooms *rooms, ImRoom *room)
 		unlist(rooms, room);	/* comes back when they are settled */
 		return;
 	}
+	/* The last stage: done, unless rows of the first one came meanwhile. */
 	if (room->stage == IM_UNREAD && !room->revisit)
 	{
 		forget(rooms, room);

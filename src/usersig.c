@@ -124,6 +124,7 @@ sign_claims(const Claims *claims, const char *key, size_t key_len, char *mac_tex
 	signed_it = HMAC(EVP_sha256(), key, (int) key_len,
 					 (const unsigned char *) text, (size_t) len,
 					 mac, &mac_len) != NULL && mac_len == MAC_LEN;
+	/* Its length is known: MAC_TEXT_LEN has room for it. */
 	if (signed_it)
 		EVP_EncodeBlock((unsigned char *) mac_text, mac, MAC_LEN);
 	im_usersig_cleanse(mac, sizeof(mac));
@@ -193,6 +194,7 @@ pack_json(const char *json, size_t len, char *out)
 	uLongf		zipped_len = sizeof(zipped);
 	bool		packed;
 
+	/* Looked at first: compress2() must never run out of room. */
 	packed = compressBound(len) <= sizeof(zipped) &&
 		compress2(zipped, &zipped_len, (const Bytef *) json, len,
 				  Z_DEFAULT_COMPRESSION) == Z_OK;
@@ -219,6 +221,7 @@ im_usersig_sign(int64_t sdkappid, const char *key, size_t key_len,
 	out[0] = '\0';
 	if (result != IM_SIG_OK)
 		return result;
+	/* The claims are good: what can fail now is the library. */
 	result = IM_SIG_CRYPTO;
 	if (sign_claims(&claims, key, key_len, mac_text))
 	{
@@ -259,6 +262,7 @@ decode_base64(const char *text, size_t len, unsigned char *out, size_t *out_len)
 
 	if (len == 0 || len % 4 != 0)
 		return false;
+	/* Only there may padding stand: elsewhere it is no character at all. */
 	while (pad < 2 && text[len - 1 - pad] == '_')
 		pad++;
 	*out_len = 0;
@@ -299,6 +303,7 @@ inflate_json(const unsigned char *zipped, size_t zipped_len, char *out, size_t *
 		default:
 			return IM_SIG_NOT_ZLIB;
 	}
+	/* Bytes after the stream are not what the service would take. */
 	if (read_len != zipped_len)
 		return IM_SIG_NOT_ZLIB;
 	*out_len = json_len;
@@ -320,6 +325,7 @@ im_usersig_decode(const char *usersig, size_t len, char *out, size_t *out_len)
 		result = IM_SIG_NOT_BASE64;
 	else
 		result = inflate_json(zipped, zipped_len, out, out_len);
+	/* Half of a secret is a secret, too. */
 	if (result != IM_SIG_OK)
 		im_usersig_cleanse(out, IM_USERSIG_JSON_MAX);
 	out[*out_len] = '\0';
