@@ -1,7 +1,8 @@
 #!/bin/sh
 # A whole migration in a minute: a real chat, 1,190 people in 28 rooms with
-# 10,080 messages, and what they said to each other by name as one-to-one messages, into a stand-in for the IM service, and a comparison of what
-# arrived with what was there.  As root, on Debian 12 or 13:
+# 10,080 messages, and what they said to each other by name as one-to-one
+# messages, into a stand-in for the IM service, and a comparison of what arrived
+# with what was there.  As root, on Debian 12 or 13:
 #
 #   sh test/demo.sh          installs packages that are missing, builds, runs
 #   sh test/demo.sh stop     ends what it left running and removes its folder

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import kinds
 import measures
 from stage import Stage
 
@@ -29,6 +30,8 @@ the median of {rounds} stands here.
 FOOT = """
 The quick form (`sh test/bench/run.sh`) does the same with fewer rows; `sh test/bench/run.sh drain insert` runs parts of it.
 """
+
+PARTS = {**measures.PARTS, **kinds.PARTS}
 
 
 def first_line(*command) -> str:
@@ -70,19 +73,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", required=True, help="an empty place for everything")
     parser.add_argument("--bin", required=True, help="PostgreSQL's programs, with the extension installed")
-    parser.add_argument("parts", nargs="*", choices=["full", [], *measures.PARTS])
+    parser.add_argument("parts", nargs="*", choices=["full", [], *PARTS])
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # and Stage ends what it started
     full = "full" in given.parts
     sizes = measures.FULL if full else measures.QUICK
-    wanted = [name for name in measures.PARTS if name in given.parts] or list(measures.PARTS)
+    wanted = [name for name in PARTS if name in given.parts] or list(PARTS)
     failed = 0
     with Stage(given.folder, given.bin) as stage:
         print(head(stage, full, sizes), flush=True)
         for name in wanted:
             began = time.monotonic()
             try:
-                for line in measures.PARTS[name](stage, sizes):
+                for line in PARTS[name](stage, sizes):
                     print("| " + " | ".join(line) + " |", flush=True)
             except Exception as error:      # one part must not hide the others
                 failed += 1

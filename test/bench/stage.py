@@ -21,6 +21,9 @@ SERVICE = os.path.join(HERE, "..", "service")
 SDKAPPID = "1400000000"
 ADMIN = "administrator"
 OK = '{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}'
+# Full calls of members m1 to m20, and of seven messages, answered.
+MEMBERS = OK[:-1] + ',"MemberList":[%s]}' % ",".join('{"Member_Account":"m%d","Result":1}' % i for i in range(1, 21))
+MESSAGES = OK[:-1] + ',"ImportMsgResult":[%s]}' % ",".join('{"MsgSeq":%d,"Result":0}' % i for i in range(1, 8))
 
 POSTGRES_CONF = """
 shared_preload_libraries = 'im_import'
@@ -48,7 +51,11 @@ http {{
     keepalive_timeout 600s;
     ssl_certificate {folder}/certs/server.pem;
     ssl_certificate_key {folder}/certs/server.key;
-    server {{ listen 127.0.0.1:{fast} ssl; location / {{ return 200 '{ok}'; }} }}
+    server {{ listen 127.0.0.1:{fast} ssl;
+        location / {{ return 200 '{ok}'; }}
+        location = /v4/group_open_http_svc/import_group_member {{ return 200 '{members}'; }}
+        location = /v4/group_open_http_svc/import_group_msg {{ return 200 '{messages}'; }}
+    }}
     server {{ listen 127.0.0.1:{slow} ssl; location / {{ echo_sleep 0.05; echo '{ok}'; }} }}
 }}
 """
@@ -219,7 +226,8 @@ class Stage:
         """The service that is never the limit, and the same with 50 ms of latency."""
         subprocess.run(["sh", os.path.join(SERVICE, "make_certs.sh"), self.folder + "/certs"], check=True)
         with open(self.folder + "/nginx.conf", "w") as conf:
-            conf.write(NGINX_CONF.format(folder=self.folder, fast=self.fast_port, slow=self.slow_port, ok=OK))
+            conf.write(NGINX_CONF.format(folder=self.folder, fast=self.fast_port, slow=self.slow_port, ok=OK,
+                                         members=MEMBERS, messages=MESSAGES))
         nginx = subprocess.Popen(["/usr/sbin/nginx", "-e", self.folder + "/nginx.log", "-c",
                                   self.folder + "/nginx.conf"], stdin=subprocess.DEVNULL)
         self.ending.callback(end, nginx)
