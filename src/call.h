@@ -150,6 +150,14 @@ typedef enum ImKind
 	IM_UNDO_GROUP				/* rows of groups that are to be taken back */
 } ImKind;
 
+/*
+ * Kinds whose rows belong to a group are the stages of its room: it begins with
+ * the first, goes on from each to the next, and is done after the last.
+ */
+#define IM_FIRST_STAGE		IM_MEMBER
+#define IM_LAST_STAGE		IM_UNREAD
+#define IM_STAGES			(IM_LAST_STAGE - IM_FIRST_STAGE + 1)
+
 #define IM_OUTBOXES			(IM_UNREAD + 1)
 #define IM_KINDS			(IM_UNDO_GROUP + 1)
 

@@ -326,7 +326,7 @@ static const struct
  * for groups.
  */
 #define OF(kind)		(1u << (kind))
-#define ROOMED			(OF(IM_MEMBER) | OF(IM_MESSAGE) | OF(IM_UNREAD))
+#define ROOMED			(OF(IM_LAST_STAGE + 1) - OF(IM_FIRST_STAGE))
 #define TEXTS			(OF(IM_DIALOG) | OF(IM_MESSAGE))
 #define EVERY_KIND		(~0u)
 #define NEEDS_ACCOUNT	"Import the account first, by a row of im_account_outbox; then call im_import_retry() with this code."

@@ -82,7 +82,7 @@ im_flow_sweep(ImFlow *flow)
 		/* Cleared at its beginning: what comes while it runs is owed another one. */
 		flow->sweep_owed = flow->stale = false;
 		memset(flow->waiting, 0, sizeof(flow->waiting));
-		begin_kind(flow, IM_MEMBER);
+		begin_kind(flow, IM_FIRST_STAGE);
 	}
 	flow->found = im_queue_sweep(flow->sweep_kind, flow->sweep_after, SWEEP_ROOMS);
 	/* By its own cost: a look that is slow is made less often. */
@@ -130,7 +130,7 @@ im_flow_swept(ImFlow *flow, bool paused, bool (*take_order) (void *arg), void *a
 	ListCell   *lc;
 
 	/* Rows that name no group, or two, are in a room of their own. */
-	if (flow->sweep_after[0] == '\0' && flow->sweep_kind == IM_MEMBER && !paused)
+	if (flow->sweep_after[0] == '\0' && flow->sweep_kind == IM_FIRST_STAGE && !paused)
 		(void) im_rooms_add(flow->rooms, "", "", 0);
 	flow->found = NIL;
 	foreach(lc, found)
@@ -143,7 +143,7 @@ im_flow_swept(ImFlow *flow, bool paused, bool (*take_order) (void *arg), void *a
 		flow->sweep_after = MemoryContextStrdup(flow->ctx, last->key);
 		return false;
 	}
-	if (flow->sweep_kind != IM_UNREAD)
+	if (flow->sweep_kind != IM_LAST_STAGE)
 	{
 		begin_kind(flow, flow->sweep_kind + 1);
 		return false;

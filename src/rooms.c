@@ -171,7 +171,7 @@ im_rooms_add(ImRooms *rooms, const char *key, const char *group_id, int64_t crea
 	}
 	memcpy(room->group_id, group_id, len + 1);
 	room->create_time = create_time;
-	room->stage = IM_MEMBER;
+	room->stage = IM_FIRST_STAGE;
 	begin_stage(rooms, room);
 	return room;
 }
@@ -248,7 +248,7 @@ im_rooms_begin(ImRooms *rooms, ImRoom *room)
 	unlist(rooms, room);
 	if (room->nrows > 0)
 		return;					/* comes back when they are settled */
-	room->stage = IM_MEMBER;
+	room->stage = IM_FIRST_STAGE;
 	begin_stage(rooms, room);
 }
 
@@ -262,15 +262,18 @@ im_rooms_advance(ImRooms *rooms, ImRoom *room)
 		return;
 	}
 	/* The last stage: done, unless rows of the first one came meanwhile. */
-	if (room->stage == IM_UNREAD && !room->revisit)
+	if (room->stage == IM_LAST_STAGE && !room->revisit)
 	{
 		forget(rooms, room);
 		return;
 	}
-	if (room->stage == IM_UNREAD)
+	if (room->stage == IM_LAST_STAGE)
+	{
 		room->revisit = false;
-	room->stage = room->stage == IM_UNREAD ? IM_MEMBER :
-		room->stage == IM_MEMBER ? IM_MESSAGE : IM_UNREAD;
+		room->stage = IM_FIRST_STAGE;
+	}
+	else
+		room->stage++;
 	unlist(rooms, room);
 	begin_stage(rooms, room);
 }

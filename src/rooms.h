@@ -16,7 +16,6 @@
 #include "call.h"
 
 #define IM_ROOMS_MAX		4096	/* at work at one time */
-#define IM_ROOM_STAGES		3
 
 typedef struct ImRoom
 {
@@ -24,7 +23,7 @@ typedef struct ImRoom
 								 * GroupId, or "" for rows that name no group */
 	char		group_id[IM_GROUP_ID_MAX + 1];	/* in the app */
 	int64_t		create_time;	/* of the group, UNIX seconds; 0: not known */
-	ImKind		stage;			/* IM_MEMBER, IM_MESSAGE or IM_UNREAD */
+	ImKind		stage;			/* what is looked for now */
 	int			nrows;			/* rows of this room that are claimed */
 	bool		ordered;		/* sent because of im_import_drain(), also while
 								 * paused */

@@ -998,7 +998,7 @@ turn(World *w)
 	for (int g = 0; g < w->ngroups; g++)
 		if (!w->groups[g].held && open_due(&w->groups[g]) >= 0 && im_rooms_find(w->rooms, w->groups[g].key) == NULL)
 			(void) im_rooms_add(w->rooms, w->groups[g].key, w->groups[g].key, 0);
-	for (ImKind stage = IM_MEMBER; stage <= IM_UNREAD; stage++)
+	for (ImKind stage = IM_FIRST_STAGE; stage <= IM_LAST_STAGE; stage++)
 	{
 		int			n = im_rooms_pick(w->rooms, stage, false, w->now, picked, GROUPS);
 

@@ -39,14 +39,14 @@ test_stages(void)
 
 	ok(!im_rooms_busy(rooms) && im_rooms_wait(rooms, false, 0) == -1, "nothing is at work");
 	room = im_rooms_add(rooms, "+r", "@g", 77);
-	ok(room != NULL && room->stage == IM_MEMBER && room->after == INT64_MIN, "a room begins with its members");
+	ok(room != NULL && room->stage == IM_FIRST_STAGE && room->after == INT64_MIN, "a room begins with its first stage");
 	ok(strcmp(room->key, "+r") == 0 && strcmp(room->group_id, "@g") == 0 && room->create_time == 77, "it knows its group");
 	ok(im_rooms_find(rooms, "+r") == room && im_rooms_find(rooms, "=r") == NULL, "it is found by its key");
 	ok(im_rooms_add(rooms, "+r", "@g", 77) == room && im_rooms_count(rooms) == 1, "it is there once");
-	for (ImKind stage = IM_MEMBER; stage <= IM_UNREAD; stage++)
+	for (ImKind stage = IM_FIRST_STAGE; stage <= IM_LAST_STAGE; stage++)
 	{
 		ok(room->stage == stage, "stage %d", (int) stage);
-		for (ImKind other = IM_MEMBER; other <= IM_UNREAD; other++)
+		for (ImKind other = IM_FIRST_STAGE; other <= IM_LAST_STAGE; other++)
 			is_int(pick(rooms, other, 0), other == stage, "stage %d: its turn at %d", (int) stage, (int) other);
 		is_int(im_rooms_wait_at(rooms, stage, false, 0), 0, "stage %d waits for its turn", (int) stage);
 		im_rooms_claimed(rooms, room, 2, 9, true, false);
@@ -73,23 +73,23 @@ test_turns(void)
 	ImRoom	   *b = im_rooms_add(rooms, "b", "", 0);
 
 	(void) im_rooms_add(rooms, "c", "", 0);
-	is_str(turn(rooms, IM_MEMBER, false, 0), "abc", "in the order in which they came");
-	is_int(im_rooms_pick(rooms, IM_MEMBER, false, 0, picked, 2), 2, "no more than there is room for");
-	is_str(turn(rooms, IM_MEMBER, false, 0), "abc", "a pick moves nobody");
+	is_str(turn(rooms, IM_FIRST_STAGE, false, 0), "abc", "in the order in which they came");
+	is_int(im_rooms_pick(rooms, IM_FIRST_STAGE, false, 0, picked, 2), 2, "no more than there is room for");
+	is_str(turn(rooms, IM_FIRST_STAGE, false, 0), "abc", "a pick moves nobody");
 	im_rooms_claimed(rooms, a, 20, 20, false, false);
-	is_str(turn(rooms, IM_MEMBER, false, 0), "bca", "who was served is last");
+	is_str(turn(rooms, IM_FIRST_STAGE, false, 0), "bca", "who was served is last");
 	is_int(a->after, 20, "and goes on behind what is claimed");
 	im_rooms_claimed(rooms, a, 20, 15, false, false);
 	is_int(a->after, 20, "never back");
 	im_rooms_claimed(rooms, b, 7, 7, false, true);
-	is_str(turn(rooms, IM_MEMBER, false, 0), "ca", "who sends in order waits for the answer");
+	is_str(turn(rooms, IM_FIRST_STAGE, false, 0), "ca", "who sends in order waits for the answer");
 	im_rooms_advance(rooms, a);
-	ok(a->stage == IM_MEMBER, "no stage is left while rows of it are on their way");
-	is_str(turn(rooms, IM_MEMBER, false, 0), "c", "and there is no more to claim");
+	ok(a->stage == IM_FIRST_STAGE, "no stage is left while rows of it are on their way");
+	is_str(turn(rooms, IM_FIRST_STAGE, false, 0), "c", "and there is no more to claim");
 	im_rooms_settled(rooms, b, 7, false, 0);
-	is_str(turn(rooms, IM_MEMBER, false, 0), "cb", "its answer is its turn");
+	is_str(turn(rooms, IM_FIRST_STAGE, false, 0), "cb", "its answer is its turn");
 	im_rooms_settled(rooms, a, 40, false, 0);
-	is_str(turn(rooms, IM_MEMBER, false, 0), "cba", "all of it is settled");
+	is_str(turn(rooms, IM_FIRST_STAGE, false, 0), "cba", "all of it is settled");
 	im_rooms_free(rooms);
 }
 
@@ -105,21 +105,21 @@ test_again(void)
 	im_rooms_settled(rooms, a, 1, true, 400);
 	im_rooms_settled(rooms, a, 1, false, 0);
 	ok(a->after == INT64_MIN, "it looks from the beginning again");
-	is_int(pick(rooms, IM_MEMBER, 499), 0, "not before the last of those that came back");
+	is_int(pick(rooms, IM_FIRST_STAGE, 499), 0, "not before the last of those that came back");
 	is_int(im_rooms_wait(rooms, false, 450), 50, "so long it waits");
-	is_int(pick(rooms, IM_MEMBER, 500), 1, "then it does");
+	is_int(pick(rooms, IM_FIRST_STAGE, 500), 1, "then it does");
 	im_rooms_rest(rooms, a, 900);
-	is_int(pick(rooms, IM_MEMBER, 899), 0, "it rests");
-	is_int(pick(rooms, IM_MEMBER, 900), 1, "until its time");
+	is_int(pick(rooms, IM_FIRST_STAGE, 899), 0, "it rests");
+	is_int(pick(rooms, IM_FIRST_STAGE, 900), 1, "until its time");
 	(void) im_rooms_add(rooms, "b", "", 0);
 	im_rooms_claimed(rooms, im_rooms_find(rooms, "b"), 1, 1, true, false);
-	ok(im_rooms_add(rooms, "b", "@new", 5)->stage == IM_MEMBER, "added again while rows are on their way");
+	ok(im_rooms_add(rooms, "b", "@new", 5)->stage == IM_FIRST_STAGE, "added again while rows are on their way");
 	is_int(im_rooms_find(rooms, "b")->nrows, 1, "it knows of them still");
 	ok(im_rooms_find(rooms, "b")->revisit, "and that it is to look at all stages again");
 	im_rooms_settled(rooms, im_rooms_find(rooms, "b"), 1, false, 0);
 	im_rooms_advance(rooms, im_rooms_find(rooms, "b"));
 	(void) im_rooms_add(rooms, "b", "@new", 5);
-	ok(im_rooms_find(rooms, "b")->stage == IM_MEMBER, "added again at rest: all stages are looked at");
+	ok(im_rooms_find(rooms, "b")->stage == IM_FIRST_STAGE, "added again at rest: all stages are looked at");
 	im_rooms_free(rooms);
 }
 
@@ -133,10 +133,10 @@ test_begin(void)
 	im_rooms_advance(rooms, a);
 	im_rooms_claimed(rooms, a, 7, 70, false, true);
 	im_rooms_begin(rooms, a);
-	ok(a->stage == IM_MESSAGE && pick(rooms, IM_MESSAGE, 0) == 0, "it does not begin again while rows are on their way");
+	ok(a->stage == IM_FIRST_STAGE + 1 && pick(rooms, IM_FIRST_STAGE + 1, 0) == 0, "it does not begin again while rows are on their way");
 	im_rooms_settled(rooms, a, 7, false, 0);
 	im_rooms_begin(rooms, a);
-	ok(pick(rooms, IM_MEMBER, 0) == 1 && pick(rooms, IM_MESSAGE, 0) == 0, "it begins again when they are settled");
+	ok(pick(rooms, IM_FIRST_STAGE, 0) == 1 && pick(rooms, IM_FIRST_STAGE + 1, 0) == 0, "it begins again when they are settled");
 	ok(a->after == INT64_MIN, "with the first row");
 	im_rooms_free(rooms);
 }
@@ -158,7 +158,7 @@ test_held(void)
 	a = im_rooms_add(rooms, "a", "", 0);
 	im_rooms_claimed(rooms, a, 2, 2, false, false);
 	im_rooms_leave(rooms, a);
-	is_int(im_rooms_pick(rooms, IM_MEMBER, false, 0, picked, ALL), 0, "left: nothing more is claimed");
+	is_int(im_rooms_pick(rooms, IM_FIRST_STAGE, false, 0, picked, ALL), 0, "left: nothing more is claimed");
 	im_rooms_settled(rooms, a, 2, true, 0);
 	ok(im_rooms_find(rooms, "a") == NULL, "left: gone when what is on its way is settled");
 	im_rooms_leave(rooms, im_rooms_add(rooms, "a", "", 0));
@@ -174,8 +174,8 @@ test_ordered(void)
 
 	(void) im_rooms_add(rooms, "a", "", 0);
 	im_rooms_add(rooms, "b", "", 0)->ordered = true;
-	is_str(turn(rooms, IM_MEMBER, true, 0), "b", "only what was ordered");
-	is_str(turn(rooms, IM_MEMBER, false, 0), "ab", "and everything");
+	is_str(turn(rooms, IM_FIRST_STAGE, true, 0), "b", "only what was ordered");
+	is_str(turn(rooms, IM_FIRST_STAGE, false, 0), "ab", "and everything");
 	is_int(im_rooms_ordered(rooms), 1, "one was ordered");
 	is_int(im_rooms_wait(rooms, true, 0), 0, "its turn is now");
 	is_int(im_rooms_wait_at(rooms, IM_MESSAGE, true, 0), -1, "at no other stage");
@@ -271,7 +271,7 @@ walk_add(ImRooms *rooms, Model *model, const char *key)
 		memset(model, 0, sizeof(*model));
 	model->room = im_rooms_add(rooms, key, "", 0);
 	model->room->ordered = model->ordered = ordered;
-	model->stage = IM_MEMBER;
+	model->stage = IM_FIRST_STAGE;
 	model->after = INT64_MIN;
 	model_enlist(model);
 }
@@ -308,15 +308,15 @@ walk_serve(ImRooms *rooms, Model *model, int64_t now)
 			model->listed = false;
 			if (model->nrows > 0)
 				break;
-			if (model->stage == IM_UNREAD && !model->revisit)
+			if (model->stage == IM_LAST_STAGE && !model->revisit)
 			{
 				model->room = NULL;
 				break;
 			}
-			if (model->stage == IM_UNREAD)
+			if (model->stage == IM_LAST_STAGE)
 			{
 				model->revisit = false;
-				model->stage = IM_MEMBER;
+				model->stage = IM_FIRST_STAGE;
 			}
 			else
 				model->stage++;
@@ -354,7 +354,7 @@ walk_settle(ImRooms *rooms, Model *model, int64_t now)
 static bool
 walk_agrees(ImRooms *rooms, const Model *models, int64_t now)
 {
-	ImKind		stage = IM_MEMBER + below(IM_ROOM_STAGES);
+	ImKind		stage = IM_FIRST_STAGE + below(IM_STAGES);
 	bool		ordered_only = below(3) == 0;
 	int			n = im_rooms_pick(rooms, stage, ordered_only, now, picked, ALL);
 	int			count = 0;
