@@ -61,9 +61,7 @@
 /* A key file over this is no key; white space around a key is allowed. */
 #define KEY_FILE_MAX		1024
 
-/* Calls per second of the commands for many accounts, as documented. */
-#define ACCOUNT_RATE		100
-#define LIST_RATE			1	/* of get_appid_group_list */
+#define LIST_RATE			1	/* calls a second of get_appid_group_list, as documented */
 
 /* Who may set an option. */
 typedef enum ImRight
@@ -536,12 +534,18 @@ set_defaults(ImApp *app)
 double
 im_app_rate(const ImApp *app, ImOp op)
 {
+	int			most = op == IM_OP_CHECK_ACCOUNTS ? im_cmd_account.rate : 0;
+
 	for (int kind = 0; kind < IM_KINDS; kind++)
-		if (im_commands[kind]->op == op && app->rates[kind] > 0)
+	{
+		if (im_commands[kind]->op != op)
+			continue;
+		if (app->rates[kind] > 0)
 			return app->rates[kind];
-	/* The documented limit of what takes many accounts. */
-	if (op == IM_OP_IMPORT_ACCOUNTS || op == IM_OP_CHECK_ACCOUNTS)
-		return Min(app->rate_limit, ACCOUNT_RATE);
+		most = im_commands[kind]->rate;
+	}
+	if (most > 0)
+		return Min(app->rate_limit, most);
 	if (op == IM_OP_LIST_GROUPS)
 		return app->audit_rate > 0 ? app->audit_rate : Min(app->rate_limit, LIST_RATE);
 	return app->rate_limit;

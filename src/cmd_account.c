@@ -41,6 +41,7 @@ const ImCommand im_cmd_account = {
 	.fields = fields,
 	.nfields = lengthof(fields),
 	.batch = 100,
+	.rate = 100,
 	.variant_field = -1,
 	.function = "im_import_account",
 	.noun = "account",

@@ -63,6 +63,7 @@ const ImCommand im_cmd_message = {
 	.ordered = true,
 	.variant_field = -1,
 	.roomed = true,
+	.in_turn = true,
 	.finish = finish,
 	.function = "im_import_message",
 	.noun = "message",

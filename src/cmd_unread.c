@@ -22,7 +22,7 @@ static const ImField fields[] = {
 		.flags = IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY,.limit = {32, 32},
 	.check = im_check_user_id},
 	{.column = "unread_msg_num",.sent = "UnreadMsgNum",.kind = IM_VALUE_COUNT,
-	.flags = IM_FIELD_REQUIRED,.check = check_number},
+	.flags = IM_FIELD_REQUIRED | IM_FIELD_ZERO,.check = check_number},
 };
 
 const ImCommand im_cmd_unread = {
@@ -35,6 +35,7 @@ const ImCommand im_cmd_unread = {
 	.batch = 1,
 	.variant_field = -1,
 	.roomed = true,
+	.in_turn = true,
 	.finish = im_check_room,
 	.function = "im_set_unread",
 	.noun = "unread count",

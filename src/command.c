@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
 #include "command.h"
@@ -43,6 +44,26 @@ im_command_of_table(const char *table)
 		if (strcmp(im_commands[i]->table, table) == 0)
 			return im_commands[i];
 	return NULL;
+}
+
+/* See command.h. */
+char *
+im_command_names(bool compared)
+{
+	StringInfoData names;
+	const char *last = NULL;
+
+	initStringInfo(&names);
+	for (int i = 0; i < IM_OUTBOXES; i++)
+	{
+		if (compared && im_commands[i]->checkup == NULL)
+			continue;
+		if (last != NULL)
+			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", last);
+		last = im_commands[i]->name;
+	}
+	appendStringInfo(&names, "%s%s", names.len > 0 ? " and " : "", last != NULL ? last : "");
+	return names.data;
 }
 
 /* UserID: what every tls-sig-api calls safe; others may be refused. */

@@ -46,6 +46,8 @@ typedef enum ImValueKind
 									 * the same whenever it is sent */
 #define IM_FIELD_JOINED		0x80	/* a time after the group's creation and before now */
 #define IM_FIELD_EITHER		0x100	/* one of two of which a record needs one */
+#define IM_FIELD_ZERO		0x200	/* 0 is what a group has that we imported: then
+									 * nothing is sent */
 
 /* One of the words of a IM_VALUE_WORD field. */
 typedef struct ImWord
@@ -155,15 +157,20 @@ typedef struct ImCommand
 	const ImField *fields;
 	int			nfields;
 	int			batch;			/* rows a call, unless an option says else */
+	int			rate;			/* calls a second at most, unless an option says
+								 * else; 0: only the server's rate_limit counts */
 	bool		ordered;		/* one call of a key at a time, rows in order */
 	bool		serial;			/* one call of a key at a time: the service refuses
 								 * two that write at once */
 	bool		harmless;		/* to send a row a second time changes nothing */
 	bool		makes_groups;	/* a row becomes a group, with a GroupId of its own */
 	bool		roomed;			/* a row belongs to a group, and waits for it */
+	bool		in_turn;		/* ... and for all before it: no session can have it
+								 * sent now */
 	bool		undoes;			/* rows of another kind are taken back */
 	ImKind		outbox;			/* ... of this one; else see im_outbox_of() */
-	int32_t		absent_codes[2];	/* of a call: there was nothing to do */
+	int32_t		done_codes[2];	/* of a call: nothing was left to do, which is as
+								 * good as done; 0: none */
 	bool		after_accounts; /* a row waits until no account is open */
 	int			variant_field;	/* a word, on which rules of other fields
 								 * depend: its place in fields[], or -1 */
@@ -204,6 +211,12 @@ im_done_status(const ImCommand *command)
 /* The kind of that name, or of that outbox; NULL: there is none. */
 extern const ImCommand *im_command_find(const char *name);
 extern const ImCommand *im_command_of_table(const char *table);
+
+/*
+ * The kinds by name, as "account, friend and group"; compared: only those whose
+ * rows can be compared with the app.  In the current memory context.
+ */
+extern char *im_command_names(bool compared);
 
 /* Rules that several commands share. */
 extern void im_check_user_id(struct ImEncoder *enc, const struct ImField *field,

@@ -230,7 +230,7 @@ command_arg(FunctionCallInfo fcinfo, int argno)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("there is no kind of row called \"%s\"", name),
-				 errhint("Kinds are account, friend, dialog, group, member, message and unread.")));
+				 errhint("Kinds are %s.", im_command_names(false))));
 	return command;
 }
 

@@ -360,7 +360,7 @@ read_row(const ImCommand *command, int64 id, const unsigned char *row_key, ImOut
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("there is no outbox row %lld with this row_key", (long long) id),
 				 errhint("A record with columns id and row_key is taken for that row; leave them out to import a group of your own.")));
-	if (command->roomed && command->kind != IM_MEMBER && row->status == IM_PENDING)
+	if (command->in_turn && row->status == IM_PENDING)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("outbox row %lld cannot be sent out of its turn", (long long) id),

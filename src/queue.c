@@ -452,14 +452,16 @@ keep_room_key(ImRow *row, const Tuple *tuple)
 	row->create_time = seconds_of(tuple, "create_time");
 }
 
-/* An unread count of 0 in a group that we imported: it is 0 already. */
+/* True if a group that we imported has what the row says already, see IM_FIELD_ZERO. */
 static bool
 is_zero_already(const ImRow *row, const Tuple *tuple)
 {
-	int			i = row->kind == IM_UNREAD ? column_of(tuple->command, "unread_msg_num") : -1;
-
-	return i >= 0 && row->problems == NULL && tuple->room != NULL && tuple->room->room->key[0] == '+' &&
-		!tuple->nulls[i] && DatumGetInt64(tuple->values[i]) == 0;
+	if (row->problems != NULL || tuple->room == NULL || tuple->room->room->key[0] != '+')
+		return false;
+	for (int i = 0; i < tuple->command->nfields; i++)
+		if (tuple->command->fields[i].flags & IM_FIELD_ZERO)
+			return !tuple->nulls[COL_FIELDS + i] && DatumGetInt64(tuple->values[COL_FIELDS + i]) == 0;
+	return false;
 }
 
 /* One tuple of a claim query becomes a row with its first decision. */

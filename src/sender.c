@@ -724,12 +724,12 @@ note_signature(ImSender *sender, const Flight *flight, const ImVerdict *verdict)
 
 /* True if a code says that there was nothing left to do, which is as good as done. */
 static bool
-says_absent(const ImCall *call)
+says_done(const ImCall *call)
 {
 	const ImCommand *command = call->command;
 
 	return command != NULL && call->op == command->op && call->reply.readable && call->reply.code != 0 &&
-		(call->reply.code == command->absent_codes[0] || call->reply.code == command->absent_codes[1]);
+		(call->reply.code == command->done_codes[0] || call->reply.code == command->done_codes[1]);
 }
 
 /* Judges a finished flight and counts it. */
@@ -762,7 +762,7 @@ judge(ImSender *sender, Flight *flight)
 		exchange.class = IM_CLASS_RETRY;
 		exchange.documented = false;
 	}
-	else if (says_absent(call))
+	else if (says_done(call))
 		exchange.class = IM_CLASS_DONE;
 	im_judge(&exchange, &call->verdict);
 	call->verdict.retry_after = call->retry_after;

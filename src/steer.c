@@ -164,7 +164,7 @@ require_kind(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("there are no rows of kind \"%s\"", name),
-				 errhint("The kinds are account, friend, dialog, group, member, message and unread.")));
+				 errhint("The kinds are %s.", im_command_names(false))));
 	return command;
 }
 

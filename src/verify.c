@@ -423,7 +423,8 @@ kind_argument(FunctionCallInfo fcinfo, int i)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("rows of kind \"%s\" cannot be compared with the app", name),
-				 errhint("Give account, friend, dialog, group, member or message, or leave kind out to compare all of them; unread counts change as people read, and are not compared.")));
+				 errhint("The kinds are %s; leave kind out to compare all of them. Unread counts change as people read, and are not compared.",
+						 im_command_names(true))));
 	return command;
 }
 
