@@ -43,7 +43,7 @@ CREATE FUNCTION @extschema@.im_row_json(kind pg_catalog.text, record) RETURNS pg
 AS 'MODULE_PATHNAME', 'im_row_json' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50;
 REVOKE ALL ON FUNCTION @extschema@.im_row_json(pg_catalog.text, record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_row_json(pg_catalog.text, record) IS
-'The request that would be sent for a record of any kind (account, friend, dialog, group, member, message, unread), alone in its call. Columns are matched as in im_group_json(); a group that is named by group_source_id is filled in when it is sent. Calls nothing. ERROR for an unknown kind, or if a column is missing that the kind requires';
+'The request that would be sent for a record of any kind, alone in its call. The kinds are those of im_import_progress. Columns are matched as in im_group_json(); a group that is named by group_source_id is filled in when it is sent. Calls nothing. ERROR for an unknown kind, or if a column is missing that the kind requires';
 
 CREATE FUNCTION @extschema@.im_row_problems(kind pg_catalog.text, record, warnings boolean DEFAULT false) RETURNS pg_catalog.text[]
 AS 'MODULE_PATHNAME', 'im_row_problems' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50;
@@ -370,6 +370,20 @@ CREATE UNIQUE INDEX im_message_outbox_key ON @extschema@.im_message_outbox (sour
 CREATE UNIQUE INDEX im_unread_outbox_key ON @extschema@.im_unread_outbox (group_source_id, member_account);
 CREATE UNIQUE INDEX im_unread_outbox_id_key ON @extschema@.im_unread_outbox (group_id, member_account);
 
+-- The outboxes, as the catalog knows them: by name, and only the extension's own.
+CREATE FUNCTION @extschema@._im_outboxes() RETURNS SETOF pg_catalog.oid
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT c.oid
+	FROM pg_class c
+		 JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+		 JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
+	WHERE e.extname = 'im_import' AND c.relkind = 'r' AND c.relname ~ '^im_[a-z]+_outbox$';
+END;
+REVOKE ALL ON FUNCTION @extschema@._im_outboxes() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@._im_outboxes() IS 'internal: the outboxes of all kinds';
+
 -- Rows by origin and status, as differences that the writers of the outbox
 -- add in their own transactions; the sum over all is exact in every snapshot,
 -- and no row is hot.  The worker folds them together.  dirty: rows came by a
@@ -424,16 +438,27 @@ REVOKE ALL ON FUNCTION @extschema@._im_outbox_guard() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@._im_outbox_guard() IS
 'trigger: lets a person repair what created no group, and nothing else';
 
--- What all outboxes have in common.
+-- What all outboxes have in common.  The one list of them in this file, in the
+-- order of the move: of each kind the order of a group's rows, if they belong to
+-- one, and what the views of failures call a row, o.
 DO $make$
 DECLARE
 	o record;
 	plain text;
+	attention text;
+	room CONSTANT text := $sql$(CASE WHEN group_source_id IS NOT NULL AND group_id IS NULL THEN '+' || group_source_id
+		 WHEN group_id IS NOT NULL AND group_source_id IS NULL THEN '=' || group_id
+		 ELSE '' END) COLLATE "C"$sql$;
 BEGIN
 	FOR o IN
 		SELECT 'im_' OPERATOR(pg_catalog.||) v.kind OPERATOR(pg_catalog.||) '_outbox' AS name, v.*
-		FROM (VALUES ('account', NULL), ('friend', NULL), ('dialog', NULL), ('group', NULL),
-					 ('member', 'id'), ('message', 'send_time, id'), ('unread', 'id')) AS v (kind, room_order)
+		FROM (VALUES ('account', NULL, 'o.user_id'),
+					 ('friend', NULL, $sql$o.user_id OPERATOR(pg_catalog.||) ' > ' OPERATOR(pg_catalog.||) o.friend_id$sql$),
+					 ('dialog', NULL, $sql$o.from_account OPERATOR(pg_catalog.||) ' > ' OPERATOR(pg_catalog.||) o.to_account$sql$),
+					 ('group', NULL, 'o.name'),
+					 ('member', 'id', 'o.member_account'),
+					 ('message', 'send_time, id', 'o.from_account'),
+					 ('unread', 'id', 'o.member_account')) AS v (kind, room_order, label)
 	LOOP
 		plain := '@extschema@.' OPERATOR(pg_catalog.||) o.name;
 		-- Rows are looked for above an id, and so one must lie below them all.
@@ -458,27 +483,18 @@ BEGIN
 				$sql$, plain, o.name);
 		ELSE
 			EXECUTE pg_catalog.format($sql$
-				CREATE INDEX %2$s_open ON %1$s (origin, (
-					CASE WHEN group_source_id IS NOT NULL AND group_id IS NULL THEN '+' || group_source_id
-						 WHEN group_id IS NOT NULL AND group_source_id IS NULL THEN '=' || group_id
-						 ELSE '' END) COLLATE "C", %3$s)
+				CREATE INDEX %2$s_open ON %1$s (origin, %4$s, %3$s)
 					WHERE status IN ('pending', 'sending');
 				-- What goes with its group when that is taken back.
-				CREATE INDEX %2$s_done ON %1$s ((
-					CASE WHEN group_source_id IS NOT NULL AND group_id IS NULL THEN '+' || group_source_id
-						 WHEN group_id IS NOT NULL AND group_source_id IS NULL THEN '=' || group_id
-						 ELSE '' END) COLLATE "C")
+				CREATE INDEX %2$s_done ON %1$s (%4$s)
 					WHERE status IN ('imported', 'in_doubt')
-				$sql$, plain, o.name, o.room_order);
+				$sql$, plain, o.name, o.room_order, '(' OPERATOR(pg_catalog.||) room OPERATOR(pg_catalog.||) ')');
 		END IF;
 		IF o.room_order OPERATOR(pg_catalog.<>) 'id' THEN
 			EXECUTE pg_catalog.format($sql$
-				CREATE INDEX %2$s_unknown ON %1$s (origin, (
-					CASE WHEN group_source_id IS NOT NULL AND group_id IS NULL THEN '+' || group_source_id
-						 WHEN group_id IS NOT NULL AND group_source_id IS NULL THEN '=' || group_id
-						 ELSE '' END) COLLATE "C", %3$s)
+				CREATE INDEX %2$s_unknown ON %1$s (origin, %4$s, %3$s)
 					WHERE status = 'pending' AND maybe_sent_at IS NOT NULL
-				$sql$, plain, o.name, o.room_order);
+				$sql$, plain, o.name, o.room_order, '(' OPERATOR(pg_catalog.||) room OPERATOR(pg_catalog.||) ')');
 		END IF;
 		EXECUTE pg_catalog.format($sql$
 			CREATE INDEX %2$s_due ON %1$s (origin, due_at) WHERE status = 'pending' AND due_at IS NOT NULL;
@@ -507,7 +523,17 @@ BEGIN
 			ALTER TABLE %1$s ENABLE REPLICA TRIGGER im_outbox_unseen;
 			ALTER TABLE %1$s ENABLE REPLICA TRIGGER im_outbox_unseen_truncate
 			$sql$, plain, o.name);
+		-- Rows that need a person; a column that an outbox does not have is NULL.
+		attention := pg_catalog.concat_ws(' UNION ALL ', attention, pg_catalog.format($sql$
+			SELECT %2$L::text AS kind, o.id, %4$s, %3$s AS name, o.status, o.attempts, o.error_code, o.error_info, o.settled_at
+			FROM %1$s o WHERE o.status IN ('failed', 'invalid', 'in_doubt')$sql$,
+			plain, o.kind, o.label,
+			(SELECT pg_catalog.string_agg(CASE WHEN a.attname IS NULL THEN 'NULL::text AS ' ELSE 'o.' END OPERATOR(pg_catalog.||) c.name, ', ' ORDER BY c.n)
+			 FROM pg_catalog.unnest(ARRAY['source_id', 'group_source_id', 'group_id', 'type']) WITH ORDINALITY AS c (name, n)
+				  LEFT JOIN pg_catalog.pg_attribute a
+				  ON a.attrelid OPERATOR(pg_catalog.=) plain::pg_catalog.regclass AND a.attname OPERATOR(pg_catalog.=) c.name::pg_catalog.name)));
 	END LOOP;
+	EXECUTE 'CREATE VIEW @extschema@._im_attention AS ' OPERATOR(pg_catalog.||) attention;
 END
 $make$;
 
@@ -567,9 +593,7 @@ SELECT @extschema@._im_origin(),
 	   ('x' OPERATOR(pg_catalog.||) pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::pg_catalog.bit(32)::pg_catalog.int8,
 	   pg_catalog.string_agg(pg_catalog.concat_ws(' ', tgname, tgenabled, xmin), ',' ORDER BY tgrelid, tgname)
 FROM pg_catalog.pg_trigger
-WHERE tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY['@extschema@.im_account_outbox', '@extschema@.im_friend_outbox',
-	'@extschema@.im_dialog_outbox', '@extschema@.im_group_outbox', '@extschema@.im_member_outbox',
-	'@extschema@.im_message_outbox', '@extschema@.im_unread_outbox']::pg_catalog.regclass[]::pg_catalog.oid[]);
+WHERE tgrelid IN (SELECT @extschema@._im_outboxes());
 
 CREATE TABLE @extschema@._im_days (
 	origin bigint,
@@ -824,42 +848,7 @@ COMMENT ON COLUMN @extschema@.im_import_rooms.newest_message IS
 COMMENT ON COLUMN @extschema@.im_import_rooms.id IS
 'id of the row of the group';
 
--- Rows of all kinds that need a person.
-CREATE VIEW @extschema@._im_attention AS
-	SELECT 'account'::text AS kind, o.id, NULL::text AS source_id, NULL::text AS group_source_id, NULL::text AS group_id, NULL::text AS type, o.user_id AS name,
-		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
-	FROM @extschema@.im_account_outbox o
-	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
-	UNION ALL
-	SELECT 'friend'::text AS kind, o.id, NULL::text AS source_id, NULL::text AS group_source_id, NULL::text AS group_id, NULL::text AS type, o.user_id OPERATOR(pg_catalog.||) ' > ' OPERATOR(pg_catalog.||) o.friend_id AS name,
-		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
-	FROM @extschema@.im_friend_outbox o
-	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
-	UNION ALL
-	SELECT 'dialog'::text AS kind, o.id, o.source_id AS source_id, NULL::text AS group_source_id, NULL::text AS group_id, NULL::text AS type, o.from_account OPERATOR(pg_catalog.||) ' > ' OPERATOR(pg_catalog.||) o.to_account AS name,
-		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
-	FROM @extschema@.im_dialog_outbox o
-	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
-	UNION ALL
-	SELECT 'group'::text AS kind, o.id, o.source_id AS source_id, NULL::text AS group_source_id, o.group_id AS group_id, o.type AS type, o.name AS name,
-		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
-	FROM @extschema@.im_group_outbox o
-	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
-	UNION ALL
-	SELECT 'member'::text AS kind, o.id, o.source_id AS source_id, o.group_source_id AS group_source_id, o.group_id AS group_id, NULL::text AS type, o.member_account AS name,
-		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
-	FROM @extschema@.im_member_outbox o
-	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
-	UNION ALL
-	SELECT 'message'::text AS kind, o.id, o.source_id AS source_id, o.group_source_id AS group_source_id, o.group_id AS group_id, NULL::text AS type, o.from_account AS name,
-		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
-	FROM @extschema@.im_message_outbox o
-	WHERE o.status IN ('failed', 'invalid', 'in_doubt')
-	UNION ALL
-	SELECT 'unread'::text AS kind, o.id, o.source_id AS source_id, o.group_source_id AS group_source_id, o.group_id AS group_id, NULL::text AS type, o.member_account AS name,
-		   o.status, o.attempts, o.error_code, o.error_info, o.settled_at
-	FROM @extschema@.im_unread_outbox o
-	WHERE o.status IN ('failed', 'invalid', 'in_doubt');
+-- Rows of all kinds that need a person: made with the outboxes, above.
 REVOKE ALL ON @extschema@._im_attention FROM PUBLIC;
 COMMENT ON VIEW @extschema@._im_attention IS
 'internal: rows of all kinds that need a person';
@@ -975,11 +964,11 @@ COMMENT ON VIEW @extschema@.im_import_mapping IS
 'your key of each imported group and its GroupId in the app, and of groups that are still to be imported under an id of their own: WHERE status = ''imported'' leaves these out';
 
 COMMENT ON COLUMN @extschema@.im_import_errors.kind IS
-'account, friend, dialog, group, member, message or unread';
+'kind of the rows, as in im_import_progress';
 COMMENT ON COLUMN @extschema@.im_import_problems.kind IS
-'account, friend, dialog, group, member, message or unread';
+'kind of the rows, as in im_import_progress';
 COMMENT ON COLUMN @extschema@.im_import_failures.kind IS
-'account, friend, dialog, group, member, message or unread';
+'kind of the row, as in im_import_progress';
 COMMENT ON COLUMN @extschema@.im_import_failures.group_source_id IS
 'the row''s group, by your own key; NULL: it names none';
 COMMENT ON COLUMN @extschema@.im_import_mapping.status IS
@@ -1582,7 +1571,8 @@ AS $query$ SELECT $$
 	WITH p AS MATERIALIZED (
 		SELECT k.*, k.total - k.imported - k.failed - k.invalid - k.in_doubt - k.undone AS open, row_number() OVER () AS place,
 			   CASE k.kind WHEN 'account' THEN 'Accounts' WHEN 'friend' THEN 'Friendships' WHEN 'dialog' THEN 'One-to-one messages'
-					WHEN 'group' THEN 'Groups' WHEN 'member' THEN 'Members' WHEN 'message' THEN 'Group messages' ELSE 'Unread counts' END AS name
+					WHEN 'group' THEN 'Groups' WHEN 'member' THEN 'Members' WHEN 'message' THEN 'Group messages'
+					WHEN 'unread' THEN 'Unread counts' ELSE initcap(k.kind) END AS name
 		FROM @im@.im_import_progress k
 	), t AS MATERIALIZED (
 		SELECT sum(p.total) AS total, sum(p.imported) AS imported, sum(p.open) AS open, sum(p.waiting) AS waiting,
@@ -1933,7 +1923,7 @@ COMMENT ON COLUMN @extschema@.im_group_outbox.sent_at IS
 COMMENT ON COLUMN @extschema@.im_group_outbox.settled_at IS
 'time at which the row got its final status; NULL: it is still open';
 COMMENT ON COLUMN @extschema@._im_tally.kind IS
-'internal: account, friend, dialog, group, member, message or unread; empty: a line that only says dirty';
+'internal: kind of the rows; empty: a line that only says dirty';
 COMMENT ON COLUMN @extschema@._im_tally.origin IS
 'internal: the database that the rows belong to, see _im_origin()';
 COMMENT ON COLUMN @extschema@._im_tally.pending IS
@@ -2142,10 +2132,7 @@ BEGIN ATOMIC
 	WITH t AS (
 		SELECT c.*, quote_ident(n.nspname) || '.' AS here
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.oid IN ('@extschema@.im_account_outbox'::regclass, '@extschema@.im_friend_outbox'::regclass,
-						'@extschema@.im_dialog_outbox'::regclass, '@extschema@.im_group_outbox'::regclass,
-						'@extschema@.im_member_outbox'::regclass, '@extschema@.im_message_outbox'::regclass,
-						'@extschema@.im_unread_outbox'::regclass)
+		WHERE c.oid IN (SELECT @extschema@._im_outboxes())
 	)
 	-- without the extension's schema, which may be renamed
 	SELECT d.outbox, d.kind, replace(d.name, (SELECT here FROM t LIMIT 1), ''), replace(d.definition, (SELECT here FROM t LIMIT 1), '')

@@ -50,11 +50,15 @@ typedef struct Statement
 	"(SELECT i.id, i.send_time FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room" \
 	" AND i.status = 'pending' AND i.maybe_sent_at IS NOT NULL ORDER BY i.send_time, i.id"
 
-/* A group, g, has no open row of a kind, of whatever database. */
-#define NONE_OPEN(kind) \
-	" AND NOT EXISTS (SELECT FROM {schema}.im_" kind "_outbox i WHERE i.status IN ('pending', 'sending')" \
+/* What stands between is there once for each kind whose rows belong to a group. */
+#define EACH	"{each"			/* then what stands between two of them, and a brace */
+#define END		"{end}"
+
+/* A group, g, has no open row, of whatever database. */
+#define NONE_OPEN \
+	EACH "} AND NOT EXISTS (SELECT FROM " OUTBOX " i WHERE i.status IN ('pending', 'sending')" \
 	" AND i.origin = ANY (ARRAY(SELECT DISTINCT y.origin FROM " TALLY " y))" \
-	" AND " ROOM " COLLATE \"C\" = '+' || g.source_id)"
+	" AND " ROOM " COLLATE \"C\" = '+' || g.source_id)" END
 
 /* The group of a row is taken back, or is to be. */
 #define UNDOING(o)	o ".status IN ('undo', 'undone')"
@@ -63,12 +67,12 @@ typedef struct Statement
 #define IN_GROUP(i)	i ".status IN ('imported', 'in_doubt')"
 
 /* Rooms in which something is under way now. */
-#define FLYING(kind) \
-	"SELECT " ROOM " AS room FROM {schema}.im_" kind "_outbox i WHERE i.status = 'sending' AND i.origin = $2"
+#define FLYING \
+	EACH " UNION ALL }SELECT " ROOM " AS room FROM " OUTBOX " i WHERE i.status = 'sending' AND i.origin = $2" END
 
-/* A row of one of the rooms $2 that goes with its group. */
-#define LEFT_OF(kind) \
-	"SELECT FROM {schema}.im_" kind "_outbox i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = ANY ($2) AND " IN_GROUP("i")
+/* Rows of the rooms $2 that go with their groups. */
+#define LEFT_OF_ROOMS \
+	EACH " UNION ALL }SELECT FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = ANY ($2) AND " IN_GROUP("i") END
 
 #define TALLY	"{schema}._im_tally"
 #define SUM(column) "COALESCE(pg_catalog.sum(" column "), 0)::bigint"
@@ -465,7 +469,7 @@ static const Statement statements[NSTATEMENTS] = {
 	 * nothing is counted: that would be done again and again.
 	 */
 	[ST_UNDO_LOOK] = {
-		"WITH flying AS MATERIALIZED (" FLYING("member") " UNION ALL " FLYING("message") " UNION ALL " FLYING("unread") ")"
+		"WITH flying AS MATERIALIZED (" FLYING ")"
 		" SELECT GREATEST(m.n, (SELECT pg_catalog.sum(s.messages) FROM {schema}._im_room_state s WHERE s.room = ANY (r.rooms)))::bigint,"
 		" COALESCE(m.least, 0), COALESCE(m.most, 0), m.n = m.numbered AND m.most - m.least + 1 = m.n,"
 		" r.busy, o.support_topic IS TRUE, v.n, r.gone"
@@ -486,7 +490,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" FROM s WHERE o.id = s.id RETURNING s.status",
 	3, {INT8OID, TEXTARRAYOID, INT8OID}},
 	[ST_UNDO_LEFT] = {
-		LEFT_OF("member") " UNION ALL " LEFT_OF("message") " UNION ALL " LEFT_OF("unread") " LIMIT 1",
+		LEFT_OF_ROOMS " LIMIT 1",
 	2, {INT8OID, TEXTARRAYOID}},
 	/* What was known of a room begins anew, and so does the time of its messages. */
 	[ST_UNDO_ROOM] = {
@@ -496,7 +500,7 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_FORGET] = {
 		"WITH gone AS (DELETE FROM " OUTBOX " WHERE status = 'imported' AND id = ANY (ARRAY("
 		"SELECT g.id FROM {schema}.im_group_outbox g WHERE g.id > $2 AND g.status = 'imported' AND g.settled_at < $1"
-		NONE_OPEN("member") NONE_OPEN("message") NONE_OPEN("unread")
+		NONE_OPEN
 		" ORDER BY g.id LIMIT $3 FOR UPDATE OF g SKIP LOCKED)) RETURNING id, row_key),"
 		" checks AS (DELETE FROM {schema}.im_import_verified WHERE row_key IN (SELECT row_key FROM gone))"
 		" SELECT pg_catalog.count(*), pg_catalog.max(id) FROM gone",
@@ -617,6 +621,49 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 			appendStringInfoString(sql, words[i].text);
 }
 
+static const char *put_each(StringInfo sql, const char *text, const char *schema);
+
+/* A part of a statement for a kind. */
+static void
+put_part(StringInfo sql, const char *text, const char *end, const char *schema, const ImCommand *command)
+{
+	while (text < end)
+	{
+		const char *brace = *text == '{' ? strchr(text, '}') : NULL;
+
+		if (brace == NULL)
+			appendStringInfoChar(sql, *text++);
+		else if (strncmp(text, EACH, strlen(EACH)) == 0)
+			text = put_each(sql, text, schema);
+		else
+		{
+			put_word(sql, text + 1, (size_t) (brace - text - 1), schema, command);
+			text = brace + 1;
+		}
+	}
+}
+
+/* A part that is there for each kind whose rows belong to a group; returns what follows it. */
+static const char *
+put_each(StringInfo sql, const char *text, const char *schema)
+{
+	const char *between = text + strlen(EACH);
+	const char *part = strchr(between, '}') + 1;
+	const char *end = strstr(part, END);
+	bool		first = true;
+
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+	{
+		if (!im_commands[kind]->roomed)
+			continue;
+		if (!first)
+			appendBinaryStringInfo(sql, between, (int) (part - 1 - between));
+		put_part(sql, part, end, schema, im_commands[kind]);
+		first = false;
+	}
+	return end + strlen(END);
+}
+
 /* A statement's text for a kind. */
 static char *
 expand(const char *text, const char *schema, const ImCommand *command)
@@ -624,18 +671,7 @@ expand(const char *text, const char *schema, const ImCommand *command)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	while (*text != '\0')
-	{
-		const char *end = *text == '{' ? strchr(text, '}') : NULL;
-
-		if (end == NULL)
-		{
-			appendStringInfoChar(&sql, *text++);
-			continue;
-		}
-		put_word(&sql, text + 1, (size_t) (end - text - 1), schema, command);
-		text = end + 1;
-	}
+	put_part(&sql, text, text + strlen(text), schema, command);
 	return sql.data;
 }
 
