@@ -18,20 +18,20 @@ CREATE FUNCTION @extschema@.im_group_json(record) RETURNS pg_catalog.json
 AS 'MODULE_PATHNAME', 'im_group_json' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50;
 REVOKE ALL ON FUNCTION @extschema@.im_group_json(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_group_json(record) IS
-'The exact import_group request that would be sent for a record, whose columns are matched by name without regard to case and underscores; NULL is left out. Calls nothing. A record with problems gives the best that can be made of it, see im_group_problems(). ERROR if there is no column type or name. Source: document 1047/34967';
+'The exact import_group request that would be sent for a record. Columns are matched by name, without regard to case and underscores. NULL is left out. A record with problems gives the best that can be made of it, see im_group_problems(). It calls nothing. ERROR if there is no column type or name. Source: document 1047/34967';
 
 CREATE FUNCTION @extschema@.im_group_problems(record, warnings boolean DEFAULT false) RETURNS pg_catalog.text[]
 AS 'MODULE_PATHNAME', 'im_group_problems' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50;
 REVOKE ALL ON FUNCTION @extschema@.im_group_problems(record, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_group_problems(record, boolean) IS
-'Everything that would keep a record from being sent, each with field, value and limit (in bytes of UTF-8, by the server''s option text_limits); {} if nothing does. With warnings also, beginning with "warning: ", what is unusual but would be sent (characters that cannot be seen, say), and the columns that are not sent, each with the one that may be meant; id and source_id are not warned of. ERROR if there is no column type or name. Source: documents 1047/34967 and 1047/33529';
+'Everything that would keep a record from being sent: each problem with field, value and limit. {} if there is none. Limits are in bytes of UTF-8, by the server''s option text_limits. With warnings there are also lines that begin with "warning: ". They tell what is unusual but would be sent, such as characters that cannot be seen. They also name columns that are not sent, each with the one that may be meant; id and source_id are not warned of. ERROR if there is no column type or name. Source: documents 1047/34967 and 1047/33529';
 
 -- What im_group_problems() and error_info say, to be counted.
 CREATE FUNCTION @extschema@.im_problem_kind(problem pg_catalog.text) RETURNS pg_catalog.text
 AS 'MODULE_PATHNAME', 'im_sql_problem_kind' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION @extschema@.im_problem_kind(pg_catalog.text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_problem_kind(pg_catalog.text) IS
-'a line of im_group_problems() without what differs from row to row, so that equal problems can be counted: SELECT im_problem_kind(p), count(*) FROM (SELECT ... AS type, ... AS name FROM legacy) t, unnest(im_group_problems(t, true)) p GROUP BY 1 ORDER BY 2 DESC';
+'A line of im_group_problems() without what differs from row to row. Equal problems can then be counted: SELECT im_problem_kind(p), count(*) FROM (SELECT ... AS type, ... AS name FROM legacy) t, unnest(im_group_problems(t, true)) p GROUP BY 1 ORDER BY 2 DESC';
 
 CREATE FUNCTION @extschema@.im_problem_list(error_info pg_catalog.text) RETURNS pg_catalog.text[]
 AS 'MODULE_PATHNAME', 'im_sql_problem_list' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -43,7 +43,7 @@ CREATE FUNCTION @extschema@.im_row_json(kind pg_catalog.text, record) RETURNS pg
 AS 'MODULE_PATHNAME', 'im_row_json' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50;
 REVOKE ALL ON FUNCTION @extschema@.im_row_json(pg_catalog.text, record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_row_json(pg_catalog.text, record) IS
-'The request that would be sent for a record of any kind, alone in its call. The kinds are those of im_import_progress. Columns are matched as in im_group_json(); a group that is named by group_source_id is filled in when it is sent. Calls nothing. ERROR for an unknown kind, or if a column is missing that the kind requires';
+'The request that would be sent for a record of any kind, alone in its call. The kinds are those of im_import_progress. Columns are matched as in im_group_json(). A group that is named by group_source_id is filled in when the row is sent. It calls nothing. ERROR for an unknown kind, or if a column is missing that the kind requires';
 
 CREATE FUNCTION @extschema@.im_row_problems(kind pg_catalog.text, record, warnings boolean DEFAULT false) RETURNS pg_catalog.text[]
 AS 'MODULE_PATHNAME', 'im_row_problems' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50;
@@ -55,7 +55,7 @@ CREATE FUNCTION @extschema@.im_fit(pg_catalog.text, bytes integer) RETURNS pg_ca
 AS 'MODULE_PATHNAME', 'im_fit' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION @extschema@.im_fit(pg_catalog.text, integer) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_fit(pg_catalog.text, integer) IS
-'The longest prefix of a text that takes at most so many bytes in UTF-8, whatever the database encoding. It is cut between characters as people see them: not before a combining mark or a skin tone, not in a joined emoji, not in a flag; blanks before the cut are left out. A first character that alone is longer is cut within. ERROR if bytes is negative';
+'The longest beginning of a text that takes at most so many bytes in UTF-8, whatever the database encoding. It ends between characters as people see them: not before a combining mark or a skin tone, not in a joined emoji, not in a flag. Blanks at its end are left out. A first character that alone is longer is cut within. ERROR if bytes is negative';
 
 CREATE FUNCTION @extschema@.im_usersig(identifier pg_catalog.text DEFAULT NULL, lifetime interval DEFAULT NULL) RETURNS pg_catalog.text
 AS 'MODULE_PATHNAME', 'im_usersig_configured' LANGUAGE C VOLATILE;
@@ -613,49 +613,49 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'im_sql_import_group';
 REVOKE ALL ON FUNCTION @extschema@.im_import_group(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_group(record) IS
-'imports one group now and returns the service''s reply; an outbox row is handed to the worker, ahead of the others; waits for the rate limit and up to request_timeout; a refusal is a reply, not an error';
+'Imports one group now. Columns are those of im_group_outbox. Returns ActionStatus, ErrorInfo, ErrorCode and GroupId for this record. It waits for the rate limit, then up to request_timeout. A refusal is a reply, not an error. ROLLBACK does not undo it. A row of im_group_outbox is handed to the worker, which sends it ahead of the others';
 
 CREATE FUNCTION @extschema@.im_import_account(record) RETURNS jsonb
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'im_sql_import_account';
 REVOKE ALL ON FUNCTION @extschema@.im_import_account(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_account(record) IS
-'imports one account now (columns user_id, nick, face_url) by account_import, and returns ActionStatus, ErrorInfo and ErrorCode, for this record. Is not undone by ROLLBACK; a refusal is a reply, not an error. An outbox row is handed to the worker, ahead of the others';
+'Imports one account now, by account_import. Columns: user_id, nick, face_url. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. A row of im_account_outbox is handed to the worker, which sends it ahead of the others';
 
 CREATE FUNCTION @extschema@.im_import_friend(record) RETURNS jsonb
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'im_sql_import_friend';
 REVOKE ALL ON FUNCTION @extschema@.im_import_friend(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_friend(record) IS
-'imports one direction of a friendship now (columns user_id, friend_id, remark, add_source, group_names, add_time), and returns ActionStatus, ErrorInfo and ErrorCode, for this record. Is not undone by ROLLBACK; a refusal is a reply, not an error. An outbox row is handed to the worker, ahead of the others';
+'Imports one direction of a friendship now. Columns: user_id, friend_id, remark, add_source, group_names, add_time. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. A row of im_friend_outbox is handed to the worker, which sends it ahead of the others';
 
 CREATE FUNCTION @extschema@.im_import_dialog(record) RETURNS jsonb
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'im_sql_import_dialog';
 REVOKE ALL ON FUNCTION @extschema@.im_import_dialog(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_dialog(record) IS
-'imports one one-to-one message now, as history (columns from_account, to_account, send_time, text or body), and returns ActionStatus, ErrorInfo and ErrorCode, for this record. Is not undone by ROLLBACK; a refusal is a reply, not an error. An outbox row is handed to the worker, ahead of the others';
+'Imports one one-to-one message now, as history. Columns: from_account, to_account, send_time, text or body. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. A row of im_dialog_outbox is handed to the worker, which sends it ahead of the others';
 
 CREATE FUNCTION @extschema@.im_import_member(record) RETURNS jsonb
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'im_sql_import_member';
 REVOKE ALL ON FUNCTION @extschema@.im_import_member(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_member(record) IS
-'imports one member into a group of the app now (columns group_id, member_account, role, join_time), and returns ActionStatus, ErrorInfo and ErrorCode, for this record. Is not undone by ROLLBACK; a refusal is a reply, not an error. An outbox row is handed to the worker, ahead of the others';
+'Imports one member into a group of the app now. Columns: group_id, member_account, role, join_time. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. A row of im_member_outbox is handed to the worker, which sends it ahead of the others';
 
 CREATE FUNCTION @extschema@.im_import_message(record) RETURNS jsonb
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'im_sql_import_message';
 REVOKE ALL ON FUNCTION @extschema@.im_import_message(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_message(record) IS
-'imports one message into a group of the app now (columns group_id, from_account, send_time, text or body). A plain record is sent once, and never repeated: after a lost answer nobody can tell whether the message is there, and returns ActionStatus, ErrorInfo and ErrorCode, for this record. Is not undone by ROLLBACK; a refusal is a reply, not an error. An outbox row is handed to the worker, ahead of the others';
+'Imports one message into a group of the app now. Columns: group_id, from_account, send_time, text or body. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. A plain record is sent once and never repeated: after a lost answer nobody can tell whether the message is there. ERROR for a pending row of im_message_outbox: it waits for its turn';
 
 CREATE FUNCTION @extschema@.im_set_unread(record) RETURNS jsonb
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'im_sql_set_unread';
 REVOKE ALL ON FUNCTION @extschema@.im_set_unread(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_set_unread(record) IS
-'sets the unread count of one member now (columns group_id, member_account, unread_msg_num), and returns ActionStatus, ErrorInfo and ErrorCode, for this record. Is not undone by ROLLBACK; a refusal is a reply, not an error. An outbox row is handed to the worker, ahead of the others';
+'Sets the unread count of one member now. Columns: group_id, member_account, unread_msg_num. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. ERROR for a pending row of im_unread_outbox: it waits for its turn';
 
 ------------------------------------------------------------------------------
 -- Steering
@@ -664,51 +664,51 @@ CREATE FUNCTION @extschema@.im_import_pause(reason text DEFAULT NULL) RETURNS vo
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_pause';
 REVOKE ALL ON FUNCTION @extschema@.im_import_pause(text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_pause(text) IS
-'stops sending outbox rows when the transaction commits, until im_import_resume(); what is in flight settles; survives restarts';
+'Stops the sending of outbox rows when the transaction commits, until im_import_resume(). What is in flight is settled. A pause survives restarts';
 
 CREATE FUNCTION @extschema@.im_import_resume() RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_resume';
 REVOKE ALL ON FUNCTION @extschema@.im_import_resume() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_resume() IS
-'ends a pause; also tries the service again at once if it had said stop';
+'Ends a pause. If the service had said stop, it is also tried again at once. Groups that are held go on';
 
 CREATE FUNCTION @extschema@.im_import_adopt() RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_adopt';
 REVOKE ALL ON FUNCTION @extschema@.im_import_adopt() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_adopt() IS
-'takes over open rows that came from another database or timeline, for the app that the server names now, and lets this database send although its server was made in another; returns how many rows';
+'Takes over open rows that came from another database or timeline, and returns how many. They go to the app that the server names now. This database may send then, although its server was made in another. First make sure that the other one sends nothing more';
 
 CREATE FUNCTION @extschema@.im_import_retry(error_code integer DEFAULT NULL, status text DEFAULT NULL, kind text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_retry';
 REVOKE ALL ON FUNCTION @extschema@.im_import_retry(integer, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_retry(integer, text, text) IS
-'sets failed and invalid rows (of one error code, of one status, of one kind) to pending, and says in a NOTICE how many of which kind; with status ''undone'' those that were taken back; with status ''missing'' those imported rows of which im_import_verify() says that the app does not have them, but of messages only the newest of a group, because the service takes none that is older than what is there; returns how many';
+'Sets failed and invalid rows to pending, and returns how many; a NOTICE tells how many of which kind. With error_code only rows with that code, with status only rows with that status, with kind only rows of that kind. Status ''undone'' means rows that were taken back. Status ''missing'' means imported rows that the app does not have, as im_import_verify() says; of messages only the newest of a group, because the service takes none that is older than what is there';
 
 CREATE FUNCTION @extschema@.im_import_resolve(id bigint, group_id text DEFAULT NULL, kind text DEFAULT 'group', msg_seq bigint DEFAULT NULL)
 RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_resolve';
 REVOKE ALL ON FUNCTION @extschema@.im_import_resolve(bigint, text, text, bigint) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_resolve(bigint, text, text, bigint) IS
-'settles a row in doubt: a group with the GroupId found in the app is imported, and so is a message (kind => ''message'') with its MsgSeq in the group; with neither, or a row of another kind, it is sent again. ERROR if there is no such row in doubt';
+'Settles a row in doubt. A group that is in the app: give its GroupId. A message that is in its group: give kind => ''message'' and its MsgSeq. Such a row is imported then. With neither the row is sent again; for other kinds that does no harm. ERROR if there is no such row in doubt';
 
 CREATE FUNCTION @extschema@.im_import_set_rate(rate numeric) RETURNS void
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'im_sql_set_rate';
 REVOKE ALL ON FUNCTION @extschema@.im_import_set_rate(numeric) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_set_rate(numeric) IS
-'changes the server''s option rate_limit (calls per second) for those who may not ALTER SERVER';
+'Changes the server''s option rate_limit (calls per second). For those who may not ALTER SERVER';
 
 CREATE PROCEDURE @extschema@.im_import_drain(max_rows bigint DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_drain';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_drain(bigint) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_drain(bigint) IS
-'lets the worker send so many groups with all that belongs to them, even while paused, and waits with progress messages; accounts go before, and friendships and one-to-one messages along; groups whose status is undo count, and go first; at the end a NOTICE says how they ended';
+'Lets the worker send so many groups with all that belongs to them, even in a pause, and waits for them. Accounts go before, friendships and one-to-one messages along. Groups whose status is undo count, and go first. Messages tell the progress, and at the end a NOTICE says how the rows ended';
 
 CREATE PROCEDURE @extschema@.im_import_wait(timeout interval DEFAULT NULL, raise_on_failure boolean DEFAULT true)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_wait';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_wait(interval, boolean) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_wait(interval, boolean) IS
-'waits until no row is open, with progress messages; an error if nothing can move, at the timeout, and if rows failed';
+'Waits until no row is open. Messages tell the progress. ERROR if nothing can move, at the timeout, and, unless raise_on_failure is false, if rows failed';
 
 ------------------------------------------------------------------------------
 -- Watching
@@ -820,7 +820,7 @@ CREATE VIEW @extschema@.im_import_rooms AS
 								WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' OPERATOR(pg_catalog.||) i.group_id
 								ELSE '' END) COLLATE "C" OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id)) u;
 COMMENT ON VIEW @extschema@.im_import_rooms IS
-'how far each group is with its members, messages and unread counts; rows that name the group by its source_id are counted. Quick with WHERE source_id = ..., and with ORDER BY id LIMIT ...; a look at all groups takes as long as there are groups';
+'How far each group is with its members, messages and unread counts. Rows count that name the group by its source_id. It is quick with WHERE source_id = ..., and with ORDER BY id LIMIT .... A look at all groups takes the longer the more there are';
 COMMENT ON COLUMN @extschema@.im_import_rooms.source_id IS
 'your own key of the group';
 COMMENT ON COLUMN @extschema@.im_import_rooms.group_id IS
@@ -903,7 +903,7 @@ CREATE VIEW @extschema@.im_import_errors AS
 		 JOIN @extschema@._im_attention s ON s.kind OPERATOR(pg_catalog.=) k.kind AND s.id OPERATOR(pg_catalog.=) k.sample_id
 		 LEFT JOIN @extschema@.im_error_codes() c ON c.code OPERATOR(pg_catalog.=) k.error_code;
 COMMENT ON VIEW @extschema@.im_import_errors IS
-'rows of all kinds that need a person, by kind, error code and, where nothing was sent, by kind of problem, with meaning and advice. Each row counts in one line: an invalid one by its first problem; im_import_problems counts them all';
+'Rows of all kinds that need a person, counted, with meaning and advice. One line for each kind and error code; of rows that were not sent, one for each kind of problem. Each row counts in one line, an invalid one by its first problem. im_import_problems counts all problems';
 COMMENT ON COLUMN @extschema@.im_import_errors.problem IS
 'kind of the first problem of invalid rows; NULL for rows that were sent';
 
@@ -1354,14 +1354,14 @@ RETURNS SETOF record
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'im_sql_plan';
 REVOKE ALL ON FUNCTION @extschema@.im_import_plan() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_plan() IS
-'what importing the pending rows means: calls, time, how many groups are new, a line for each other kind of rows with the time of the whole move, and what the service''s published limits make of it. Rows are told apart by group_id, source_id and, without these, content from what this outbox has imported. Calls nothing; reads all outboxes';
+'What importing the pending rows means: calls, time, how many groups are new, a line for each other kind of row, the time of the whole move, and what the service''s published limits make of it. A row is known as imported by its group_id or source_id, and without these by its content. It reads all outboxes, and calls nothing';
 
 CREATE FUNCTION @extschema@.im_import_doctor(OUT item pg_catalog.text, OUT ok boolean, OUT detail pg_catalog.text, OUT cure pg_catalog.text)
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 30 AS 'MODULE_PATHNAME', 'im_sql_doctor';
 REVOKE ALL ON FUNCTION @extschema@.im_import_doctor() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_doctor() IS
-'everything that an import needs, looked at now, each line with its cure; ok is NULL for a warning and for what cannot be known. Asks the service once or twice for a group that does not exist, which changes nothing';
+'Looks at everything that an import needs: a line for each, with its cure. ok is NULL for a warning and for what cannot be known. It asks the service once or twice for a group that does not exist, which changes nothing';
 
 ------------------------------------------------------------------------------
 -- During: the last day, minute by minute
@@ -1429,7 +1429,7 @@ CREATE PROCEDURE @extschema@.im_import_verify(max_rows bigint DEFAULT NULL, agai
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_verify';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean, boolean, text) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean, boolean, text) IS
-'compares imported rows with the app, within the rate limits; changes neither. Accounts are asked for 100 a call, friends 1,000, one-to-one messages 1, groups 50, members 500. Of messages each group''s number and newest one, 50 groups a call, and where these do not agree every message, 20 a call; with deep every message. Unread counts are not compared, because they change as people read, and of members only presence and role, not the join_time. Rows that were not checked yet, or that the app said nothing of; with again also those checked longer ago; with kind only rows of one kind. Takes 8 bytes of memory a row. Results stay in im_import_verified, also when it is cancelled: call it again to go on';
+'Compares imported rows with the app, within the rate limits. It changes neither. It checks rows that were not checked yet, and rows that the app said nothing of. With again it also checks those that were checked longer ago than that. With kind it checks rows of one kind only. Rows a call: accounts 100, friends 1,000, one-to-one messages 1, groups 50, members 500. Of messages it compares the number of each group and its newest one, 50 groups a call. Where these do not agree it compares every message, 20 a call; with deep it always does. Of members it compares presence and role, not the join_time. Unread counts are not compared, because they change as people read. It takes 8 bytes of memory a row. Results stay in im_import_verified. After a cancel call it again to go on';
 
 -- Imported rows of the kinds that can be compared.
 CREATE VIEW @extschema@._im_imported AS
@@ -1513,13 +1513,13 @@ CREATE PROCEDURE @extschema@.im_import_audit(anew boolean DEFAULT false)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_audit';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_audit(boolean) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_audit(boolean) IS
-'reads the list of all groups of the app, 10,000 a call and one call a second (option audit_rate_limit), and fills im_import_ghosts with groups that no row knows and imported rows whose group is not listed; changes neither the app nor a row. What is listed stays when it is cancelled: call it again within a day to go on, or with anew to begin again';
+'Reads the list of all groups of the app: 10,000 a call, one call a second (option audit_rate_limit). Fills im_import_ghosts with groups that no row knows, and with imported rows whose group is not listed. It changes neither the app nor a row. What is listed stays after a cancel: call it again within a day to go on. With anew it begins again';
 
 CREATE PROCEDURE @extschema@.im_import_forget(before timestamptz, INOUT forgotten bigint DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_forget';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) IS
-'deletes groups'' rows that were imported before a time from their outbox, but none whose members, messages or unread counts are open, with what im_import_verify() found of them, and says how many; touches no row of another status. Commits every 10,000 rows; inside a transaction block it is part of that. Their mapping from source_id to group_id goes with them: copy im_import_mapping first';
+'Deletes rows of im_group_outbox that were imported before a time, and says how many. What im_import_verify() found of them goes, too. A group stays as long as one of its members, messages or unread counts is open. Rows of another status stay. Their mapping from source_id to group_id is gone then: copy im_import_mapping first. It commits every 10,000 rows; inside a transaction block it is part of that';
 
 ------------------------------------------------------------------------------
 -- The whole move as a page, to be shown
@@ -1889,7 +1889,7 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_report';
 REVOKE ALL ON FUNCTION @extschema@.im_import_report() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.im_import_report() TO pg_monitor;
 COMMENT ON FUNCTION @extschema@.im_import_report() IS
-'the whole move as one page of HTML, for paper, screen and phone, without scripts and without anything from elsewhere: rows by kind, the last day minute by minute, latency, what failed and why, what was compared with the app, what remains. Each number carries its query in the attribute data-q. psql -Atc ''SELECT im_import_report()'' -o report.html. Reads the views, as their reader; calls nothing';
+'The whole move as one page of HTML, for paper, screen and phone. It has rows by kind, the last day minute by minute, latency, what failed and why, what was compared with the app, and what remains. There are no scripts in it, and nothing from elsewhere. Each number carries its query in the attribute data-q. Write it with psql -Atc ''SELECT im_import_report()'' -o report.html. It reads the views with the rights of its caller, and calls nothing';
 
 ------------------------------------------------------------------------------
 -- Columns
@@ -1913,7 +1913,7 @@ COMMENT ON COLUMN @extschema@.im_group_outbox.create_time IS
 COMMENT ON COLUMN @extschema@.im_group_outbox.support_topic IS
 'whether a Community has topics; for no other type';
 COMMENT ON COLUMN @extschema@.im_group_outbox.status IS
-'pending, sending, imported, failed (refused by the service), invalid (not sent), in_doubt (may have been applied, see im_import_failures), undo (which you set on an imported group: it is to be disbanded), undone (it is, and can be set to pending)';
+'pending; sending; imported; failed: the service refused it; invalid: it was not sent; in_doubt: it may have been applied, see im_import_failures; undo: you have set it on an imported group, which is to be disbanded; undone: it is disbanded, and can be set to pending';
 COMMENT ON COLUMN @extschema@.im_group_outbox.error_info IS
 'what is wrong, in the service''s words or in those of the extension';
 COMMENT ON COLUMN @extschema@.im_group_outbox.enqueued_at IS

@@ -4,8 +4,9 @@
  *	  like on the wire, how many go into one call, what sending one a second
  *	  time would do.
  *
- * One more kind is one file (cmd_*.c) and one line in im_commands[].  Nothing
- * else in the extension may ask "which kind is this?".
+ * One more kind is one file (cmd_*.c), some lines here and there, and a table;
+ * see "Anatomy of a command" in doc/architecture.md.  Nobody else may ask "which
+ * kind is this?": what a kind needs is a member of ImCommand.
  *
  * The surprising rule: fields[] of a command is the only place that knows a
  * column of its record.  The encoder, the guard of the outbox, the statements
@@ -109,7 +110,11 @@ typedef struct ImCheckup
 /* Rows of one room, i, stand together. */
 #define IM_ROOM_ORDER	"i.group_source_id COLLATE \"C\", i.group_id COLLATE \"C\""
 
-/* What the statements of a command's outbox differ in; see statements.c. */
+/*
+ * What the statements of a command's outbox differ in; see statements.c, where
+ * {extra} and so on stand for these.  o and i are rows of the outbox; v.word and
+ * v.number are what C knows of a row, its GroupId and its number or time.
+ */
 typedef struct ImCommandSql
 {
 	const char *extra;			/* a value that a claim reads beside the record */
@@ -173,7 +178,8 @@ typedef struct ImCommand
 								 * good as done; 0: none */
 	bool		after_accounts; /* a row waits until no account is open */
 	int			variant_field;	/* a word, on which rules of other fields
-								 * depend: its place in fields[], or -1 */
+								 * depend: its place in fields[]; none: -1, since
+								 * 0 is the first */
 	const ImCheckup *checkup;	/* NULL: the service does not tell of such rows */
 	/* What must hold between the fields; adds problems and members. Or NULL. */
 	void		(*finish) (struct ImEncoder *enc);

@@ -2,10 +2,11 @@
  * rooms.h
  *	  The groups whose members, messages and unread counts are at work.
  *
- * A room is a pipeline: members, then messages, then unread counts, each stage
- * when no row of the one before is open.  Rooms flow independently of each
- * other.  Kept here is only what the worker is busy with: a room that waits for
- * its group is not here, and costs nothing.
+ * A room is a pipeline of the kinds from IM_FIRST_STAGE to IM_LAST_STAGE: members,
+ * then messages, then unread counts.  A stage begins when no row of the one before
+ * is open.  Rooms flow independently of each other.  Kept here is only what the
+ * worker is busy with: a room that waits for its group is not here, and costs
+ * nothing.
  *
  * Pure: knows no SQL, no clock, no service.  Memory is malloc()'s, bounded by
  * the number of rooms.
