@@ -204,14 +204,17 @@ sub poll_until(&$;$)
 {
 	my ($block, $what, $limit) = @_;
 	my $end = time() + ($limit // $LIMIT);
+	my $nap = 0.05;
 
+	# A look is often a psql, which costs more than what it looks at.
 	while (1)
 	{
 		my $answer = $block->();
 
 		return $answer if $answer;
 		die "gave up waiting for $what" if time() > $end;
-		select(undef, undef, undef, 0.05);
+		select(undef, undef, undef, $nap);
+		$nap *= 1.15 if $nap < 0.2;
 	}
 }
 
