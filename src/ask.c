@@ -187,11 +187,7 @@ static bool
 take_answer(ImAsk *ask, const ImQuestion *question, ImCall *call, bool basic)
 {
 	if (call->found != IM_FOUND_UNREADABLE)
-	{
-		if (question->take != NULL)
-			question->take(call);
 		return true;
-	}
 	if (call->verdict.outcome == IM_OUT_STOP)
 		im_ask_raise(ask, call);
 	if (!is_refused(call))

@@ -3,8 +3,8 @@
  *	  Rows in one call: which go together, and what becomes of each when the
  *	  call is answered, or not.
  *
- * The surprising rule: a call of many rows that is refused as a whole says
- * nothing of any of them.  It is halved until the one is found that is to blame,
+ * The surprising rule: a call of many rows that is refused as a whole, or a lookup
+ * of many that nothing can be read from, says nothing of any of them.  It is halved until the one is found that is to blame,
  * or until the calls are small enough.
  *
  * Must not know: PostgreSQL, the sender, how rows are written.
@@ -68,15 +68,22 @@ im_batch_give_back(ImRow *row, const ImPolicy *policy)
 }
 
 /* ------------------------------------------------------------------------
- * A call that was refused as a whole
+ * A call that failed as a whole
  */
 
 /* See batch.h. */
 bool
 im_batch_splits(const ImCall *call)
 {
-	return call->nrows > 1 && call->op == call->command->op &&
-		(call->verdict.outcome == IM_OUT_REFUSED || call->verdict.outcome == IM_OUT_EXISTS);
+	const ImVerdict *verdict = &call->verdict;
+
+	if (call->nrows < 2)
+		return false;
+	/* An answer that tells of no row must not be held against any of them. */
+	if (call->op == call->command->lookup_op && call->command->lookup_batch > 0)
+		return verdict->outcome == IM_OUT_UNREADABLE && verdict->answered;
+	return call->op == call->command->op &&
+		(verdict->outcome == IM_OUT_REFUSED || verdict->outcome == IM_OUT_EXISTS);
 }
 
 /* See batch.h. */
@@ -90,7 +97,7 @@ im_batch_first_half(const ImCall *call)
 int
 im_batch_fewer(const ImCall *call)
 {
-	if (!im_code_is_too_many(call->verdict.code, call->nrows, call->command->batch))
+	if (call->op != call->command->op || !im_code_is_too_many(call->verdict.code, call->nrows, call->command->batch))
 		return 0;
 	return im_batch_first_half(call);
 }
@@ -215,6 +222,28 @@ im_batch_explained(ImCall *call)
 			snprintf(row->info, sizeof(row->info), "%s%s",
 					 row->check.found == IM_FOUND_SAME ? "the account exists; " : "",
 					 call->command->refused_because);
+	}
+}
+
+/* See batch.h. */
+void
+im_batch_looked_up(ImCall *call, const ImExchange *exchange)
+{
+	ImExchange	one = *exchange;
+
+	for (int i = 0; i < call->nrows; i++)
+	{
+		ImRow	   *row = call->rows[i];
+
+		/* A row that the answer does not tell of has the answer's own code. */
+		one.found = row->check.found;
+		im_judge(&one, &row->verdict);
+		row->verdict.retry_after = call->verdict.retry_after;
+		if (exchange->failure != 0 || row->info[0] == '\0')
+			snprintf(row->info, sizeof(row->info), "%s", call->reply.info);
+		/* A group that is not ours is what the operator sees of the call. */
+		if (row->verdict.outcome == IM_OUT_OTHER)
+			call->verdict = row->verdict;
 	}
 }
 
@@ -358,11 +387,11 @@ decide_undo(ImRow *row, ImOutcome outcome)
  * message is somebody else's.
  */
 static bool
-take_numbers(const ImCall *call, ImRow *row, int64_t *read_below)
+take_numbers(ImRow *row, int64_t *read_below)
 {
 	const ImOwned *owned = &row->owned;
 
-	if (owned->messages > 0 && (!owned->gapless || call->reply.next_seq - 1 != owned->most_seq))
+	if (owned->messages > 0 && (!owned->gapless || row->check.next_seq - 1 != owned->most_seq))
 	{
 		decide_undo(row, IM_OUT_IN_USE);
 		return true;
@@ -392,11 +421,11 @@ im_batch_undo(ImCall *call, int64_t *read_below)
 	if (row->verdict.outcome != IM_OUT_SAME)
 		return true;
 	/* Without that number nobody can say whether others wrote: it is not disbanded. */
-	if (call->reply.next_seq <= 0)
+	if (row->check.next_seq <= 0)
 		decide_undo(row, IM_OUT_UNREADABLE);
-	else if (call->reply.next_seq - 1 > row->owned.messages)
-		return take_numbers(call, row, read_below);
-	else if (call->reply.next_seq - 1 < row->owned.messages)
+	else if (row->check.next_seq - 1 > row->owned.messages)
+		return take_numbers(row, read_below);
+	else if (row->check.next_seq - 1 < row->owned.messages)
 	{
 		/*
 		 * The rows' messages are not in this group: it was made anew since, or the

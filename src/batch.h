@@ -26,7 +26,7 @@ extern int	im_batch_place(ImCall *const *calls, int ncalls, const ImRow *row, in
 /* A row goes back to its outbox as if never claimed. */
 extern void im_batch_give_back(ImRow *row, const ImPolicy *policy);
 
-/* ---- a call that was refused as a whole ---- */
+/* ---- a call that failed as a whole ---- */
 
 /* True if its rows go again, as two calls: no row is blamed yet. */
 extern bool im_batch_splits(const ImCall *call);
@@ -48,6 +48,9 @@ typedef enum ImRoute
 } ImRoute;
 
 extern ImRoute im_batch_route(const ImCall *call, ImRow *row);
+
+/* Groups were asked for: each row is judged by what was found of its own. */
+extern void im_batch_looked_up(ImCall *call, const ImExchange *exchange);
 
 /* Asks the protocol, and notes in the row what the next call is about. */
 extern void im_batch_judge(ImRow *row, const ImPolicy *policy, bool counts, double jitter);

@@ -91,10 +91,9 @@ typedef struct ImReply
 	char		group_id[IM_GROUP_ID_MAX + 1];	/* GroupId, "" if absent or
 												 * unusable */
 	bool		odd_group_id;	/* there is a GroupId, and it is unusable */
-	int64_t		next_seq;		/* of a lookup: the group's NextMsgSeq, 0: not said */
 } ImReply;
 
-/* What get_group_info said of one group, compared with what we sent. */
+/* What the app has of a row, compared with what we sent. */
 typedef enum ImFound
 {
 	IM_FOUND_UNREADABLE,		/* no usable entry for the id */
@@ -175,12 +174,12 @@ typedef enum ImOp
 	IM_OP_SET_UNREAD,
 	IM_OP_DESTROY_GROUP,
 	/* These only ask: */
-	IM_OP_GET_GROUP_INFO,		/* of one group, after an unknown outcome */
-	IM_OP_CHECK_GROUPS,			/* get_group_info of many */
+	IM_OP_GET_GROUP_INFO,		/* whose groups are these? After an unknown outcome */
+	IM_OP_CHECK_GROUPS,			/* get_group_info: how they differ, in all fields */
 	IM_OP_CHECK_ACCOUNTS,
 	IM_OP_GET_MESSAGES,			/* the newest of a group, after an unknown outcome */
 	IM_OP_CHECK_MESSAGES,		/* group_msg_get_simple anywhere in the group */
-	IM_OP_COUNT_MESSAGES,		/* get_group_info of many: how far their messages are */
+	IM_OP_COUNT_MESSAGES,		/* get_group_info: how far their messages are */
 	IM_OP_CHECK_MEMBERS,
 	IM_OP_CHECK_FRIENDS,
 	IM_OP_CHECK_DIALOG,
@@ -225,20 +224,6 @@ typedef enum ImCompared
 #define IM_CHECK_MAX		50	/* ids in one get_group_info, as documented */
 #define IM_CUSTOM_MAX		64	/* entries of AppDefinedData that are compared;
 								 * an app has 10 keys, once it had 20 */
-
-/* One group of an IM_OP_CHECK_GROUPS. */
-typedef struct ImCheck
-{
-	const char *group_id;		/* UTF-8 */
-	const char *sent;			/* body of import_group to compare with, or
-								 * NULL: only ask whether the group exists */
-	size_t		sent_len;
-	ImFound		found;			/* out */
-	uint32_t	differs;		/* out: of IM_FOUND_OTHER, a bit (1 << ImCompared)
-								 * for each field */
-	uint64_t	custom;			/* out: with IM_FIELD_CUSTOM, a bit for each of
-								 * im_reply_extras()'s keys that differs */
-} ImCheck;
 
 /* What sending a row a second time would do. */
 typedef enum ImRepeat
@@ -313,7 +298,7 @@ typedef struct ImRoomFacts
 	int64_t		newest_time;	/* latest time of one that is imported */
 } ImRoomFacts;
 
-/* A row that is compared with the app. */
+/* A row that is asked about, or compared with the app. */
 typedef struct ImSeen
 {
 	const ImRoomFacts *facts;	/* of its room, or NULL */
@@ -325,7 +310,8 @@ typedef struct ImSeen
 	ImFound		found;
 	uint32_t	differs;		/* of IM_FOUND_OTHER: a bit for each ImDiffers, or for
 								 * each ImCompared of a group ... */
-	uint64_t	custom;			/* ... of its AppDefinedData see ImCheck */
+	uint64_t	custom;			/* ... but of its AppDefinedData here, a bit for each
+								 * of im_reply_extras()'s keys */
 	bool		again;			/* not decided: ask for it again, at below */
 	bool		by_count;		/* only its group's number of messages was looked at */
 	int64_t		next_seq;		/* of its group: the number of the next message, 0: not
@@ -377,7 +363,7 @@ typedef struct ImRow
 												 * assigned or none */
 	char	   *key;			/* of the call that it goes into, or NULL */
 	char	   *name;			/* names it in the answer, or NULL */
-	char	   *item;			/* JSON; UTF-8 */
+	char	   *item;			/* JSON; UTF-8; NULL: only ask whether it is there */
 	size_t		item_len;
 	int64_t		create_time;	/* of a group, UNIX seconds; 0: not given */
 	int64_t		sent_time;		/* of a message, UNIX seconds */
@@ -409,18 +395,16 @@ typedef struct ImCall
 	ImRow	  **rows;
 	int			nrows;
 	int			place;			/* in the drain's array of live calls */
+	bool		waits;			/* not to be sent yet: more rows may come into it */
 	char	   *body;			/* UTF-8, not terminated by the length */
 	size_t		body_len;
-	ImCheck    *checks;			/* of IM_OP_CHECK_GROUPS ... */
-	int			nchecks;		/* ... at most IM_CHECK_MAX */
 	int64_t		read_below;		/* of messages: from this number downwards; 0: the
 								 * newest */
 	ImPage	   *page;			/* of IM_OP_LIST_GROUPS */
 
 	/* What happened: filled by sender. */
 	ImReply		reply;			/* of the last exchange */
-	ImFound		found;			/* of a lookup; of many: anything but
-								 * unreadable if one could be read */
+	ImFound		found;			/* of a question: unreadable if nothing could be read */
 	int			nread;			/* of IM_OP_GET_MESSAGES: messages in the answer ... */
 	int64_t		least_seq;		/* ... the least of their numbers ... */
 	int64_t		oldest_time;	/* ... and their oldest and newest times */

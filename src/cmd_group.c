@@ -37,8 +37,6 @@ static void check_members(ImEncoder *enc, const ImField *field, const ImText *te
 static void check_join_option(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
 static void check_topic(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
 
-static void ask_groups(StringInfo body, ImCall *call, bool basic);
-static void take_groups(ImCall *call);
 static const char *column_of(int differs);
 
 static const ImWord type_words[] = {
@@ -92,8 +90,8 @@ static const ImField fields[] = {
 };
 
 static const ImCheckup checkup = {
-	.each = {.op = IM_OP_CHECK_GROUPS,.batch = IM_CHECK_MAX,.joins = im_joins_any,.ask = ask_groups,
-	.take = take_groups,.has_basic = true},
+	.each = {.op = IM_OP_CHECK_GROUPS,.batch = IM_CHECK_MAX,.joins = im_joins_any,.ask = im_group_ask,
+	.has_basic = true},
 	.column = column_of
 };
 
@@ -106,6 +104,7 @@ const ImCommand im_cmd_group = {
 	.fields = fields,
 	.nfields = lengthof(fields),
 	.batch = 1,
+	.lookup_batch = IM_CHECK_MAX,
 	.variant_field = 1,
 	.function = "im_import_group",
 	.noun = "group",
@@ -266,45 +265,14 @@ im_group_generate_id(const unsigned char *row_key, bool community, char *out)
 	*out = '\0';
 }
 
-/* See cmd_group.h. */
-void
-im_group_lookup_body(StringInfo buf, const char *group_id, bool messages)
-{
-	appendStringInfoString(buf, "{\"GroupIdList\":[");
-	escape_json(buf, group_id);
-	appendStringInfoString(buf, "],\"ResponseFilter\":{\"GroupBaseInfoFilter\":"
-						   "[\"Type\",\"Name\",\"Owner_Account\",\"CreateTime\"");
-	appendStringInfoString(buf, messages ? ",\"NextMsgSeq\"]}}" : "]}}");
-}
-
-/* True if an earlier check asks for the same group. */
+/* True if an earlier row of the call asks for the same group. */
 static bool
-is_asked_for(const ImCheck *checks, int i)
+is_asked_for(const ImCall *call, int i)
 {
 	for (int j = 0; j < i; j++)
-		if (strcmp(checks[j].group_id, checks[i].group_id) == 0)
+		if (strcmp(call->rows[j]->group_id, call->rows[i]->group_id) == 0)
 			return true;
 	return false;
-}
-
-/* See cmd_group.h. */
-void
-im_group_check_body(StringInfo buf, const ImCheck *checks, int nchecks)
-{
-	const char *comma = "";
-
-	appendStringInfoString(buf, "{\"GroupIdList\":[");
-	for (int i = 0; i < nchecks; i++)
-	{
-		if (is_asked_for(checks, i))
-			continue;
-		appendStringInfoString(buf, comma);
-		escape_json(buf, checks[i].group_id);
-		comma = ",";
-	}
-	appendStringInfoString(buf, "],\"ResponseFilter\":{\"GroupBaseInfoFilter\":"
-						   "[\"Type\",\"Name\",\"Owner_Account\",\"CreateTime\",\"Introduction\","
-						   "\"Notification\",\"FaceUrl\",\"MaxMemberNum\",\"ApplyJoinOption\"]}}");
 }
 
 /* See cmd_group.h. */
@@ -346,54 +314,48 @@ ask_for_extras(StringInfo body, const ImCall *call)
 	bool		topic = false;
 	ListCell   *lc;
 
-	for (int i = 0; i < call->nchecks; i++)
+	for (int i = 0; i < call->nrows; i++)
 	{
 		ImExtras	extras;
 
-		im_reply_extras(call->checks[i].sent, call->checks[i].sent_len, &extras);
+		im_reply_extras(call->rows[i]->item, call->rows[i]->item_len, &extras);
 		topic |= extras.topic;
 		keys = add_keys(keys, &extras);
 	}
-	/* im_group_check_body() ends a list, the filter and the request */
-	Assert(body->len > 3 && strcmp(body->data + body->len - 3, "]}}") == 0);
-	body->len -= 3;
 	appendStringInfoString(body, topic ? ",\"SupportTopic\"]" : "]");
 	foreach(lc, keys)
 		appendStringInfo(body, "%s\"%s\"", foreach_current_index(lc) == 0 ?
 						 ",\"AppDefinedDataFilter_Group\":[" : ",", (char *) lfirst(lc));
-	appendStringInfoString(body, keys != NIL ? "]}}" : "}}");
+	if (keys != NIL)
+		appendStringInfoChar(body, ']');
 }
 
-/* get_group_info: what the app has of these groups. */
-static void
-ask_groups(StringInfo body, ImCall *call, bool basic)
+/* See command.h. */
+void
+im_group_ask(StringInfo body, ImCall *call, bool basic)
 {
-	call->nchecks = call->nrows;
-	call->checks = palloc0(sizeof(ImCheck) * call->nrows);
+	const char *comma = "";
+
+	appendStringInfoString(body, "{\"GroupIdList\":[");
 	for (int i = 0; i < call->nrows; i++)
 	{
-		call->checks[i].group_id = call->rows[i]->group_id;
-		call->checks[i].sent = call->rows[i]->item;
-		call->checks[i].sent_len = call->rows[i]->item_len;
+		if (is_asked_for(call, i))
+			continue;
+		appendStringInfoString(body, comma);
+		escape_json(body, call->rows[i]->group_id);
+		comma = ",";
 	}
-	im_group_check_body(body, call->checks, call->nchecks);
-	if (!basic)
+	appendStringInfoString(body, "],\"ResponseFilter\":{\"GroupBaseInfoFilter\":"
+						   "[\"Type\",\"Name\",\"Owner_Account\",\"CreateTime\"");
+	if (call->op == IM_OP_CHECK_GROUPS)
+		appendStringInfoString(body, ",\"Introduction\",\"Notification\",\"FaceUrl\",\"MaxMemberNum\",\"ApplyJoinOption\"");
+	else if (call->command->undoes)
+		appendStringInfoString(body, ",\"NextMsgSeq\"");
+	if (basic)
+		appendStringInfoChar(body, ']');
+	else
 		ask_for_extras(body, call);
-}
-
-/* What was found, row by row. */
-static void
-take_groups(ImCall *call)
-{
-	for (int i = 0; i < call->nrows; i++)
-	{
-		ImSeen	   *seen = &call->rows[i]->check;
-
-		seen->found = call->checks[i].found;
-		seen->custom = call->checks[i].custom;
-		/* Its keys are told one by one. */
-		seen->differs = call->checks[i].differs & ~(UINT32_C(1) << IM_FIELD_CUSTOM);
-	}
+	appendStringInfoString(body, "}}");
 }
 
 /* The column that an ImCompared is about. */

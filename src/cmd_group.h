@@ -1,7 +1,6 @@
 /*
  * cmd_group.h
- *	  What only groups have: ids that are made of a row's key, and the question
- *	  what the app knows of them.
+ *	  What only groups have: ids that are made of a row's key.
  */
 #ifndef IM_CMD_GROUP_H
 #define IM_CMD_GROUP_H
@@ -21,19 +20,7 @@ extern void im_group_generate_id(const unsigned char *row_key, bool community, c
 /* True if a record's type column says Community (any spelling we accept). */
 extern bool im_group_is_community(const ImRecordMap *map, const Datum *values, const bool *nulls);
 
-/*
- * Body of get_group_info for one group, appended to buf; messages: also how many
- * messages it has had.
- */
-extern void im_group_lookup_body(StringInfo buf, const char *group_id, bool messages);
-
 /* Body of destroy_group. */
 extern void im_group_destroy_body(StringInfo buf, const char *group_id);
-
-/*
- * The same for many groups and all fields that ImCompared names; of several
- * checks of one group, it is asked for once.
- */
-extern void im_group_check_body(StringInfo buf, const ImCheck *checks, int nchecks);
 
 #endif							/* IM_CMD_GROUP_H */

@@ -92,8 +92,6 @@ typedef struct ImQuestion
 	bool		(*joins) (const ImCall *call, const ImRow *row);
 	/* Composes the request; basic: no more than what every app must tell. */
 	void		(*ask) (struct StringInfoData *body, ImCall *call, bool basic);
-	/* After the answer, what the reader did not do; or NULL. */
-	void		(*take) (ImCall *call);
 	bool		has_basic;		/* what it asks for may be more than the app tells */
 } ImQuestion;
 
@@ -164,6 +162,7 @@ typedef struct ImCommand
 	int			batch;			/* rows a call, unless an option says else */
 	int			rate;			/* calls a second at most, unless an option says
 								 * else; 0: only the server's rate_limit counts */
+	int			lookup_batch;	/* rows of any keys in one lookup; 0: as in a call */
 	bool		ordered;		/* one call of a key at a time, rows in order */
 	bool		serial;			/* one call of a key at a time: the service refuses
 								 * two that write at once */
@@ -243,6 +242,7 @@ extern bool im_joins_key(const ImCall *call, const ImRow *row);
 extern const char *im_differs_column(int differs);
 
 /* Questions that several kinds ask. */
+extern void im_group_ask(struct StringInfoData *body, ImCall *call, bool basic);
 extern void im_account_ask(struct StringInfoData *body, ImCall *call, bool basic);
 extern void im_message_ask(struct StringInfoData *body, ImCall *call, bool basic);
 

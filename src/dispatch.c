@@ -27,6 +27,7 @@
 #include "errcodes.h"
 #include "failpoint.h"
 #include "outbox.h"
+#include "plan.h"
 #include "protocol.h"
 #include "record.h"
 #include "rooms.h"
@@ -107,6 +108,14 @@ keep_outcome(ImDispatch *dispatch, ImRow *row)
  * Calls
  */
 
+/* Counts a row of a live call, or counts it off. */
+static void
+count_row(ImDispatch *dispatch, const ImRow *row, int by)
+{
+	dispatch->nrows += by;
+	dispatch->nrows_of[row->kind] += by;
+}
+
 /* Notes a call that is in the sender's hands. */
 static void
 add_live(ImDispatch *dispatch, ImCall *call)
@@ -121,8 +130,7 @@ add_live(ImDispatch *dispatch, ImCall *call)
 	call->place = dispatch->ncalls;
 	dispatch->live[dispatch->ncalls++] = call;
 	for (int i = 0; i < call->nrows; i++)
-		dispatch->nrows_of[call->rows[i]->kind]++;
-	dispatch->nrows += call->nrows;
+		count_row(dispatch, call->rows[i], 1);
 }
 
 /* The sender has given a call back; its rows are left to the caller. */
@@ -134,8 +142,9 @@ remove_live(ImDispatch *dispatch, ImCall *call)
 	dispatch->live[call->place] = last;
 	last->place = call->place;
 	for (int i = 0; i < call->nrows; i++)
-		dispatch->nrows_of[call->rows[i]->kind]--;
-	dispatch->nrows -= call->nrows;
+		count_row(dispatch, call->rows[i], -1);
+	if (call == dispatch->asking)
+		dispatch->asking = NULL;
 }
 
 /* A call with room for so many rows. */
@@ -194,9 +203,9 @@ put_import(StringInfo body, const ImCall *call, const ImApp *app)
 	pfree(lengths);
 }
 
-/* Writes the request and hands the call to the sender. */
+/* Writes the request. */
 static void
-send_call(ImDispatch *dispatch, ImCall *call, bool urgent)
+put_request(ImDispatch *dispatch, ImCall *call)
 {
 	MemoryContext old = MemoryContextSwitchTo(dispatch->calls_ctx);
 	StringInfoData body;
@@ -205,7 +214,7 @@ send_call(ImDispatch *dispatch, ImCall *call, bool urgent)
 	switch (call->op)
 	{
 		case IM_OP_GET_GROUP_INFO:
-			im_group_lookup_body(&body, call->rows[0]->group_id, call->command->undoes);
+			im_group_ask(&body, call, true);
 			break;
 		case IM_OP_DESTROY_GROUP:
 			im_group_destroy_body(&body, call->rows[0]->group_id);
@@ -226,9 +235,83 @@ send_call(ImDispatch *dispatch, ImCall *call, bool urgent)
 	call->body = body.data;
 	call->body_len = (size_t) body.len;
 	MemoryContextSwitchTo(old);
+}
+
+/* Hands a call to the sender. */
+static void
+send_call(ImDispatch *dispatch, ImCall *call, bool urgent)
+{
+	if (!call->waits)
+		put_request(dispatch, call);
 	/* Noted before it is queued: recovery must not miss its claims. */
 	add_live(dispatch, call);
 	im_sender_add(dispatch->sender, call, urgent);
+}
+
+/* ---- lookups of many rows ---- */
+
+/* Rows that may have been sent and go again: they may have to be looked up next. */
+static int
+coming_rows(const ImDispatch *dispatch, const ImCommand *command)
+{
+	int			n = 0;
+
+	for (int i = 0; i < dispatch->ncalls; i++)
+	{
+		const ImCall *call = dispatch->live[i];
+
+		for (int j = 0; j < call->nrows && call->op == command->op; j++)
+			n += call->rows[j]->life.maybe_sent ? 1 : 0;
+	}
+	return n;
+}
+
+/* The lookup that waits for more rows goes, unless more may come soon. */
+static void
+ask_or_wait(ImDispatch *dispatch)
+{
+	ImCall	   *call = dispatch->asking;
+
+	if (call == NULL ||
+		!im_plan_asks(call->nrows, call->command->lookup_batch, coming_rows(dispatch, call->command),
+					  im_now_us() - dispatch->asking_since))
+		return;
+	dispatch->asking = NULL;
+	put_request(dispatch, call);
+	call->waits = false;
+}
+
+/* A row goes into the lookup that waits for more, or begins one. */
+static void
+ask_with_others(ImDispatch *dispatch, ImRow *row)
+{
+	ImCall	   *call = dispatch->asking;
+
+	if (call == NULL)
+	{
+		call = make_call(dispatch, im_batch_op(row), row->kind, im_commands[row->kind]->lookup_batch);
+		call->rows[call->nrows++] = row;
+		call->waits = true;
+		dispatch->asking = call;
+		dispatch->asking_since = im_now_us();
+		send_call(dispatch, call, false);
+	}
+	else
+	{
+		call->rows[call->nrows++] = row;
+		count_row(dispatch, row, 1);
+	}
+	/* Full, it goes at once: there is no place for the next row. */
+	if (call->nrows == call->command->lookup_batch)
+		ask_or_wait(dispatch);
+}
+
+/* True for a row that is looked up with others; not if a session waits for it. */
+static bool
+asks_with_others(const ImDispatch *dispatch, const ImRow *row)
+{
+	return row->next.act == IM_ACT_LOOKUP && im_commands[row->kind]->lookup_batch > 0 && row->request < 0 &&
+		(dispatch->asking == NULL || dispatch->asking->command->kind == row->kind);
 }
 
 /* What the options say of a row's life. */
@@ -251,18 +334,9 @@ give_row_back(ImDispatch *dispatch, ImRow *row)
 	keep_outcome(dispatch, row);
 }
 
-/* How many rows of this kind an operation takes in one call. */
-static int
-batch_of(const ImDispatch *dispatch, const ImRow *row)
-{
-	if (im_batch_op(row) == IM_OP_GET_GROUP_INFO)
-		return 1;
-	return im_dispatch_batch(dispatch, row->kind);
-}
-
-/* See dispatch.h. */
-void
-im_dispatch_rows(ImDispatch *dispatch, List *rows)
+/* Rows go into calls, and these to the sender. */
+static void
+place_rows(ImDispatch *dispatch, List *rows)
 {
 	ImCall	   *bins[BINS];
 	int			nbins = 0;
@@ -271,9 +345,15 @@ im_dispatch_rows(ImDispatch *dispatch, List *rows)
 	foreach(lc, rows)
 	{
 		ImRow	   *row = lfirst(lc);
-		int			batch = batch_of(dispatch, row);
-		int			place = im_batch_place(bins, nbins, row, batch);
+		int			batch = im_dispatch_batch(dispatch, row->kind);
+		int			place;
 
+		if (asks_with_others(dispatch, row))
+		{
+			ask_with_others(dispatch, row);
+			continue;
+		}
+		place = im_batch_place(bins, nbins, row, batch);
 		/* Another call of its room goes first: this row must not fly beside it. */
 		if (place == IM_PLACE_LATER)
 		{
@@ -295,6 +375,14 @@ im_dispatch_rows(ImDispatch *dispatch, List *rows)
 	}
 	for (int i = 0; i < nbins; i++)
 		send_call(dispatch, bins[i], bins[i]->rows[0]->request >= 0);
+}
+
+/* See dispatch.h. */
+void
+im_dispatch_rows(ImDispatch *dispatch, List *rows)
+{
+	place_rows(dispatch, rows);
+	ask_or_wait(dispatch);
 }
 
 /* ------------------------------------------------------------------------
@@ -408,8 +496,8 @@ explain(ImDispatch *dispatch, List *rows)
 static void
 follow(ImDispatch *dispatch, Followers *followers)
 {
-	im_dispatch_rows(dispatch, followers->look_up);
-	im_dispatch_rows(dispatch, followers->send);
+	place_rows(dispatch, followers->look_up);
+	place_rows(dispatch, followers->send);
 	explain(dispatch, followers->explain);
 }
 
@@ -443,11 +531,11 @@ halve(ImDispatch *dispatch, const ImCall *call)
 }
 
 /*
- * A call of many rows was refused as a whole.  Too many: fewer from now on, and
- * no row is blamed.  Else for one row's sake: it is found by halving.
+ * A call of many rows failed as a whole.  Too many: fewer from now on, and no row
+ * is blamed.  Else for one row's sake: it is found by halving.
  */
 static bool
-split_refused(ImDispatch *dispatch, const ImCall *call)
+split_failed(ImDispatch *dispatch, const ImCall *call)
 {
 	ImKind		kind = call->command->kind;
 	int			usual = im_dispatch_batch(dispatch, kind);
@@ -540,7 +628,7 @@ take_call(ImDispatch *dispatch, ImCall *call)
 	/* First: its rows go into other calls, or wait to be written. */
 	remove_live(dispatch, call);
 	/* Each of these has handed the rows on: only the call is left. */
-	if (split_refused(dispatch, call) ||
+	if (split_failed(dispatch, call) ||
 		(im_op_asks(call->op) && call->command->undoes && !take_undo(dispatch, call)) ||
 		(call->op == IM_OP_GET_MESSAGES && !call->command->undoes && !take_messages(dispatch, call)))
 	{
@@ -582,6 +670,7 @@ im_dispatch_collect(ImDispatch *dispatch)
 		IM_FAILPOINT("reply_read");
 		take_call(dispatch, call);
 	}
+	ask_or_wait(dispatch);
 }
 
 /* Judges the rows of a call that was taken back, whatever the protocol wants next. */

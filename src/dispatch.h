@@ -33,6 +33,8 @@ typedef struct ImDispatch
 	int			room;			/* places in live */
 	int			nrows;			/* rows of the live calls ... */
 	int			nrows_of[IM_KINDS]; /* ... by kind */
+	ImCall	   *asking;			/* a lookup in the sender that waits for more rows, or NULL ... */
+	int64		asking_since;	/* ... since then, monotonic us */
 	List	   *outcomes;		/* rows to be written back */
 	int64		outcomes_since; /* monotonic us */
 	List	   *held;			/* of ImHeld, to be noted */

@@ -37,7 +37,6 @@
 #include "app.h"
 #include "encoding.h"
 #include "errcodes.h"
-#include "cmd_group.h"
 #include "http.h"
 #include "outbox.h"
 #include "sender.h"
@@ -586,19 +585,19 @@ check_changes(Doctor *doctor)
 
 /* Asks for the group that cannot exist; once more if the UserSig was refused. */
 static void
-ask(Doctor *doctor, ImCall *call, ImCheck *check)
+ask(Doctor *doctor, ImCall *call)
 {
 	ImCall	   *calls[1] = {call};
+	ImRow	   *row = palloc0(sizeof(ImRow));
 	StringInfoData body;
 
 	memset(call, 0, sizeof(*call));
-	memset(check, 0, sizeof(*check));
-	check->group_id = NO_SUCH_GROUP;
-	initStringInfo(&body);
-	im_group_check_body(&body, check, 1);
+	strlcpy(row->group_id, NO_SUCH_GROUP, sizeof(row->group_id));
 	call->op = IM_OP_CHECK_GROUPS;
-	call->checks = check;
-	call->nchecks = 1;
+	call->rows = palloc(sizeof(ImRow *));
+	call->rows[call->nrows++] = row;
+	initStringInfo(&body);
+	im_group_ask(&body, call, true);
 	call->body = body.data;
 	call->body_len = body.len;
 	for (int i = 0; i < 2; i++)
@@ -640,14 +639,14 @@ say_network(Doctor *doctor, const ImCall *call)
 
 /* The answer's meaning for a person. */
 static void
-say_answer(Doctor *doctor, const ImCall *call, const ImCheck *check)
+say_answer(Doctor *doctor, const ImCall *call)
 {
 	int32		code = call->verdict.code < 0 ? call->verdict.code : call->reply.code;
 	const ImErrorCode *entry = im_error_find(code);
 	const char *info = im_text_from_utf8(call->reply.info);
 
 	doctor->item = "service";
-	if (check->found != IM_FOUND_UNREADABLE)
+	if (call->found != IM_FOUND_UNREADABLE)
 		say(doctor, GOOD, "answers, and accepts app, key and admin", NULL);
 	else if (!call->verdict.answered)
 		say(doctor, BAD, psprintf("no answer: %s%s%s", entry->meaning, info[0] ? ": " : "", info),
@@ -703,7 +702,6 @@ static void
 check_service(Doctor *doctor)
 {
 	ImCall		call;
-	ImCheck		check;
 	int64		first_us;
 
 	if (doctor->app == NULL || doctor->slot == NULL || !doctor->key_good)
@@ -711,18 +709,18 @@ check_service(Doctor *doctor)
 		say(doctor, UNSURE, "not asked", "Mend what stands above first.");
 		return;
 	}
-	ask(doctor, &call, &check);
+	ask(doctor, &call);
 	doctor->asked = true;
 	first_us = call.elapsed_us;
 	say_network(doctor, &call);
-	say_answer(doctor, &call, &check);
+	say_answer(doctor, &call);
 	if (!call.verdict.answered)
 		return;
 	say_clock(doctor, &call);
-	if (check.found == IM_FOUND_UNREADABLE)
+	if (call.found == IM_FOUND_UNREADABLE)
 		return;
-	ask(doctor, &call, &check);
-	if (check.found != IM_FOUND_UNREADABLE)
+	ask(doctor, &call);
+	if (call.found != IM_FOUND_UNREADABLE)
 		say_round_trip(doctor, &call, first_us);
 }
 

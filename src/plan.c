@@ -32,6 +32,7 @@
 #define CLAIM_AHEAD_MAX		400
 #define DUE_MAX				(600 * SEC)	/* no back-off is longer */
 #define ROWS_MAX			4000	/* claimed at one time, of all kinds */
+#define ASK_AFTER			(10 * SEC)	/* rows wait no longer for others to be asked about */
 #define COUNT_PATIENCE		10	/* looks without a chance to count */
 
 static int64_t
@@ -433,6 +434,14 @@ im_plan_claimed(ImPlan *plan, ImKind kind, const ImPlanFound *found)
 {
 	if (found->want > 0 && found->short_scan && found->nrows == 0)
 		plan->hungry[kind] = false;
+}
+
+/* See plan.h. */
+bool
+im_plan_asks(int nrows, int most, int coming, int64_t waited)
+{
+	/* After a crash they are refused one after the other: one question will do for many. */
+	return nrows >= most || coming == 0 || waited >= ASK_AFTER;
 }
 
 /* ------------------------------------------------------------------------

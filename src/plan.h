@@ -211,4 +211,10 @@ extern int64_t im_plan_alarm(const ImPlan *plan, const ImPlanFacts *facts);
 /* How long to sleep at most; pump says when the sender can go on, or -1. */
 extern int64_t im_plan_sleep(const ImPlan *plan, const ImPlanFacts *facts, int64_t pump, int allowed);
 
+/*
+ * So many rows wait to be asked about in one call that takes most, the first of them
+ * for waited us; coming: rows on their way that may have to be asked about, too.
+ */
+extern bool im_plan_asks(int nrows, int most, int coming, int64_t waited);
+
 #endif							/* IM_PLAN_H */

@@ -78,7 +78,7 @@ typedef enum How
 	HOW_CUSTOM					/* AppDefinedData; not there: not compared */
 } How;
 
-/* The fields that im_reply_check() compares, if the request has them. */
+/* The fields that im_reply_groups() compares, if the request has them. */
 static const struct
 {
 	const char *column;
@@ -234,7 +234,6 @@ clear_reply(ImReply *reply)
 	reply->info[0] = '\0';
 	reply->group_id[0] = '\0';
 	reply->odd_group_id = false;
-	reply->next_seq = 0;
 }
 
 /* See reply.h. */
@@ -246,38 +245,6 @@ im_reply_parse(const char *body, size_t len, ImReply *reply)
 	clear_reply(reply);
 	if (read_body(body, len, &facts))
 		fill_reply(&facts, reply);
-}
-
-/*
- * Finds the entry for group_id in the array GroupInfo.  False if there is
- * none, or more than one: we could not say which of them is meant.
- */
-static bool
-find_entry(const ImJsonValue *list, const char *group_id, Facts *entry)
-{
-	ImJsonScan	scan = im_json_within(list);
-	ImJsonText	id = im_json_plain(group_id, strlen(group_id));
-	Facts		facts;
-	ImJsonValue value;
-	int			found = 0;
-
-	if (list->kind != IM_JSON_ARRAY || !im_json_enter(&scan, '['))
-		return false;
-	while (im_json_next_item(&scan, ']'))
-	{
-		if (im_json_peek(&scan) != '{')
-		{
-			im_json_value(&scan, &value);
-			continue;
-		}
-		read_object(&scan, &facts);
-		if (facts.of[KEY_GROUP_ID].kind != IM_JSON_STRING ||
-			!im_json_same(facts.of[KEY_GROUP_ID].text, id))
-			continue;
-		*entry = facts;
-		found++;
-	}
-	return found == 1;
 }
 
 /* True if a and b are the two spellings of one type, in either order. */
@@ -316,28 +283,14 @@ same_creation(int64_t said, int64_t sent)
 	return said <= sent && sent - said <= IM_TIME_AHEAD;
 }
 
-/*
- * Compares the group of an entry with the one that was sent.  What is known to
- * differ decides before what is not known.
- */
-static ImFound
-compare_groups(const ImJsonValue *group, const ImJsonValue *sent)
-{
-	int64_t		created;
-	int64_t		sent_created;
+/* The fields by which a group is ours, the first in compared[]. */
+#define IDENTITY_FIELDS		(IM_FIELD_CREATE_TIME + 1)
 
-	if (!same_type(&group[KEY_TYPE].text, &sent[KEY_TYPE].text) ||
-		!im_json_same(group[KEY_NAME].text, sent[KEY_NAME].text))
-		return IM_FOUND_OTHER;
-	if (sent[KEY_OWNER].kind != IM_JSON_NONE &&
-		!same_owner(&group[KEY_OWNER], &sent[KEY_OWNER]))
-		return IM_FOUND_OTHER;
-	if (sent[KEY_CREATE_TIME].kind == IM_JSON_NONE)
-		return IM_FOUND_SAME;
-	if (!im_json_whole(&sent[KEY_CREATE_TIME], &sent_created) ||
-		!im_json_whole(&group[KEY_CREATE_TIME], &created))
-		return IM_FOUND_UNREADABLE;
-	return same_creation(created, sent_created) ? IM_FOUND_SAME : IM_FOUND_OTHER;
+/* True for what every group has. */
+static bool
+is_required(int field)
+{
+	return field == IM_FIELD_TYPE || field == IM_FIELD_NAME;
 }
 
 /* True if there are a Type and a Name to compare. */
@@ -346,47 +299,6 @@ has_type_and_name(const Facts *facts)
 {
 	return facts->of[KEY_TYPE].kind == IM_JSON_STRING &&
 		facts->of[KEY_NAME].kind == IM_JSON_STRING;
-}
-
-/*
- * Judges the one entry for our group.  A request that lacks type or name, which
- * no row can have sent, is another's group if there is one.
- */
-static ImFound
-judge_entry(const Facts *entry, const Facts *sent)
-{
-	if (entry->code_bad)
-		return IM_FOUND_UNREADABLE;
-	if (entry->code == CODE_NO_GROUP || entry->code == CODE_BAD_GROUP_ID)
-		return IM_FOUND_ABSENT;
-	if (entry->code != 0 || !has_type_and_name(entry))
-		return IM_FOUND_UNREADABLE;
-	if (!has_type_and_name(sent))
-		return IM_FOUND_OTHER;
-	return compare_groups(entry->of, sent->of);
-}
-
-/* See reply.h. */
-ImFound
-im_reply_compare(const char *body, size_t len, const char *group_id,
-				 const char *sent, size_t sent_len, ImReply *reply)
-{
-	Facts		answer;
-	Facts		entry;
-	Facts		request;
-
-	clear_reply(reply);
-	if (!read_body(body, len, &answer))
-		return IM_FOUND_UNREADABLE;
-	fill_reply(&answer, reply);
-	if (!find_entry(&answer.of[KEY_GROUP_INFO], group_id, &entry))
-		return IM_FOUND_UNREADABLE;
-	copy_info(&entry.of[KEY_ERROR_INFO], reply->info);
-	if (!im_json_whole(&entry.of[KEY_NEXT_SEQ], &reply->next_seq))
-		reply->next_seq = 0;
-	if (!read_body(sent, sent_len, &request))
-		return IM_FOUND_UNREADABLE;
-	return judge_entry(&entry, &request);
 }
 
 /* See reply.h. */
@@ -552,75 +464,94 @@ says_nothing(How how, const ImJsonValue *said)
 		(said->kind == IM_JSON_NONE || (said->kind == IM_JSON_LITERAL && im_json_is(&said->text, "null")));
 }
 
-/* Compares an entry with what was sent; notes which fields differ. */
+/* Compares the first so many fields of an entry with what was sent; notes which differ. */
 static ImFound
-compare_fields(const ImJsonValue *said, const ImJsonValue *sent, ImCheck *check)
+compare_fields(const ImJsonValue *said, const ImJsonValue *sent, int nfields, ImSeen *seen)
 {
 	ImFound		all = IM_FOUND_SAME;
 
-	for (int i = 0; i < IM_FIELDS; i++)
+	for (int i = 0; i < nfields; i++)
 	{
 		const ImJsonValue *value = &sent[compared[i].sent];
 		const ImJsonValue *other = &said[compared[i].said];
 		How			how = compared[i].how;
 		ImFound		one;
 
-		if (value->kind == IM_JSON_NONE || says_nothing(how, other))
+		if (value->kind == IM_JSON_NONE ? !is_required(i) : says_nothing(how, other))
 			continue;
-		one = how == HOW_CUSTOM ? compare_custom(other, value, &check->custom) :
-			compare_field(how, other, value);
-		if (one == IM_FOUND_OTHER)
-			check->differs |= UINT32_C(1) << i;
+		if (is_required(i) && value->kind != IM_JSON_STRING)
+			one = IM_FOUND_OTHER;	/* no row can have sent that: it is another's group */
+		else
+			one = how == HOW_CUSTOM ? compare_custom(other, value, &seen->custom) :
+				compare_field(how, other, value);
+		/* Of AppDefinedData its keys are noted. */
+		if (one == IM_FOUND_OTHER && how != HOW_CUSTOM)
+			seen->differs |= UINT32_C(1) << i;
 		else if (one == IM_FOUND_UNREADABLE)
 			all = IM_FOUND_UNREADABLE;
 	}
-	return check->differs != 0 ? IM_FOUND_OTHER : all;
+	/* What is known to differ decides before what is not known. */
+	return seen->differs != 0 || seen->custom != 0 ? IM_FOUND_OTHER : all;
 }
 
-/* Judges the first entry for a check. */
+/* Judges the first entry for a row; identity: only whose group it is. */
 static void
-check_entry(const Facts *entry, ImCheck *check)
+check_entry(const Facts *entry, bool identity, ImRow *row)
 {
+	ImSeen	   *seen = &row->check;
 	Facts		request;
 
+	copy_info(&entry->of[KEY_ERROR_INFO], row->info);
+	if (!im_json_whole(&entry->of[KEY_NEXT_SEQ], &seen->next_seq))
+		seen->next_seq = 0;
 	/* Nothing but a good code proves that a group is absent. */
 	if (entry->code_bad)
 		return;
 	if (entry->code == CODE_NO_GROUP || entry->code == CODE_BAD_GROUP_ID)
-		check->found = IM_FOUND_ABSENT;
-	else if (entry->code != 0)
+		seen->found = IM_FOUND_ABSENT;
+	else if (entry->code != 0 || (identity && !has_type_and_name(entry)))
 		return;
-	else if (check->sent == NULL)
-		check->found = IM_FOUND_SAME;
-	else if (read_body(check->sent, check->sent_len, &request) && has_type_and_name(&request))
-		check->found = compare_fields(entry->of, request.of, check);
+	else if (row->item == NULL && !identity)
+		seen->found = IM_FOUND_SAME;
+	else if (read_body(row->item, row->item_len, &request))
+		seen->found = compare_fields(entry->of, request.of, identity ? IDENTITY_FIELDS : IM_FIELDS, seen);
 }
 
-/* Gives an entry to the checks that asked for it; a second one spoils them. */
+/* Nothing is known of a row. */
 static void
-place_entry(const Facts *entry, ImCheck *checks, bool *seen, int nchecks)
+forget(ImRow *row)
+{
+	row->check.found = IM_FOUND_UNREADABLE;
+	row->check.differs = 0;
+	row->check.custom = 0;
+	row->check.next_seq = 0;
+	row->info[0] = '\0';
+}
+
+/* Gives an entry to the rows that asked for it; a second one spoils them. */
+static void
+place_entry(const Facts *entry, ImCall *call, bool *seen)
 {
 	const ImJsonValue *id = &entry->of[KEY_GROUP_ID];
 
-	for (int i = 0; id->kind == IM_JSON_STRING && i < nchecks; i++)
+	for (int i = 0; id->kind == IM_JSON_STRING && i < call->nrows; i++)
 	{
-		if (!im_json_same(id->text, im_json_plain(checks[i].group_id, strlen(checks[i].group_id))))
+		ImRow	   *row = call->rows[i];
+
+		if (!im_json_same(id->text, im_json_plain(row->group_id, strlen(row->group_id))))
 			continue;
+		/* Of two entries nobody can say which of them is meant. */
 		if (seen[i])
-		{
-			checks[i].found = IM_FOUND_UNREADABLE;
-			checks[i].differs = 0;
-			checks[i].custom = 0;
-		}
+			forget(row);
 		else
-			check_entry(entry, &checks[i]);
+			check_entry(entry, call->op == IM_OP_GET_GROUP_INFO, row);
 		seen[i] = true;
 	}
 }
 
 /* Reads the array GroupInfo; whatever else stands in it is stepped over. */
 static void
-read_entries(const ImJsonValue *list, ImCheck *checks, int nchecks)
+read_entries(const ImJsonValue *list, ImCall *call)
 {
 	ImJsonScan	scan = im_json_within(list);
 	bool		seen[IM_CHECK_MAX] = {false};
@@ -634,7 +565,7 @@ read_entries(const ImJsonValue *list, ImCheck *checks, int nchecks)
 		if (im_json_peek(&scan) == '{')
 		{
 			read_object(&scan, &entry);
-			place_entry(&entry, checks, seen, nchecks);
+			place_entry(&entry, call, seen);
 		}
 		else
 			im_json_value(&scan, &value);
@@ -642,27 +573,20 @@ read_entries(const ImJsonValue *list, ImCheck *checks, int nchecks)
 }
 
 /* See reply.h. */
-ImFound
-im_reply_check(const char *body, size_t len, ImCheck *checks, int nchecks, ImReply *reply)
+bool
+im_reply_groups(ImCall *call, const char *body, size_t len, struct ImListEntry *entries, int max)
 {
-	ImFound		all = IM_FOUND_UNREADABLE;
+	bool		readable = false;
 	Facts		answer;
 
-	clear_reply(reply);
-	for (int i = 0; i < nchecks; i++)
-	{
-		checks[i].found = IM_FOUND_UNREADABLE;
-		checks[i].differs = 0;
-		checks[i].custom = 0;
-	}
-	if (nchecks > IM_CHECK_MAX || !read_body(body, len, &answer))
-		return all;
-	fill_reply(&answer, reply);
-	read_entries(&answer.of[KEY_GROUP_INFO], checks, nchecks);
-	for (int i = 0; i < nchecks; i++)
-	{
-		if (checks[i].found != IM_FOUND_UNREADABLE)
-			all = IM_FOUND_SAME;
-	}
-	return all;
+	(void) entries;				/* they are for lists that are longer */
+	(void) max;
+	for (int i = 0; i < call->nrows; i++)
+		forget(call->rows[i]);
+	if (call->nrows > IM_CHECK_MAX || !read_body(body, len, &answer))
+		return false;
+	read_entries(&answer.of[KEY_GROUP_INFO], call);
+	for (int i = 0; i < call->nrows; i++)
+		readable = readable || call->rows[i]->check.found != IM_FOUND_UNREADABLE;
+	return readable;
 }

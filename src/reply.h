@@ -19,32 +19,29 @@
 extern void im_reply_parse(const char *body, size_t len, ImReply *reply);
 
 /*
- * Reads an answer of get_group_info about group_id and compares the group's
- * Type, Name, and Owner_Account and CreateTime where the request has them,
- * with sent, the body of import_group that we sent or would send.  *reply
- * gets the answer's own ErrorCode (which means something only if there is no
- * entry for the group, and is not readable if the answer has none) and the
- * entry's ErrorInfo, or without an entry the answer's.  A group without a
- * CreateTime that we sent is unreadable rather than another group; one without
- * an owner that we sent is another group.  NextMsgSeq is read if it is there.
+ * Reads an answer of get_group_info about the groups of a call's rows, and compares
+ * each with the row's item, the body of import_group that we sent or would send; a
+ * row without one only asks whether its group is there.  Fills check and info of
+ * each row.  An ImReader, which needs no entries.
+ *
+ * IM_OP_GET_GROUP_INFO asks whose group it is: Type, Name, and Owner_Account and
+ * CreateTime where the item has them.  IM_OP_CHECK_GROUPS compares all fields that
+ * the item has.
+ *
+ * The entry of a group decides, whatever ErrorCode the answer has; a group without
+ * an entry, or with two, is unreadable; two rows of one group share its entry.  A
+ * text that the answer leaves out counts as empty; a number or join option that it
+ * leaves out makes its group unreadable, unless another field differs.
+ * SupportTopic and AppDefinedData are not compared if the answer leaves them out,
+ * since no document promises the one, and the other may be left out where nothing
+ * is set; but a key that is not in an AppDefinedData counts as empty.  Keys that
+ * were not sent do not count.
+ *
+ * False if not one entry could be read.
  */
-extern ImFound im_reply_compare(const char *body, size_t len, const char *group_id,
-								const char *sent, size_t sent_len, ImReply *reply);
-
-/*
- * The same for an answer about many groups.  Of each check, found, differs and
- * custom are filled.  A text that the answer leaves out counts as empty; a
- * number or join option that it leaves out makes its group unreadable, unless
- * another field differs.  SupportTopic and AppDefinedData are not compared if
- * the answer leaves them out, since no document promises the one, and the
- * other may be left out where nothing is set; but a key that is not in an
- * AppDefinedData counts as empty.  Keys that were not sent do not count.  Two
- * entries for one id are unreadable; two checks of one id share its entry.
- * Returns IM_FOUND_UNREADABLE if not one entry could be read, else
- * IM_FOUND_SAME.
- */
-extern ImFound im_reply_check(const char *body, size_t len, ImCheck *checks, int nchecks,
-							  ImReply *reply);
+struct ImListEntry;
+extern bool im_reply_groups(ImCall *call, const char *body, size_t len,
+							struct ImListEntry *entries, int max);
 
 /* What a request has that get_group_info must be asked for by name. */
 typedef struct ImExtras
@@ -61,7 +58,7 @@ typedef struct ImExtras
 /*
  * Fills *extras from sent, a body of import_group; the keys point into it.
  * Keys behind the first IM_CUSTOM_MAX, and very long ones, are left out here
- * as in im_reply_check().
+ * as in im_reply_groups().
  */
 extern void im_reply_extras(const char *sent, size_t len, ImExtras *extras);
 

@@ -22,6 +22,7 @@
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
+#include "batch.h"
 #include "compat.h"
 #include "command.h"
 #include "errcodes.h"
@@ -63,8 +64,8 @@ static const Operation operations[IM_OPS] = {
 	[IM_OP_IMPORT_MESSAGES] = {IM_MESSAGE, "group_open_http_svc/import_group_msg", REPLY_SMALL, NULL, false},
 	[IM_OP_SET_UNREAD] = {IM_UNREAD, "group_open_http_svc/set_unread_msg_num", REPLY_SMALL, NULL, false},
 	[IM_OP_DESTROY_GROUP] = {IM_GROUP, "group_open_http_svc/destroy_group", REPLY_SMALL, NULL, false},
-	[IM_OP_GET_GROUP_INFO] = {IM_GROUP, "group_open_http_svc/get_group_info", REPLY_LARGE, NULL, false},
-	[IM_OP_CHECK_GROUPS] = {IM_GROUP, "group_open_http_svc/get_group_info", REPLY_LARGE, NULL, false},
+	[IM_OP_GET_GROUP_INFO] = {IM_GROUP, "group_open_http_svc/get_group_info", REPLY_LARGE, im_reply_groups, true},
+	[IM_OP_CHECK_GROUPS] = {IM_GROUP, "group_open_http_svc/get_group_info", REPLY_LARGE, im_reply_groups, true},
 	[IM_OP_CHECK_ACCOUNTS] = {IM_ACCOUNT, "im_open_login_svc/account_check", REPLY_SMALL, im_results_accounts, false},
 	[IM_OP_GET_MESSAGES] = {IM_MESSAGE, "group_open_http_svc/group_msg_get_simple", REPLY_LARGE, im_results_find, false},
 	[IM_OP_CHECK_MESSAGES] = {IM_MESSAGE, "group_open_http_svc/group_msg_get_simple", REPLY_LARGE, im_results_messages, false},
@@ -451,12 +452,14 @@ note_throttling(ImSender *sender, int op, bool held)
 	*since = held ? now : 0;
 }
 
-/* True if a call must wait for another one of its key that is under way. */
+/* True if a call must wait: for more rows, or for another one of its key that is under way. */
 static bool
 must_wait(const ImSender *sender, const ImCall *call)
 {
 	dlist_iter	iter;
 
+	if (call->waits)
+		return true;
 	if (call->command == NULL || !call->command->serial || call->op != call->command->op || call->rows[0]->key == NULL)
 		return false;
 	dlist_foreach(iter, unconstify(dlist_head *, &sender->flying))
@@ -604,16 +607,16 @@ quote_unreadable(ImCall *call, const ImHttpCall *http_call)
  * too.
  */
 static void
-hide_signature(ImReply *reply, const char *sig)
+hide_signature(char *info, const char *sig)
 {
 	char		beginning[SIG_BEGINNING + 1];
-	char	   *found = strstr(reply->info, "usersig");
+	char	   *found = strstr(info, "usersig");
 
 	strlcpy(beginning, sig, sizeof(beginning));
 	if (found == NULL && beginning[0] != '\0')
-		found = strstr(reply->info, beginning);
+		found = strstr(info, beginning);
 	if (found != NULL)
-		strlcpy(found, "(hidden)", sizeof(reply->info) - (found - reply->info));
+		strlcpy(found, "(hidden)", IM_INFO_MAX + 1 - (found - info));
 }
 
 /* Looks in the answer for what was asked. */
@@ -622,7 +625,7 @@ read_asked(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 {
 	const Operation *operation = &operations[call->op];
 
-	if (call->reply.readable && (call->reply.code == 0 || operation->own_codes) &&
+	if ((operation->own_codes || (call->reply.readable && call->reply.code == 0)) &&
 		operation->read(call, http_call->reply, http_call->reply_len, sender->entries, ENTRIES_MAX))
 		call->found = IM_FOUND_SAME;
 }
@@ -638,7 +641,7 @@ tell_nothing(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	call->verdict.code = IM_CODE_UNREADABLE;
 	call->reply.readable = false;
 	quote_unreadable(call, http_call);
-	hide_signature(&call->reply, sender->sig);
+	hide_signature(call->reply.info, sender->sig);
 	for (int i = 0; i < call->nrows; i++)
 		strlcpy(call->rows[i]->info, call->reply.info, sizeof(call->rows[i]->info));
 }
@@ -648,11 +651,13 @@ tell_nothing(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
  * those of a call that failed as a whole, have the call's verdict.
  */
 static void
-read_rows(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
+read_rows(ImSender *sender, ImCall *call, const ImExchange *exchange, const ImHttpCall *http_call)
 {
 	bool		listed = call->command != NULL && call->op == call->command->op &&
 		call->command->list != NULL;
 
+	if (call->op == IM_OP_GET_GROUP_INFO)
+		im_batch_looked_up(call, exchange);
 	if (operations[call->op].read != NULL)
 		return;
 	if (listed && call->verdict.outcome == IM_OUT_DONE)
@@ -683,17 +688,9 @@ read_reply(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	call->reply.info[0] = '\0';
 	call->reply.group_id[0] = '\0';
 	call->reply.odd_group_id = false;
-	call->reply.next_seq = 0;
 	if (http_call->failure != 0)
 		im_text_clean(http_call->error, strlen(http_call->error),
 					   call->reply.info, sizeof(call->reply.info));
-	else if (call->op == IM_OP_GET_GROUP_INFO)
-		call->found = im_reply_compare(http_call->reply, http_call->reply_len,
-									   call->rows[0]->group_id, call->rows[0]->item,
-									   call->rows[0]->item_len, &call->reply);
-	else if (call->op == IM_OP_CHECK_GROUPS)
-		call->found = im_reply_check(http_call->reply, http_call->reply_len,
-									 call->checks, call->nchecks, &call->reply);
 	else
 	{
 		im_reply_parse(http_call->reply, http_call->reply_len, &call->reply);
@@ -702,8 +699,8 @@ read_reply(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	}
 	if (http_call->failure == 0 && !call->reply.readable && call->reply.info[0] == '\0')
 		quote_unreadable(call, http_call);
-	/* Last, over whatever words came together. */
-	hide_signature(&call->reply, sender->sig);
+	/* Over whatever words came together. */
+	hide_signature(call->reply.info, sender->sig);
 }
 
 /* Draws the conclusions for the signature from one verdict. */
@@ -768,7 +765,9 @@ judge(ImSender *sender, Flight *flight)
 	call->verdict.retry_after = call->retry_after;
 	note_signature(sender, flight, &call->verdict);
 	/* After the verdict, which rows get that the answer does not name. */
-	read_rows(sender, call, http_call);
+	read_rows(sender, call, &exchange, http_call);
+	for (int i = 0; i < call->nrows; i++)
+		hide_signature(call->rows[i]->info, sender->sig);
 	im_slot_count(sender->slot, call, operations[call->op].kind, exchange.class, http_call->elapsed_us,
 				  http_call->body_len, http_call->reply_len, http_call->connected,
 				  !sender->app->plain_http);

@@ -107,6 +107,8 @@
 	X(LOOKED_ABSENT, "lookup: absent") \
 	X(LOOKED_UNREADABLE, "lookup: unreadable") \
 	X(LOOKED_LOST, "lookup: lost") \
+	X(ASKED_TOGETHER, "lookup: of several rows") \
+	X(ASKED_FULL, "lookup: of as many as there is room for") \
 	X(SETTLE_LOCKED, "settle: row locked") \
 	X(SETTLE_GONE, "settle: row deleted") \
 	X(SETTLE_MISMATCH, "settle: token of another claim") \
@@ -208,6 +210,7 @@ typedef struct SimDrain
 {
 	SimCall		calls[MAX_CALLS];
 	bool		used[MAX_CALLS];
+	bool		waits[MAX_CALLS];	/* queued, but for others to be asked about with it */
 	int			keys[MAX_CALLS];	/* which row, for the trace and the truth */
 	int			contents[MAX_CALLS];	/* the encoded body */
 	int			groups[MAX_CALLS];	/* group_id as a number */
@@ -218,6 +221,7 @@ typedef struct SimDrain
 	int64_t		outcomes_since;
 	SimList		queue;			/* in the sender */
 	SimList		flying;
+	int64_t		asking_since;
 
 	uint32_t	sig_serial;
 	uint32_t	refused_serial;

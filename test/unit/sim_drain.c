@@ -14,6 +14,7 @@
 #include "sim.h"
 
 #define SHUTDOWN_GRACE		(1 * SEC)
+#define LOOKUP_BATCH		3	/* here a row has a request of its own, but they go together */
 
 #define Max(a, b)			((a) > (b) ? (a) : (b))
 
@@ -72,6 +73,7 @@ sim_new_call(SimDrain *drain)
 		if (drain->used[i])
 			continue;
 		drain->used[i] = true;
+		drain->waits[i] = false;
 		memset(&drain->calls[i], 0, sizeof(SimCall));
 		drain->calls[i].op = IM_OP_IMPORT_GROUP;
 		return i;
@@ -263,15 +265,61 @@ note_failure(SimWorld *world, SimCopy *copy, Transaction *tx)
 		rotate_outcomes(drain);
 }
 
+/* The lookups that wait go, unless more may come soon. */
+static void
+ask_or_wait(SimWorld *world, SimDrain *drain)
+{
+	int			nrows = 0;
+	int			coming = 0;
+
+	for (int i = 0; i < drain->queue.n; i++)
+		nrows += drain->waits[drain->queue.at[i]] ? 1 : 0;
+	for (int i = 0; i < drain->live.n; i++)
+	{
+		const SimCall *call = &drain->calls[drain->live.at[i]];
+
+		coming += call->op == IM_OP_IMPORT_GROUP && call->life.maybe_sent ? 1 : 0;
+	}
+	if (nrows == 0 || !im_plan_asks(nrows, LOOKUP_BATCH, coming, world->now - drain->asking_since))
+		return;
+	if (nrows > 1)
+		COVER(ASKED_TOGETHER);
+	if (nrows == LOOKUP_BATCH)
+		COVER(ASKED_FULL);
+	memset(drain->waits, 0, sizeof(drain->waits));
+}
+
+/* A row waits for others to be asked about with it. */
+static void
+ask_with_others(SimWorld *world, SimDrain *drain, int n)
+{
+	bool		first = true;
+
+	for (int i = 0; i < drain->queue.n; i++)
+		first = first && !drain->waits[drain->queue.at[i]];
+	if (first)
+		drain->asking_since = world->now;
+	drain->waits[n] = true;
+	sim_list_add(&drain->queue, n, false);
+	/* Full, it goes at once. */
+	ask_or_wait(world, drain);
+}
+
 /* Hands freshly claimed calls to the sender; their claim is committed. */
 static void
-launch_claimed(SimDrain *drain, const SimList *calls)
+launch_claimed(SimWorld *world, SimDrain *drain, const SimList *calls)
 {
 	for (int i = 0; i < calls->n; i++)
 	{
-		sim_list_add(&drain->live, calls->at[i], false);
-		sim_list_add(&drain->queue, calls->at[i], false);
+		int			n = calls->at[i];
+
+		sim_list_add(&drain->live, n, false);
+		if (drain->calls[n].op == IM_OP_GET_GROUP_INFO)
+			ask_with_others(world, drain, n);
+		else
+			sim_list_add(&drain->queue, n, false);
 	}
+	ask_or_wait(world, drain);
 }
 
 /* The transaction committed: everything it did is true now. */
@@ -295,7 +343,7 @@ note_success(SimWorld *world, SimCopy *copy, Transaction *tx)
 	}
 	im_plan_succeeded(&drain->plan, drain->outcomes.n);
 	im_plan_claimed(&drain->plan, IM_GROUP, &found);
-	launch_claimed(drain, &tx->calls);
+	launch_claimed(world, drain, &tx->calls);
 }
 
 /* How a commit ends: 0 as it should, 1 rolled back, 2 done but unknown to us. */
@@ -481,7 +529,7 @@ judge_call(SimWorld *world, SimCopy *copy, int n, bool counts)
 	call->life.why = call->next.why;
 	sim_coverage.whys[call->life.why]++;
 	call->op = IM_OP_GET_GROUP_INFO;
-	sim_list_add(&drain->queue, n, true);
+	ask_with_others(world, drain, n);
 }
 
 /* Takes all answers that have come. */
@@ -500,6 +548,7 @@ collect(SimWorld *world, SimCopy *copy)
 		judge(&copy->drain, n, request);
 		judge_call(world, copy, n, note_verdict(world, copy, &copy->drain.calls[n]));
 	}
+	ask_or_wait(world, &copy->drain);
 }
 
 /* The queued call that goes back first: the last question, or else the last call. */
@@ -551,6 +600,16 @@ launch(SimWorld *world, SimCopy *copy, int n)
 	strike(world, copy, SIM_CRASH_AFTER_SEND);
 }
 
+/* The next call that may start, or -1. */
+static int
+next_to_start(const SimDrain *drain)
+{
+	for (int i = 0; i < drain->queue.n; i++)
+		if (!drain->waits[drain->queue.at[i]])
+			return drain->queue.at[i];
+	return -1;
+}
+
 /* Starts queued calls. Returns when to try again, in us, or -1. */
 static int64_t
 pump(SimWorld *world, SimCopy *copy, int allowed)
@@ -562,10 +621,10 @@ pump(SimWorld *world, SimCopy *copy, int allowed)
 		drain->signed_now = true;	/* im_sender_configure() */
 		drain->sig_serial++;
 	}
-	while (drain->queue.n > 0 && allowed > 0 && drain->flying.n < copy->max_in_flight)
+	while (next_to_start(drain) >= 0 && allowed > 0 && drain->flying.n < copy->max_in_flight)
 	{
 		int64_t		wait = im_limiter_take(&copy->slot.limiter, true, world->now);
-		int			n = drain->queue.at[0];
+		int			n = next_to_start(drain);
 
 		if (wait > 0)
 			return wait;

@@ -366,60 +366,83 @@ static const struct
 	{"an empty request", ONE(REST), "", IM_FOUND_UNREADABLE},
 };
 
+/* A row of a group, with what was sent of it. */
+static ImRow
+row_of(const char *id, const char *sent, size_t sent_len)
+{
+	ImRow		row;
+
+	memset(&row, 0x7f, sizeof(row));	/* nothing old may show */
+	snprintf(row.group_id, sizeof(row.group_id), "%s", id);
+	row.item = (char *) sent;
+	row.item_len = sent_len;
+	return row;
+}
+
+/* Reads an answer about some rows. */
+static bool
+read_groups(ImOp op, const char *body, size_t len, ImRow *rows, int nrows)
+{
+	ImRow	   *list[IM_CHECK_MAX + 1];
+	ImCall		call = {.op = op,.rows = list,.nrows = nrows};
+
+	for (int i = 0; i < nrows; i++)
+		list[i] = &rows[i];
+	return im_reply_groups(&call, body, len, NULL, 0);
+}
+
 /* Compares, from memory that ends where the texts end. */
 static ImFound
-compare(const char *body, const char *id, const char *sent, ImReply *reply)
+compare(const char *body, const char *id, const char *sent, ImRow *row)
 {
 	char	   *body_copy = exact_copy(body, strlen(body));
 	char	   *sent_copy = exact_copy(sent, strlen(sent));
-	ImFound		found;
 
-	memset(reply, 0x7f, sizeof(*reply));
-	found = im_reply_compare(body_copy, strlen(body), id, sent_copy, strlen(sent), reply);
+	*row = row_of(id, sent_copy, strlen(sent));
+	ok(read_groups(IM_OP_GET_GROUP_INFO, body_copy, strlen(body), row, 1) == (row->check.found != IM_FOUND_UNREADABLE),
+	   "read, or not");
 	free(body_copy);
 	free(sent_copy);
-	return found;
+	return row->check.found;
 }
 
 /* The table above. */
 static void
 test_compare(void)
 {
-	ImReply		reply;
+	ImRow		row;
 
 	for (size_t i = 0; i < COUNT(compared); i++)
-		is_int(compare(compared[i].body, "g1", compared[i].sent, &reply), compared[i].found,
+		is_int(compare(compared[i].body, "g1", compared[i].sent, &row), compared[i].found,
 			   "compare: %s", compared[i].name);
-	is_int(compare(ANSWER(GROUP("a\\\\n", REST)), "a\\n", BRIEF, &reply), IM_FOUND_SAME,
+	is_int(compare(ANSWER(GROUP("a\\\\n", REST)), "a\\n", BRIEF, &row), IM_FOUND_SAME,
 		   "a backslash in our id is a backslash");
-	is_int(compare(ANSWER(GROUP("a\\n", REST)), "a\\n", BRIEF, &reply), IM_FOUND_UNREADABLE,
+	is_int(compare(ANSWER(GROUP("a\\n", REST)), "a\\n", BRIEF, &row), IM_FOUND_UNREADABLE,
 		   "and not an escape");
-	is_int(compare(ANSWER("{\"GroupId\":12," REST "}"), "12", BRIEF, &reply), IM_FOUND_UNREADABLE,
+	is_int(compare(ANSWER("{\"GroupId\":12," REST "}"), "12", BRIEF, &row), IM_FOUND_UNREADABLE,
 		   "an id that is a number is none");
 }
 
-/* What of an answer reaches *reply. */
+/* What of an entry reaches the row. */
 static void
-test_compare_reply(void)
+test_compare_row(void)
 {
-	ImReply		reply;
+	ImRow		row;
 
-	compare("{\"ErrorCode\":10004,\"ErrorInfo\":\"top\",\"GroupInfo\":[" GROUP("g1", "\"ErrorCode\":10010,\"ErrorInfo\":\"e\\nntry\"") "]}", "g1", BRIEF, &reply);
-	ok(reply.readable, "the answer is readable");
-	is_int(reply.code, 10004, "the answer's own code");
-	is_str(reply.info, "e ntry", "the entry's text, cleaned");
-	compare("{\"ErrorCode\":70001,\"ErrorInfo\":\"top\",\"GroupInfo\":[]}", "g1", BRIEF, &reply);
-	is_int(reply.code, 70001, "without an entry the answer's code");
-	is_str(reply.info, "top", "and its text");
-	compare(ONE(REST) "x", "g1", BRIEF, &reply);
-	ok(is_blank(&reply), "nothing of an unreadable answer");
-	compare("{\"GroupInfo\":[" GROUP("g1", REST) "]}", "g1", BRIEF, &reply);
-	ok(!reply.readable, "an answer without a code of its own is not readable as such");
-	is_int(reply.next_seq, 0, "no NextMsgSeq is none");
-	compare(ONE(REST ",\"NextMsgSeq\":4294967297"), "g1", BRIEF, &reply);
-	is_int(reply.next_seq, INT64_C(4294967297), "NextMsgSeq");
-	compare(ONE(REST ",\"NextMsgSeq\":\"7\""), "g1", BRIEF, &reply);
-	is_int(reply.next_seq, 0, "a NextMsgSeq that is no number is none");
+	compare("{\"ErrorCode\":10004,\"ErrorInfo\":\"top\",\"GroupInfo\":[" GROUP("g1", "\"ErrorCode\":10010,\"ErrorInfo\":\"e\\nntry\"") "]}", "g1", BRIEF, &row);
+	is_str(row.info, "e ntry", "the entry's text, cleaned");
+	compare("{\"ErrorCode\":70001,\"ErrorInfo\":\"top\",\"GroupInfo\":[]}", "g1", BRIEF, &row);
+	is_str(row.info, "", "without an entry no text");
+	compare(ONE(REST) "x", "g1", BRIEF, &row);
+	is_str(row.info, "", "nothing of an unreadable answer");
+	compare("{\"GroupInfo\":[" GROUP("g1", REST) "]}", "g1", BRIEF, &row);
+	is_int(row.check.next_seq, 0, "no NextMsgSeq is none");
+	compare(ONE(REST ",\"NextMsgSeq\":4294967297"), "g1", BRIEF, &row);
+	is_int(row.check.next_seq, INT64_C(4294967297), "NextMsgSeq");
+	compare(ONE(REST ",\"NextMsgSeq\":\"7\""), "g1", BRIEF, &row);
+	is_int(row.check.next_seq, 0, "a NextMsgSeq that is no number is none");
+	row = row_of("g1", NULL, 0);
+	ok(!read_groups(IM_OP_GET_GROUP_INFO, ONE(REST), strlen(ONE(REST)), &row, 1), "without a request nobody can say whose it is");
 }
 
 /* Names are compared in full, however long. */
@@ -429,19 +452,19 @@ test_long_names(void)
 	static char body[8192];
 	static char sent[8192];
 	char		name[2 * IM_INFO_MAX + 1];
-	ImReply		reply;
+	ImRow		row;
 
 	memset(name, 'n', sizeof(name));
 	name[sizeof(name) - 1] = '\0';
 	sprintf(body, WITH("Public", "%s"), name);
 	sprintf(sent, NAMED("%s"), name);
-	is_int(compare(body, "g1", sent, &reply), IM_FOUND_SAME, "long names, the same");
+	is_int(compare(body, "g1", sent, &row), IM_FOUND_SAME, "long names, the same");
 	name[sizeof(name) - 2] = 'm';
 	sprintf(sent, NAMED("%s"), name);
-	is_int(compare(body, "g1", sent, &reply), IM_FOUND_OTHER, "long names, another last byte");
+	is_int(compare(body, "g1", sent, &row), IM_FOUND_OTHER, "long names, another last byte");
 }
 
-/* What is sent and what is said, for im_reply_check(). */
+/* What is sent and what is said, for IM_OP_CHECK_GROUPS. */
 #define FULL "{\"Type\":\"Public\",\"Name\":\"n\",\"Owner_Account\":\"o\",\"CreateTime\":5,\"Introduction\":\"i\"," \
 	"\"Notification\":\"\",\"FaceUrl\":\"f\",\"MaxMemberCount\":7,\"ApplyJoinOption\":\"FreeAccess\"}"
 #define SAID(type, name, owner, time, introduction, rest) \
@@ -483,20 +506,18 @@ static void
 test_check(void)
 {
 	static char body[4096];
-	ImReply		reply;
 
 	for (size_t i = 0; i < COUNT(checked); i++)
 	{
-		ImCheck		check = {"a", checked[i].sent, checked[i].sent ? strlen(checked[i].sent) : 0, 0, 99, 99};
+		ImRow		row = row_of("a", checked[i].sent, checked[i].sent ? strlen(checked[i].sent) : 0);
 		int			len = sprintf(body, "{\"ErrorCode\":0,\"GroupInfo\":[%s]}", checked[i].entries);
 
-		is_int(im_reply_check(body, (size_t) len, &check, 1, &reply),
-			   checked[i].found == IM_FOUND_UNREADABLE ? IM_FOUND_UNREADABLE : IM_FOUND_SAME,
-			   "%s: of all", checked[i].name);
-		is_int(check.found, checked[i].found, "%s: found", checked[i].name);
-		is_int(check.differs, checked[i].differs, "%s: fields", checked[i].name);
+		is_int(read_groups(IM_OP_CHECK_GROUPS, body, (size_t) len, &row, 1),
+			   checked[i].found != IM_FOUND_UNREADABLE, "%s: of all", checked[i].name);
+		is_int(row.check.found, checked[i].found, "%s: found", checked[i].name);
+		is_int(row.check.differs, checked[i].differs, "%s: fields", checked[i].name);
 		while (--len >= 0)
-			if (im_reply_check(body, (size_t) len, &check, 1, &reply) != IM_FOUND_UNREADABLE)
+			if (read_groups(IM_OP_CHECK_GROUPS, body, (size_t) len, &row, 1))
 				break;
 		is_int(len, -1, "%s: cut off", checked[i].name);
 	}
@@ -506,7 +527,7 @@ test_check(void)
 #define CUSTOM(entries) ",\"AppDefinedData\":[" entries "]"
 #define PAIR(key, value) "{\"Key\":\"" key "\",\"Value\":\"" value "\"}"
 #define TOPIC BIT(IM_FIELD_TOPIC)
-#define KEYS BIT(IM_FIELD_CUSTOM)
+#define KEYS 0					/* they are told one by one */
 
 static const struct
 {
@@ -551,19 +572,18 @@ test_custom(void)
 {
 	static char sent[4096];
 	static char body[4096];
-	ImReply		reply;
 
 	for (size_t i = 0; i < COUNT(custom_data); i++)
 	{
 		int			sent_len = sprintf(sent, "{\"Type\":\"Community\",\"Name\":\"n\"%s}", custom_data[i].sent);
 		int			len = sprintf(body, "{\"GroupInfo\":[{\"GroupId\":\"a\",\"ErrorCode\":0,\"Type\":\"Community\",\"Name\":\"n\"%s}]}",
 								  custom_data[i].said);
-		ImCheck		check = {"a", sent, (size_t) sent_len, 0, 99, 99};
+		ImRow		row = row_of("a", sent, (size_t) sent_len);
 
-		im_reply_check(body, (size_t) len, &check, 1, &reply);
-		is_int(check.found, custom_data[i].found, "%s: found", custom_data[i].name);
-		is_int(check.differs, custom_data[i].differs, "%s: fields", custom_data[i].name);
-		is_int((long) check.custom, (long) custom_data[i].custom, "%s: keys", custom_data[i].name);
+		read_groups(IM_OP_CHECK_GROUPS, body, (size_t) len, &row, 1);
+		is_int(row.check.found, custom_data[i].found, "%s: found", custom_data[i].name);
+		is_int(row.check.differs, custom_data[i].differs, "%s: fields", custom_data[i].name);
+		is_int((long) row.check.custom, (long) custom_data[i].custom, "%s: keys", custom_data[i].name);
 	}
 }
 
@@ -597,18 +617,17 @@ static void
 test_check_many(void)
 {
 	static const char body[] = "{\"GroupInfo\":[{\"GroupId\":\"c\",\"ErrorCode\":0},{\"GroupId\":\"a\",\"ErrorCode\":10010}]}";
-	ImCheck		checks[IM_CHECK_MAX + 1] = {{.group_id = "a"}, {.group_id = "b"}, {.group_id = "c"}, {.group_id = "a"}};
-	ImReply		reply;
+	ImRow		rows[IM_CHECK_MAX + 1];
 
-	is_int(im_reply_check(body, strlen(body), checks, 4, &reply), IM_FOUND_SAME, "many: some could be read");
-	is_int(checks[0].found, IM_FOUND_ABSENT, "many: the first");
-	is_int(checks[1].found, IM_FOUND_UNREADABLE, "many: without an entry");
-	is_int(checks[2].found, IM_FOUND_SAME, "many: in another order");
-	is_int(checks[3].found, IM_FOUND_ABSENT, "many: the first again");
-	ok(!reply.readable, "many: no code of its own");
 	for (int i = 0; i <= IM_CHECK_MAX; i++)
-		checks[i].group_id = "a";
-	is_int(im_reply_check(body, strlen(body), checks, IM_CHECK_MAX + 1, &reply), IM_FOUND_UNREADABLE, "too many");
+		rows[i] = row_of(i == 0 || i == 3 ? "a" : i == 1 ? "b" : "c", NULL, 0);
+	ok(read_groups(IM_OP_CHECK_GROUPS, body, strlen(body), rows, 4), "many: some could be read");
+	is_int(rows[0].check.found, IM_FOUND_ABSENT, "many: the first");
+	is_int(rows[1].check.found, IM_FOUND_UNREADABLE, "many: without an entry");
+	is_int(rows[2].check.found, IM_FOUND_SAME, "many: in another order");
+	is_int(rows[3].check.found, IM_FOUND_ABSENT, "many: the first again");
+	ok(!read_groups(IM_OP_CHECK_GROUPS, body, strlen(body), rows, IM_CHECK_MAX + 1), "too many");
+	is_int(rows[0].check.found, IM_FOUND_UNREADABLE, "too many: none is decided");
 }
 
 int
@@ -620,7 +639,7 @@ main(void)
 	test_depth();
 	test_bounds();
 	test_compare();
-	test_compare_reply();
+	test_compare_row();
 	test_long_names();
 	test_check();
 	test_check_many();
