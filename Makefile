@@ -45,6 +45,7 @@ OBJS = \
 	src/report.o \
 	src/results.o \
 	src/rooms.o \
+	src/rules.o \
 	src/sender.o \
 	src/session.o \
 	src/shared.o \

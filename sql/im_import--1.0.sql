@@ -421,11 +421,6 @@ REVOKE ALL ON FUNCTION @extschema@._im_local() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@._im_local() IS
 'trigger: keeps another server''s rows out of an internal table when all tables are replicated';
 
-CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_tally
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
-ALTER TABLE @extschema@._im_tally ENABLE REPLICA TRIGGER im_internal_local;
-
 CREATE FUNCTION @extschema@._im_outbox_unseen() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_outbox_unseen';
 REVOKE ALL ON FUNCTION @extschema@._im_outbox_unseen() FROM PUBLIC;
@@ -2212,35 +2207,18 @@ COMMENT ON FUNCTION @extschema@._im_outbox_changes() IS
 INSERT INTO @extschema@._im_outbox_made SELECT * FROM @extschema@._im_outbox_shape();
 
 -- Where all tables are replicated, what is about another server stays out.
-CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_control
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
-ALTER TABLE @extschema@._im_control ENABLE REPLICA TRIGGER im_internal_local;
-CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_days
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
-ALTER TABLE @extschema@._im_days ENABLE REPLICA TRIGGER im_internal_local;
-CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_audit
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
-ALTER TABLE @extschema@._im_audit ENABLE REPLICA TRIGGER im_internal_local;
-CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_listed
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
-ALTER TABLE @extschema@._im_listed ENABLE REPLICA TRIGGER im_internal_local;
-CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_ghosts
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
-ALTER TABLE @extschema@.im_import_ghosts ENABLE REPLICA TRIGGER im_internal_local;
-CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.im_import_verified
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
-ALTER TABLE @extschema@.im_import_verified ENABLE REPLICA TRIGGER im_internal_local;
-CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_outbox_made
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
-ALTER TABLE @extschema@._im_outbox_made ENABLE REPLICA TRIGGER im_internal_local;
-CREATE TRIGGER im_internal_local
-	BEFORE INSERT OR UPDATE OR DELETE ON @extschema@._im_identity
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
-ALTER TABLE @extschema@._im_identity ENABLE REPLICA TRIGGER im_internal_local;
+DO $local$
+DECLARE
+	internal text;
+BEGIN
+	FOREACH internal IN ARRAY ARRAY['_im_tally', '_im_control', '_im_days', '_im_audit', '_im_listed', 'im_import_ghosts',
+		'im_import_verified', '_im_outbox_made', '_im_identity']
+	LOOP
+		EXECUTE pg_catalog.format($sql$
+			CREATE TRIGGER im_internal_local BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.%1$I
+				FOR EACH ROW EXECUTE FUNCTION @extschema@._im_local();
+			ALTER TABLE @extschema@.%1$I ENABLE REPLICA TRIGGER im_internal_local
+			$sql$, internal);
+	END LOOP;
+END
+$local$;

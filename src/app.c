@@ -311,29 +311,17 @@ parse_audit_rate(const char *value, ImApp *app)
 }
 
 /* Rows a call. */
-static bool
-parse_accounts_per_call(const char *value, ImApp *app)
-{
-	return parse_count(value, 1000, &app->batch[IM_ACCOUNT]);
+#define BATCH_OPTION(kind, most, place) \
+static bool \
+parse_##kind##_per_call(const char *value, ImApp *app) \
+{ \
+	return parse_count(value, most, &app->batch[place]); \
 }
 
-static bool
-parse_friends_per_call(const char *value, ImApp *app)
-{
-	return parse_count(value, 1000, &app->batch[IM_FRIEND]);
-}
-
-static bool
-parse_members_per_call(const char *value, ImApp *app)
-{
-	return parse_count(value, 500, &app->batch[IM_MEMBER]);
-}
-
-static bool
-parse_messages_per_call(const char *value, ImApp *app)
-{
-	return parse_count(value, 20, &app->batch[IM_MESSAGE]);
-}
+BATCH_OPTION(accounts, 1000, IM_ACCOUNT)
+BATCH_OPTION(friends, 1000, IM_FRIEND)
+BATCH_OPTION(members, 500, IM_MEMBER)
+BATCH_OPTION(messages, 20, IM_MESSAGE)
 
 /* What becomes of several messages of one second. */
 static bool

@@ -23,6 +23,47 @@
  */
 
 /* See batch.h. */
+int64_t
+im_batch_time(const ImTiming *timing)
+{
+	int64_t		least = timing->newest + (timing->keep_equal ? 0 : 1);
+
+	if (timing->kept != 0)
+		return timing->kept;
+	/* Nothing is known that it would have to be later than. */
+	if (timing->newest == 0 && timing->created == 0)
+		return timing->own;
+	if (least <= timing->created)
+		least = timing->created + 1;
+	return timing->own > least ? timing->own : least;
+}
+
+/* See batch.h. */
+int64_t
+im_batch_shift(const ImTiming *timing, bool maybe_sent, int64_t most)
+{
+	int64_t		shift = im_batch_time(timing) - timing->own;
+
+	/* What may be in the group already is not called invalid for its time. */
+	return timing->own == 0 || maybe_sent || shift <= most ? 0 : shift;
+}
+
+/* See batch.h. */
+uint32_t
+im_batch_random(int64_t id)
+{
+	uint32_t	x = (uint32_t) id;
+
+	/* Each step can be undone, so different ids stay different. */
+	x ^= x >> 16;
+	x *= 0x85ebca6b;
+	x ^= x >> 13;
+	x *= 0xc2b2ae35;
+	x ^= x >> 16;
+	return x;
+}
+
+/* See batch.h. */
 ImOp
 im_batch_op(const ImRow *row)
 {

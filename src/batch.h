@@ -14,6 +14,31 @@
 
 /* ---- rows to calls ---- */
 
+/* What a message's time is made of; UNIX seconds. */
+typedef struct ImTiming
+{
+	int64_t		own;			/* of the row; 0: none */
+	int64_t		newest;			/* of the message before it; 0: not known */
+	int64_t		created;		/* of its group; 0: not known */
+	int64_t		kept;			/* with which it may have been sent; 0: it was not */
+	bool		keep_equal;		/* option equal_seconds */
+} ImTiming;
+
+/*
+ * The time with which a message is sent: its own, or as little later as makes it
+ * later than the message before it.  What was maybe sent keeps its time.
+ */
+extern int64_t im_batch_time(const ImTiming *timing);
+
+/* By how many seconds that is too late to be sent, if there is such a limit; 0: it is not. */
+extern int64_t im_batch_shift(const ImTiming *timing, bool maybe_sent, int64_t most);
+
+/*
+ * The Random of a message row: a permutation of the lower 32 bits of its id, so
+ * that no two of 4 billion rows share one, and neighbours look nothing alike.
+ */
+extern uint32_t im_batch_random(int64_t id);
+
 #define IM_PLACE_NEW		(-1)	/* in a call of its own, to which others may be added */
 #define IM_PLACE_LATER		(-2)	/* one call goes before it: it is given back */
 

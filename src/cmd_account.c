@@ -13,7 +13,7 @@
 #include "lib/stringinfo.h"
 #include "utils/json.h"
 
-#include "record.h"
+#include "rules.h"
 
 #define CHECK_BATCH			100 /* accounts in one account_check, as documented */
 

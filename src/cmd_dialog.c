@@ -15,7 +15,7 @@
 #include "lib/stringinfo.h"
 
 #include "elements.h"
-#include "record.h"
+#include "rules.h"
 
 #define FROM_OLD_SYSTEM		2	/* history: not counted as unread, not pushed */
 

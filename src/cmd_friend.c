@@ -16,7 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 
-#include "record.h"
+#include "rules.h"
 
 #define SOURCE_PREFIX		"AddSource_Type_"
 #define GROUPS_MAX			32

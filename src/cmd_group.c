@@ -16,8 +16,8 @@
 #include "utils/json.h"
 
 #include "cmd_group.h"
-#include "record.h"
 #include "reply.h"
+#include "rules.h"
 
 #define MEMBERS_MAX			6000
 #define MEMBERS_MAX_COMMUNITY 100000
@@ -95,20 +95,18 @@ static const ImCheckup checkup = {
 	.column = column_of
 };
 
+/* What both commands have. */
+#define ROWS_OF_GROUPS \
+	.table = "im_group_outbox", .lookup_op = IM_OP_GET_GROUP_INFO, .fields = fields, .nfields = lengthof(fields), \
+	.batch = 1, .variant_field = 1, .noun = "group", .a_noun = "a group"
+
 const ImCommand im_cmd_group = {
 	.kind = IM_GROUP,
 	.name = "group",
-	.table = "im_group_outbox",
+	ROWS_OF_GROUPS,
 	.op = IM_OP_IMPORT_GROUP,
-	.lookup_op = IM_OP_GET_GROUP_INFO,
-	.fields = fields,
-	.nfields = lengthof(fields),
-	.batch = 1,
 	.lookup_batch = IM_CHECK_MAX,
-	.variant_field = 1,
 	.function = "im_import_group",
-	.noun = "group",
-	.a_noun = "a group",
 	.change_hint = "The group exists: change it in the app. For another group insert another row. If somebody disbanded the group, CALL im_import_verify() first: a row that it calls missing can be sent again. To have the group disbanded, set its status to undo.",
 	.makes_groups = true,
 	.after_accounts = true,
@@ -138,18 +136,11 @@ const ImCommand im_cmd_group = {
 const ImCommand im_cmd_undo = {
 	.kind = IM_UNDO_GROUP,
 	.name = "undo",
-	.table = "im_group_outbox",
+	ROWS_OF_GROUPS,
 	.op = IM_OP_DESTROY_GROUP,
-	.lookup_op = IM_OP_GET_GROUP_INFO,
 	.undoes = true,
 	.outbox = IM_GROUP,
 	.done_codes = {10010, 10015},
-	.fields = fields,
-	.nfields = lengthof(fields),
-	.batch = 1,
-	.variant_field = 1,
-	.noun = "group",
-	.a_noun = "a group",
 	.sql = {
 		.extra = "o.source_id",
 		.claimed = "",

@@ -11,7 +11,7 @@
 #include "lib/stringinfo.h"
 #include "utils/json.h"
 
-#include "record.h"
+#include "rules.h"
 
 #define ROLES_BATCH			500 /* members in one get_role_in_group, as documented */
 

@@ -16,7 +16,7 @@
 #include "utils/json.h"
 
 #include "elements.h"
-#include "record.h"
+#include "rules.h"
 
 #define READ_BACK_MAX		20	/* messages in one group_msg_get_simple, as documented */
 

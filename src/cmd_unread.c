@@ -10,7 +10,7 @@
 
 #include "utils/builtins.h"
 
-#include "record.h"
+#include "rules.h"
 
 #define UNREAD_MAX			INT64CONST(4294967295)
 

@@ -223,17 +223,6 @@ extern const ImCommand *im_command_of_table(const char *table);
  */
 extern char *im_command_names(bool compared);
 
-/* Rules that several commands share. */
-extern void im_check_user_id(struct ImEncoder *enc, const struct ImField *field,
-							 const struct ImText *text, int64_t number);
-extern void im_check_group_id(struct ImEncoder *enc, const struct ImField *field,
-							  const struct ImText *text, int64_t number);
-
-extern void im_check_line(struct ImEncoder *enc, const struct ImField *field,
-						  const struct ImText *text, int64_t number);
-extern void im_check_lines(struct ImEncoder *enc, const struct ImField *field,
-						   const struct ImText *text, int64_t number);
-
 /* Who may go into one question: any row, or those of one key. */
 extern bool im_joins_any(const ImCall *call, const ImRow *row);
 extern bool im_joins_key(const ImCall *call, const ImRow *row);
@@ -245,9 +234,6 @@ extern const char *im_differs_column(int differs);
 extern void im_group_ask(struct StringInfoData *body, ImCall *call, bool basic);
 extern void im_account_ask(struct StringInfoData *body, ImCall *call, bool basic);
 extern void im_message_ask(struct StringInfoData *body, ImCall *call, bool basic);
-
-/* One of group_source_id and group_id; for a command's finish(). */
-extern void im_check_room(struct ImEncoder *enc);
 
 extern const ImCommand im_cmd_account;
 extern const ImCommand im_cmd_friend;

@@ -27,7 +27,6 @@
 #include "errcodes.h"
 #include "failpoint.h"
 #include "outbox.h"
-#include "plan.h"
 #include "protocol.h"
 #include "record.h"
 #include "rooms.h"
@@ -38,13 +37,14 @@
 
 /* See dispatch.h. */
 ImDispatch *
-im_dispatch_create(MemoryContext ctx, ImSlot *slot)
+im_dispatch_create(MemoryContext ctx, ImSlot *slot, const ImPlan *plan)
 {
 	ImDispatch *dispatch = MemoryContextAllocZero(ctx, sizeof(ImDispatch));
 
 	dispatch->ctx = ctx;
 	dispatch->calls_ctx = AllocSetContextCreate(ctx, "im_import calls", ALLOCSET_DEFAULT_SIZES);
 	dispatch->slot = slot;
+	dispatch->plan = plan;
 	dispatch->sender = im_sender_create(ctx, slot, true);
 	return dispatch;
 }
@@ -273,8 +273,8 @@ ask_or_wait(ImDispatch *dispatch)
 	ImCall	   *call = dispatch->asking;
 
 	if (call == NULL ||
-		!im_plan_asks(call->nrows, call->command->lookup_batch, coming_rows(dispatch, call->command),
-					  im_now_us() - dispatch->asking_since))
+		!im_plan_asks(dispatch->plan, call->command->kind, call->nrows, call->command->lookup_batch,
+					  coming_rows(dispatch, call->command), im_now_us() - dispatch->asking_since))
 		return;
 	dispatch->asking = NULL;
 	put_request(dispatch, call);

@@ -13,6 +13,7 @@
 #include "nodes/pg_list.h"
 
 #include "command.h"
+#include "plan.h"
 #include "sender.h"
 
 /* A room in which somebody else writes: nothing more is to be sent for it. */
@@ -28,6 +29,7 @@ typedef struct ImDispatch
 	MemoryContext calls_ctx;	/* calls, rows and what belongs to them */
 	ImSlot	   *slot;
 	ImSender   *sender;
+	const ImPlan *plan;
 	ImCall	  **live;			/* calls in the sender, in no order */
 	int			ncalls;
 	int			room;			/* places in live */
@@ -41,7 +43,7 @@ typedef struct ImDispatch
 	bool		worked;			/* something was answered since the start */
 } ImDispatch;
 
-extern ImDispatch *im_dispatch_create(MemoryContext ctx, ImSlot *slot);
+extern ImDispatch *im_dispatch_create(MemoryContext ctx, ImSlot *slot, const ImPlan *plan);
 
 /* Rows of one kind are claimed, and the claim is committed: off they go. */
 extern void im_dispatch_rows(ImDispatch *dispatch, List *rows);

@@ -98,7 +98,7 @@ im_drain_create(MemoryContext ctx, ImSlot *slot)
 	drain->ctx = ctx;
 	drain->turn_ctx = AllocSetContextCreate(ctx, "im_import turn", ALLOCSET_DEFAULT_SIZES);
 	drain->slot = slot;
-	drain->dispatch = im_dispatch_create(ctx, slot);
+	drain->dispatch = im_dispatch_create(ctx, slot, &drain->plan);
 	drain->sender = drain->dispatch->sender;
 	drain->flow = im_flow_create(ctx);
 	drain->installed = IM_INSTALLED;
@@ -1015,28 +1015,17 @@ plan_claims(ImDrain *drain, Transaction *tx, const ImPlanFacts *facts, int allow
 	return any;
 }
 
-/* How many calls may start now. */
+/* How many calls may start now (im_plan_allowed), or have rows claimed for them. */
 static int
-calls_allowed(ImDrain *drain, const ImPlanFacts *facts)
+ask_plan(ImDrain *drain, const ImPlanFacts *facts, int (*allowed) (const ImPlanFacts *))
 {
-	int			allowed;
+	int			n;
 
+	/* Its facts have a pointer to the breaker, which is in the slot. */
 	im_slot_lock(drain->slot);
-	allowed = im_plan_allowed(facts);
+	n = allowed(facts);
 	im_slot_unlock(drain->slot);
-	return allowed;
-}
-
-/* For how many calls rows may be claimed. */
-static int
-claims_allowed(ImDrain *drain, const ImPlanFacts *facts)
-{
-	int			allowed;
-
-	im_slot_lock(drain->slot);
-	allowed = im_plan_claims_allowed(facts);
-	im_slot_unlock(drain->slot);
-	return allowed;
+	return n;
 }
 
 /* Decides what the turn's transaction does, and runs it if there is anything. */
@@ -1056,7 +1045,7 @@ settle_and_claim(ImDrain *drain, bool rang)
 		return;
 	check_same_refusal(drain, &tx);
 	if (facts.may_send)
-		claim = plan_claims(drain, &tx, &facts, claims_allowed(drain, &facts));
+		claim = plan_claims(drain, &tx, &facts, ask_plan(drain, &facts, im_plan_claims_allowed));
 	if (!im_plan_transaction(&drain->plan, &facts, claim, tx.pause_reason[0] != '\0', &tx.turn))
 		return;
 	/* A copy: what is locked stays in it, and the outcomes stay whole until the commit. */
@@ -1296,7 +1285,7 @@ im_drain_turn(ImDrain *drain)
 	settle_and_claim(drain, rang);
 
 	gather(drain, &facts);
-	allowed = calls_allowed(drain, &facts);
+	allowed = ask_plan(drain, &facts, im_plan_allowed);
 	/* Given back before the pump: what may not go must not start. */
 	im_dispatch_release(drain->dispatch, im_plan_keeps(&drain->plan, &facts, allowed));
 	pump = im_sender_pump(drain->sender, allowed);
@@ -1315,7 +1304,7 @@ im_drain_turn(ImDrain *drain)
 	{
 		facts.now = im_now_us();
 		sleep_until_something(drain, im_plan_sleep(&drain->plan, &facts, pump,
-												   claims_allowed(drain, &facts)));
+												   ask_plan(drain, &facts, im_plan_claims_allowed)));
 		/* Judged now; the next turn's transaction writes it. */
 		im_dispatch_collect(drain->dispatch);
 	}

@@ -39,21 +39,6 @@ typedef struct Element
 	ImJsonValue content;
 } Element;
 
-/* See elements.h. */
-uint32
-im_message_random(int64 id)
-{
-	uint32		x = (uint32) ((uint64) id & 0xffffffff);
-
-	/* Each step can be undone, so different ids stay different. */
-	x ^= x >> 16;
-	x *= 0x85ebca6b;
-	x ^= x >> 13;
-	x *= 0xc2b2ae35;
-	x ^= x >> 16;
-	return x;
-}
-
 /* Adds the member MsgBody, and looks at its length. */
 static void
 put_body(ImEncoder *enc, const ImField *field, const char *json, size_t len)

@@ -18,10 +18,4 @@ extern void im_check_dialog_body(struct ImEncoder *enc, const struct ImField *fi
 /* Exactly one of text and body; for a command's finish(). */
 extern void im_check_one_body(struct ImEncoder *enc);
 
-/*
- * The Random of a message row: a permutation of the lower 32 bits of its id, so
- * that no two of 4 billion rows share one, and neighbours look nothing alike.
- */
-extern uint32 im_message_random(int64 id);
-
 #endif							/* IM_ELEMENTS_H */

@@ -51,15 +51,6 @@ im_flow_sweep_due(const ImFlow *flow)
 	return Max(flow->sweep_at, 1);
 }
 
-/* See flow.h. */
-bool
-im_flow_wants_sweep(const ImFlow *flow, int64 now)
-{
-	int64		due = im_flow_sweep_due(flow);
-
-	return due != 0 && now >= due;
-}
-
 /* Begins at the first key of a kind. */
 static void
 begin_kind(ImFlow *flow, ImKind kind)

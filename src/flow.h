@@ -39,9 +39,6 @@ extern void im_flow_owe_sweep(ImFlow *flow);
 /* When the next part of a sweep is due, monotonic; 0: there is none to make. */
 extern int64 im_flow_sweep_due(const ImFlow *flow);
 
-/* True if the next part of a sweep should be made. */
-extern bool im_flow_wants_sweep(const ImFlow *flow, int64 now);
-
 /* Makes it, in a transaction. */
 extern void im_flow_sweep(ImFlow *flow);
 

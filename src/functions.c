@@ -30,6 +30,7 @@
 #include "app.h"
 #include "compat.h"
 #include "errcodes.h"
+#include "batch.h"
 #include "cmd_group.h"
 #include "elements.h"
 #include "functions.h"
@@ -175,7 +176,7 @@ encode_record(const ImRecord *record, bool want_warnings, ImItem *item)
 
 	if (!im_record_is_row(record, &encoding.id, &row_key))
 		row_key = NULL;
-	encoding.random = im_message_random(encoding.id);
+	encoding.random = im_batch_random(encoding.id);
 	if (row_key != NULL && record->command == &im_cmd_group && !record->assigned_ids)
 	{
 		im_group_generate_id(row_key,

@@ -30,6 +30,7 @@
 #include "guard.h"
 #include "outbox.h"
 #include "protocol.h"
+#include "tally.h"
 
 PG_FUNCTION_INFO_V1(im_sql_outbox_guard);
 
@@ -475,7 +476,7 @@ im_sql_outbox_guard(PG_FUNCTION_ARGS)
 	old = trigger->tg_trigtuple;
 	new = trigger->tg_newtuple;
 	/* The worker writes what it knows; functions that bypass it have checked. */
-	if (bypassed || im_outbox_is_sender())
+	if (bypassed || im_tally_is_own())
 		PG_RETURN_POINTER(new);
 	desc = RelationGetDescr(trigger->tg_relation);
 	command = im_command_of_table(RelationGetRelationName(trigger->tg_relation));

@@ -51,7 +51,6 @@ struct ImOutbox
 	Oid			schema;			/* of the extension */
 	Oid			relid[IM_OUTBOXES];
 	Oid			owner;
-	bool		is_sender;		/* this process is the worker */
 	uint64		generation;		/* counts the times that tables were others */
 	ImTally		difference[IM_OUTBOXES];	/* of the current transaction, worker only */
 	int64		created;		/* groups not yet in _im_days ... */
@@ -69,20 +68,6 @@ im_outbox_get(void)
 	if (outbox == NULL)
 		outbox = MemoryContextAllocZero(TopMemoryContext, sizeof(ImOutbox));
 	return outbox;
-}
-
-/* See outbox.h. */
-void
-im_outbox_become_sender(void)
-{
-	im_outbox_get()->is_sender = true;
-}
-
-/* See outbox.h. */
-bool
-im_outbox_is_sender(void)
-{
-	return im_outbox_get()->is_sender;
 }
 
 /* See outbox.h. */
@@ -160,7 +145,7 @@ im_outbox_enter(ImRights *saved)
 
 	GetUserIdAndSecContext(&saved->user, &saved->context);
 	saved->guc_level = NewGUCNestLevel();
-	if (!im_outbox_is_sender())	/* the worker's own is locked for good */
+	if (!im_tally_is_own())	/* the worker's own is locked for good */
 		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
 								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	SetUserIdAndSecContext(im_outbox_get()->owner,
@@ -202,7 +187,7 @@ run_transaction(void (*fn) (void *arg), void *arg)
 		outbox->writing = 0;
 		fn(arg);
 		/* Together with the rows: counts and rows commit as one. */
-		for (int kind = 0; kind < IM_OUTBOXES && outbox->is_sender; kind++)
+		for (int kind = 0; kind < IM_OUTBOXES && im_tally_is_own(); kind++)
 			im_tally_add(outbox->schema, kind, im_origin(), &outbox->difference[kind]);
 		im_outbox_leave(&saved);
 	}

@@ -68,13 +68,6 @@ extern ImInstalled im_outbox_installed(const ImOutbox *outbox);
 extern Oid	im_outbox_schema(const ImOutbox *outbox);
 
 /*
- * This process is the database's sender: it writes with triggers off and keeps
- * the tally itself.
- */
-extern void im_outbox_become_sender(void);
-extern bool im_outbox_is_sender(void);
-
-/*
  * Runs fn(arg) in a transaction of its own and commits.  False if it failed:
  * the error has been logged, and *failed (if not NULL) gets its text in the
  * current memory context.  After a failure it is not known whether the

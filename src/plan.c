@@ -32,7 +32,8 @@
 #define CLAIM_AHEAD_MAX		400
 #define DUE_MAX				(600 * SEC)	/* no back-off is longer */
 #define ROWS_MAX			4000	/* claimed at one time, of all kinds */
-#define ASK_AFTER			(10 * SEC)	/* rows wait no longer for others to be asked about */
+#define ASK_AFTER			(10 * SEC)	/* rows wait no longer for others to be asked about ... */
+#define ASK_SOON			(2 * SEC)	/* ... if these are only to be claimed */
 #define COUNT_PATIENCE		10	/* looks without a chance to count */
 
 static int64_t
@@ -55,9 +56,9 @@ rescan_all(ImPlan *plan)
 		plan->rescan[kind] = true;
 }
 
-/* See plan.h. */
-void
-im_plan_hungry(ImPlan *plan)
+/* Rows may have come, of any kind. */
+static void
+make_hungry(ImPlan *plan)
 {
 	for (int kind = 0; kind < IM_KINDS; kind++)
 		plan->hungry[kind] = plan->loose[kind];
@@ -70,7 +71,7 @@ im_plan_start(ImPlan *plan, const bool loose[IM_KINDS], bool dirty, int64_t now)
 	memset(plan, 0, sizeof(*plan));
 	memcpy(plan->loose, loose, sizeof(plan->loose));
 	rescan_all(plan);
-	im_plan_hungry(plan);
+	make_hungry(plan);
 	plan->dirty = dirty;
 	plan->idle_since = plan->started_at = now;
 }
@@ -95,7 +96,7 @@ void
 im_plan_wake(ImPlan *plan, bool rang, int64_t now)
 {
 	if (rang)
-		im_plan_hungry(plan);
+		make_hungry(plan);
 	/* A repaired row may lie below the watermark: its ring must not be lost. */
 	plan->rescan_owed = plan->rescan_owed || rang;
 	/* Too soon after the last one: such a look has its price. */
@@ -104,7 +105,7 @@ im_plan_wake(ImPlan *plan, bool rang, int64_t now)
 	if (plan->rescan_owed || now - plan->rescanned_at >= RESCAN_EVERY)
 	{
 		rescan_all(plan);
-		im_plan_hungry(plan);
+		make_hungry(plan);
 	}
 }
 
@@ -331,7 +332,7 @@ im_plan_recovered(ImPlan *plan, bool all, int64_t now)
 	/* What was locked is still dead: recovery stays owed. */
 	plan->dirty = !all;
 	plan->recover_at = now + RECOVER_AGAIN;
-	im_plan_hungry(plan);
+	make_hungry(plan);
 }
 
 /* See plan.h. */
@@ -438,10 +439,13 @@ im_plan_claimed(ImPlan *plan, ImKind kind, const ImPlanFound *found)
 
 /* See plan.h. */
 bool
-im_plan_asks(int nrows, int most, int coming, int64_t waited)
+im_plan_asks(const ImPlan *plan, ImKind kind, int nrows, int most, int coming, int64_t waited)
 {
 	/* After a crash they are refused one after the other: one question will do for many. */
-	return nrows >= most || coming == 0 || waited >= ASK_AFTER;
+	if (nrows >= most || waited >= ASK_AFTER)
+		return true;
+	/* The first of them goes alone, to try the service; then the others are claimed. */
+	return coming == 0 && (!plan->hungry[kind] || waited >= ASK_SOON);
 }
 
 /* ------------------------------------------------------------------------

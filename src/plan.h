@@ -105,9 +105,6 @@ typedef struct ImPlanFound
 /* The worker starts; dirty: the last one did not end in order. */
 extern void im_plan_start(ImPlan *plan, const bool loose[IM_KINDS], bool dirty, int64_t now);
 
-/* Rows may have come, of any kind. */
-extern void im_plan_hungry(ImPlan *plan);
-
 /* Rows of dead senders are to be looked for at once. */
 extern void im_plan_owe_recovery(ImPlan *plan);
 
@@ -212,9 +209,11 @@ extern int64_t im_plan_alarm(const ImPlan *plan, const ImPlanFacts *facts);
 extern int64_t im_plan_sleep(const ImPlan *plan, const ImPlanFacts *facts, int64_t pump, int allowed);
 
 /*
- * So many rows wait to be asked about in one call that takes most, the first of them
- * for waited us; coming: rows on their way that may have to be asked about, too.
+ * So many rows of a kind wait to be asked about in one call that takes most, the
+ * first of them for waited us; coming: rows on their way that may have to be asked
+ * about, too.  True if the call goes now.
  */
-extern bool im_plan_asks(int nrows, int most, int coming, int64_t waited);
+extern bool im_plan_asks(const ImPlan *plan, ImKind kind, int nrows, int most, int coming,
+						 int64_t waited);
 
 #endif							/* IM_PLAN_H */

@@ -698,3 +698,26 @@ im_judge(const ImExchange *exchange, ImVerdict *verdict)
 		verdict->code = IM_CODE_UNREADABLE;
 	}
 }
+
+/* See protocol.h. */
+bool
+im_signature_resigned(const ImSignatures *signatures, uint32_t carried)
+{
+	return signatures->refused != 0 && carried > signatures->refused;
+}
+
+/* See protocol.h. */
+bool
+im_signature_note(ImSignatures *signatures, uint32_t carried, const ImVerdict *verdict)
+{
+	if (verdict->outcome != IM_OUT_RESIGN && verdict->outcome != IM_OUT_STOP)
+	{
+		if (verdict->answered)
+			signatures->refused = 0;
+		return false;
+	}
+	if (verdict->outcome == IM_OUT_RESIGN && carried > signatures->refused)
+		signatures->refused = carried;
+	/* A newer one may have been made since this call left: that one stays. */
+	return carried == signatures->newest;
+}

@@ -124,4 +124,17 @@ typedef struct ImExchange
 
 extern void im_judge(const ImExchange *exchange, ImVerdict *verdict);
 
+/* UserSigs by their numbers, which count them. */
+typedef struct ImSignatures
+{
+	uint32_t	newest;
+	uint32_t	refused;		/* one that was refused, and no answer since; or 0 */
+} ImSignatures;
+
+/* ImExchange.resigned of a call that carried the signature. */
+extern bool im_signature_resigned(const ImSignatures *signatures, uint32_t carried);
+
+/* Draws the conclusions from a verdict.  True if another signature is to be made. */
+extern bool im_signature_note(ImSignatures *signatures, uint32_t carried, const ImVerdict *verdict);
+
 #endif							/* IM_PROTOCOL_H */

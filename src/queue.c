@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "batch.h"
 #include "cmd_group.h"
 #include "elements.h"
 #include "encoding.h"
@@ -369,41 +370,34 @@ seconds_of(const Tuple *tuple, const char *name)
 	return seconds;
 }
 
-/*
- * The time with which a message is sent: its own, or as little later as makes it
- * later than the message before it.  What was maybe sent keeps its time.
- */
-static void
-time_message(ImRow *row, const Tuple *tuple, int64 *newest)
+/* What a message's time is made of; of all others nothing. */
+static ImTiming
+timing_of(const ImRow *row, const Tuple *tuple, int64 newest)
 {
-	const ImApp *app = tuple->claim->app;
-	int64		own = seconds_of(tuple, "send_time");
-	int64		least = Max(*newest + (app->keep_equal_seconds ? 0 : 1),
-							tuple->room->room->create_time + 1);
-
-	row->sent_time = Max(own, least);
-	/* Nothing is known that it would have to be later than. */
-	if (*newest == 0 && tuple->room->room->create_time == 0)
-		row->sent_time = own;
-	if (row->life.maybe_sent && !tuple->nulls[COL_EXTRA])
-		row->sent_time = DatumGetInt64(tuple->values[COL_EXTRA]);
+	return (ImTiming)
+	{
+		.own = seconds_of(tuple, "send_time"),
+			.newest = newest,
+			.created = tuple->room->room->create_time,
+			.kept = row->life.maybe_sent && !tuple->nulls[COL_EXTRA] ? DatumGetInt64(tuple->values[COL_EXTRA]) : 0,
+			.keep_equal = tuple->claim->app->keep_equal_seconds
+	};
 }
 
 /* Adds a problem if a message would have to be sent much later than it was written. */
 static void
-check_shift(ImRow *row, const Tuple *tuple, ImItem *item)
+check_shift(const ImRow *row, const Tuple *tuple, const ImTiming *timing, ImItem *item)
 {
-	int64		own = seconds_of(tuple, "send_time");
-	int64		shift = row->sent_time - own;
+	int64		most = tuple->claim->app->max_time_shift;
+	int64		shift = im_batch_shift(timing, row->life.maybe_sent, most);
 
-	/* What may be in the group already is not called invalid for its time. */
-	if (own == 0 || row->life.maybe_sent || shift <= tuple->claim->app->max_time_shift)
+	if (shift == 0)
 		return;
 	item->problems = lappend(item->problems, psprintf(
-		own <= tuple->room->room->create_time ?
+		timing->own <= timing->created ?
 		"send_time would have to be moved by " INT64_FORMAT " seconds to be later than the group's creation, the limit is " INT64_FORMAT " (option max_time_shift): take the group back (status undo), give it an earlier create_time and import it again" :
 		"send_time would have to be moved by " INT64_FORMAT " seconds to be later than the group's newest message, the limit is " INT64_FORMAT " (option max_time_shift): take the group back (status undo) and import it again with all its messages in order",
-		shift, (int64) tuple->claim->app->max_time_shift));
+		shift, most));
 	if (item->problem_code == 0)
 		item->problem_code = 10004;
 }
@@ -476,25 +470,27 @@ make_row(Tuple *tuple, int64 *newest)
 		.limits = claim->app->text_limits,
 		.message_bytes = claim->app->message_bytes
 	};
+	bool		timed = tuple->command->ordered && tuple->room != NULL;
+	ImTiming	timing = {0};
 	ImItem		item;
 
 	keep_row(row, tuple);
 	keep_room_key(row, tuple);
-	row->random = encoding.random = im_message_random(row->id);
+	row->random = encoding.random = im_batch_random(row->id);
 	encoding.id = row->id;
 	encoding.group_id = group_id_for(row, tuple, generated);
 	if (tuple->room != NULL)
 		encoding.group_created = tuple->room->room->create_time;
 	/* The time is part of the record: it must stand before that is encoded. */
-	if (tuple->command->ordered && tuple->room != NULL)
+	if (timed)
 	{
-		time_message(row, tuple, newest);
-		encoding.sent_time = row->sent_time;
+		timing = timing_of(row, tuple, *newest);
+		encoding.sent_time = row->sent_time = im_batch_time(&timing);
 	}
 	im_record_encode(tuple->map, tuple->values, tuple->nulls, &encoding, &item);
 	/* Only now: encoding begins the list of problems. */
-	if (tuple->command->ordered && tuple->room != NULL)
-		check_shift(row, tuple, &item);
+	if (timed)
+		check_shift(row, tuple, &timing, &item);
 	keep_item(row, &item, claim->ctx);
 	im_protocol_claim(&row->life, row->problems != NULL, &policy, &row->next);
 	if (tuple->command->ordered)
@@ -590,7 +586,7 @@ make_checked(Tuple *tuple)
 	/* The room is on this stack: the row must not point to it. */
 	row->room = NULL;
 	row->check.as_text = text >= 0 && !tuple->nulls[text];
-	row->random = encoding.random = im_message_random(row->id);
+	row->random = encoding.random = im_batch_random(row->id);
 	encoding.id = row->id;
 	encoding.group_id = group_id_for(row, tuple, generated);
 	/* The time that was sent counts, not the one that would be sent now. */

@@ -35,7 +35,7 @@ typedef struct ImEncoding
 	bool		warnings;		/* also tell what is unusual but would be sent */
 	const char *group_id;		/* used where the record's own is NULL; or NULL */
 	int64		id;				/* of the row; 0: none */
-	uint32		random;			/* that marks a message, see im_message_random() */
+	uint32		random;			/* that marks a message, see im_batch_random() */
 	int64		sent_time;		/* UNIX seconds for a field that may be moved; 0:
 								 * its own */
 	int64		group_created;	/* UNIX seconds; 0: not known */

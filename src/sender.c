@@ -7,7 +7,7 @@
  * over, until the service refuses it, or until key or options change.
  *
  * A refused signature (class "resign") is tried once more with a new one;
- * refused again, it is a stop: see serials below.
+ * refused again, it is a stop: see ImSignatures.
  *
  * Must not know: the outbox, pauses, the breaker.
  */
@@ -101,8 +101,7 @@ struct ImSender
 	char		sig[IM_USERSIG_MAX];	/* "" if there is none */
 	char	   *identifier;		/* percent-encoded */
 	time_t		signed_at;
-	uint32		sig_serial;		/* of sig; counts signatures */
-	uint32		refused_serial; /* a signature that was refused, or 0 */
+	ImSignatures signatures;	/* sig is the newest */
 
 	dlist_head	queue[IM_OPS];	/* each has a limiter of its own */
 	dlist_head	flying;
@@ -336,7 +335,7 @@ sign(ImSender *sender, ImProblem *problem)
 	}
 	sender->signed_at = now;
 	/* Counted: a refusal is about the signature that a call has carried. */
-	sender->sig_serial++;
+	sender->signatures.newest++;
 	return true;
 }
 
@@ -430,7 +429,7 @@ launch(ImSender *sender, Flight *flight)
 	http_call->body = call->body;
 	http_call->body_len = call->body_len;
 	flight->http_call = http_call;
-	flight->sig_serial = sender->sig_serial;
+	flight->sig_serial = sender->signatures.newest;
 	/* Before bytes can leave: options that change from here on are newer than it. */
 	call->begun_at = im_now_us();
 	IM_FAILPOINT("before_first_byte");
@@ -703,22 +702,6 @@ read_reply(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	hide_signature(call->reply.info, sender->sig);
 }
 
-/* Draws the conclusions for the signature from one verdict. */
-static void
-note_signature(ImSender *sender, const Flight *flight, const ImVerdict *verdict)
-{
-	if (verdict->outcome == IM_OUT_RESIGN || verdict->outcome == IM_OUT_STOP)
-	{
-		/* A newer one may have been made since this call left: that one stays. */
-		if (flight->sig_serial == sender->sig_serial)
-			im_sender_forget_signature(sender);
-		if (verdict->outcome == IM_OUT_RESIGN && flight->sig_serial > sender->refused_serial)
-			sender->refused_serial = flight->sig_serial;
-	}
-	else if (verdict->answered)
-		sender->refused_serial = 0;
-}
-
 /* True if a code says that there was nothing left to do, which is as good as done. */
 static bool
 says_done(const ImCall *call)
@@ -743,7 +726,7 @@ judge(ImSender *sender, Flight *flight)
 		.reply = &call->reply,
 		.found = IM_FOUND_UNREADABLE,
 		.group_id = call->op == IM_OP_IMPORT_GROUP ? call->rows[0]->group_id : "",
-		.resigned = sender->refused_serial != 0 && flight->sig_serial > sender->refused_serial
+		.resigned = im_signature_resigned(&sender->signatures, flight->sig_serial)
 	};
 
 	call->elapsed_us = http_call->elapsed_us;
@@ -763,7 +746,8 @@ judge(ImSender *sender, Flight *flight)
 		exchange.class = IM_CLASS_DONE;
 	im_judge(&exchange, &call->verdict);
 	call->verdict.retry_after = call->retry_after;
-	note_signature(sender, flight, &call->verdict);
+	if (im_signature_note(&sender->signatures, flight->sig_serial, &call->verdict))
+		im_sender_forget_signature(sender);
 	/* After the verdict, which rows get that the answer does not name. */
 	read_rows(sender, call, &exchange, http_call);
 	for (int i = 0; i < call->nrows; i++)

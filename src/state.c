@@ -102,9 +102,12 @@ im_state_of_breaker(ImBreakerState state)
 	return states[state];
 }
 
-/* See state.h. */
-void
-im_breaker_reason(const ImBreaker *breaker, bool probes, int64_t now, char *out, size_t size)
+/*
+ * Why an open breaker is open, and the cure: clean UTF-8 text; "" if it is
+ * closed.  probes: the service is tried again by itself.
+ */
+static void
+breaker_reason(const ImBreaker *breaker, bool probes, int64_t now, char *out, size_t size)
 {
 	char		text[IM_REASON_MAX * 2];
 	size_t		used;
@@ -188,7 +191,7 @@ say_beneath(const ImFacts *facts, int64_t now, ImReport *report)
 		say(report, IM_STATE_FENCED, "%s", facts->fence);
 	else if (facts->breaker != NULL && facts->breaker->state != IM_BREAKER_CLOSED)
 	{
-		im_breaker_reason(facts->breaker, !facts->paused || facts->ordered > 0, now, why, sizeof(why));
+		breaker_reason(facts->breaker, !facts->paused || facts->ordered > 0, now, why, sizeof(why));
 		say(report, im_state_of_breaker(facts->breaker->state), "%s", why);
 	}
 	else if (facts->said != NULL && holds_still(facts->said))

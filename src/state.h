@@ -84,11 +84,4 @@ extern const char *im_state_cure(const ImReport *report);
 /* The state that an open breaker means. */
 extern ImState im_state_of_breaker(ImBreakerState state);
 
-/*
- * Why an open breaker is open, and the cure: clean UTF-8 text; "" if it is
- * closed.  probes: the service is tried again by itself.
- */
-extern void im_breaker_reason(const ImBreaker *breaker, bool probes, int64_t now,
-							  char *out, size_t size);
-
 #endif							/* IM_STATE_H */

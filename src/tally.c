@@ -36,7 +36,7 @@
 #include "utils/uuid.h"
 
 #include "command.h"
-#include "outbox.h"
+#include "identity.h"
 #include "protocol.h"
 #include "shared.h"
 #include "statements.h"
@@ -124,6 +124,23 @@ is_as_made(TupleDesc desc)
 												 i == TALLY_COLUMNS - 1 ? BOOLOID : INT8OID))
 			return false;
 	return true;
+}
+
+/* This process is the sender. */
+static bool is_own = false;
+
+/* See tally.h. */
+void
+im_tally_become_own(void)
+{
+	is_own = true;
+}
+
+/* See tally.h. */
+bool
+im_tally_is_own(void)
+{
+	return is_own;
 }
 
 /* See tally.h. */
@@ -486,7 +503,7 @@ im_sql_outbox_unseen(PG_FUNCTION_ARGS)
 
 	/* ALTER TABLE … ENABLE TRIGGER ALL makes it fire where the others do, too. */
 	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA ||
-		im_outbox_is_sender() || marked == GetTopTransactionId())
+		im_tally_is_own() || marked == GetTopTransactionId())
 		PG_RETURN_POINTER(row);
 	/* Tells im_sql_internal_local() to let the mark through. */
 	marking = true;
@@ -524,7 +541,7 @@ im_sql_internal_local(PG_FUNCTION_ARGS)
 	 * says replica runs with the owner's rights, and is not replication.
 	 */
 	if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
-		!im_outbox_is_sender() && !marking &&
+		!im_tally_is_own() && !marking &&
 		(IsLogicalWorker() || !InSecurityRestrictedOperation()))
 		PG_RETURN_POINTER(NULL);
 	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple

@@ -46,4 +46,11 @@ extern void im_tally_recount(Oid schema);
 /* Folds the differences together once there are many. */
 extern void im_tally_fold(Oid schema);
 
+/*
+ * This process is the database's sender: it writes with triggers off and keeps
+ * the tally itself.
+ */
+extern void im_tally_become_own(void);
+extern bool im_tally_is_own(void);
+
 #endif							/* IM_TALLY_H */

@@ -49,6 +49,7 @@
 #include "drain.h"
 #include "outbox.h"
 #include "shared.h"
+#include "tally.h"
 #include "worker.h"
 
 #define SEC					INT64_C(1000000)
@@ -695,7 +696,7 @@ im_worker_main(Datum arg)
 	if (slot == NULL)
 		im_shared_full();
 	hear_doorbell(slot, true);	/* for our first look */
-	im_outbox_become_sender();
+	im_tally_become_own();
 	/* From here on anyone who rings sets our latch, not the launcher's. */
 	register_worker(slot);
 	if (work(im_drain_create(ctx, slot), slot) == IM_LEAVE_FOR_GOOD)

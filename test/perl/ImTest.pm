@@ -26,6 +26,7 @@ our @EXPORT = qw(
   rows row value_of error_of as_role status_of reply_of json
   poll_until wait_settled wait_state
   insert_groups accounted
+  notices_of cancel_while_held
   most_granted
   in_child
 );
@@ -188,6 +189,16 @@ sub status_of
 	return row($node, 'SELECT * FROM im_import_status', $db);
 }
 
+# What psql says as NOTICEs to a statement.
+sub notices_of
+{
+	my ($node, $sql) = @_;
+	my ($out, $err);
+
+	$node->psql('postgres', $sql, stdout => \$out, stderr => \$err);
+	return $err;
+}
+
 # The answer of im_import_group() to the rows of a query, the first one's.
 sub reply_of
 {
@@ -251,6 +262,26 @@ sub tell_and_die
 	diag(explain(status_of($node, $db)));
 	diag(explain(rows($node, "SELECT * FROM im_group_outbox WHERE status <> 'imported' LIMIT 3", $db)));
 	die $message;
+}
+
+# Cancels a CALL while the service holds one of its questions; until then it has no
+# snapshot.  A fault must hold it.
+sub cancel_while_held
+{
+	my ($node, $service, $call) = @_;
+	my ($in, $out, $err, $timer) = ("$call;\n", '', '', IPC::Run::timeout(180));
+	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>', \$err, $timer);
+
+	$psql->pump_nb;
+	$service->wait_for(held => 1);
+	my $backend = row($node, "SELECT pid, backend_xmin FROM pg_stat_activity WHERE query LIKE '" . ($call =~ s/\(.*//sr) . "%'");
+	is($backend->{backend_xmin}, undef, 'no snapshot while the service is asked');
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend($backend->{pid})");
+	poll_until { $psql->pump_nb; $err =~ /canceling statement/ } 'the cancel';
+	$in .= "\\q\n";
+	$psql->finish;
+	$service->clear;
+	$service->release;
 }
 
 # ----------------------------------------------------------------------------

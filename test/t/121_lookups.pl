@@ -13,7 +13,7 @@ use Test::More;
 use ImTest;
 
 my $ROWS = 128;
-my ($node, $service) = set_up(options => { max_in_flight => $ROWS, rate_limit => 2000, max_attempts => 2 });
+my ($node, $service) = set_up(options => { max_in_flight => $ROWS, rate_limit => 2000, max_attempts => 3, request_timeout => '60s' });
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
@@ -41,10 +41,12 @@ sub load
 # A crash with 128 rows on their way: 100 groups are made, 20 are another's, and of
 # 8 the service says "taken", although it has none
 
-reply_of($node, "SELECT 'Public' AS type, 'g$_' AS group_id, 'somebody''s' AS name") foreach 101 .. 120;
-$service->fault({ do => 'hold', apply => \0, match => { command => 'import_group', name => 'ghost*' } },
-	{ do => 'hold', match => { command => 'import_group' } });
+sql("SELECT count(im_import_group(q)) FROM (SELECT 'Public' AS type, 'g' || i AS group_id, 'somebody''s' AS name FROM generate_series(101, 120) i) q");
+$service->fault(map { { do => 'hold', match => { command => 'import_group', name => "$_*" } } } qw(made foreign));
+$service->fault({ do => 'hold', apply => \0, match => { command => 'import_group', name => 'ghost*' } });
 sql("SELECT im_import_pause('until all rows are there')");
+# It is answered, so that the others go at once: else one call goes alone.
+insert_groups($node, 1, 'first');
 sql(load('made', 1, 100));
 sql(load('foreign', 101, 120));
 sql(load('ghost', 121, $ROWS));
@@ -75,8 +77,9 @@ is(value_of($node, 'SELECT lookups FROM pg_stat_im_import') + 0, 3, 'and the cou
 # decided as if it were not there
 
 $service->clear;
-$service->fault({ do => 'hold', match => { command => 'import_group' } });
+$service->fault({ do => 'hold', match => { command => 'import_group', name => 'beside*' } });
 sql("SELECT im_import_pause('until all rows are there')");
+insert_groups($node, 1, 'second');
 sql(load('beside', 201, 240));
 sql('SELECT im_import_resume()');
 $service->wait_for(held => 40);

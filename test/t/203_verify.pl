@@ -13,16 +13,6 @@ use ImTest;
 
 my ($node, $service) = set_up(options => { rate_limit => 1000 });
 
-# What psql says as NOTICEs to a statement.
-sub notices_of
-{
-	my ($sql) = @_;
-	my ($out, $err);
-
-	$node->psql('postgres', $sql, stdout => \$out, stderr => \$err);
-	return $err;
-}
-
 sub result_of
 {
 	my ($source_id) = @_;
@@ -53,13 +43,13 @@ INSERT INTO im_group_outbox (source_id, group_id, type, name, owner_account, int
 	('community', '@TGS#_c', 'Community', 'c', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 SQL
 wait_settled($node);
-like(notices_of('CALL im_import_verify()'), qr/5 rows checked: 5 matched/, 'all five match');
+like(notices_of($node, 'CALL im_import_verify()'), qr/5 rows checked: 5 matched/, 'all five match');
 is_deeply(summary(), ['matched - 5'], 'the summary');
 is(value_of($node, 'SELECT count(*) FROM im_import_verified WHERE fields IS NULL AND checked_at <= now()'), 5,
 	'no fields of a match');
-like(notices_of('CALL im_import_verify()'), qr/0 rows checked/, 'what was checked is not asked again');
+like(notices_of($node, 'CALL im_import_verify()'), qr/0 rows checked/, 'what was checked is not asked again');
 $service->set(type_names => 'new');
-like(notices_of("CALL im_import_verify(again => '0')"), qr/5 rows checked: 5 matched/, 'the newer names of types match');
+like(notices_of($node, "CALL im_import_verify(again => '0')"), qr/5 rows checked: 5 matched/, 'the newer names of types match');
 $service->set(type_names => 'old');
 foreach my $call ($service->journal('get_group_info'))
 {
@@ -88,7 +78,7 @@ FROM im_group_outbox o, (VALUES
 WHERE o.source_id = 'full';
 INSERT INTO im_group_outbox (source_id, group_id, status, type, name) VALUES ('gone', 'gone', 'imported', 'Public', 'x');
 SQL
-like(notices_of('CALL im_import_verify()'), qr/rows checked: .* differ/, 'differences are found');
+like(notices_of($node, 'CALL im_import_verify()'), qr/rows checked: .* differ/, 'differences are found');
 is(result_of('type'), 'differs {type}', 'type');
 is(result_of('name'), 'differs {name}', 'name');
 is(result_of('owner'), 'differs {owner_account}', 'owner');
@@ -97,7 +87,7 @@ is(result_of('option'), 'differs {apply_join_option}', 'join option');
 is(result_of('time'), 'differs {create_time}', 'time');
 is(result_of('gone'), 'missing', 'a group that is not there');
 $service->set(absent_code => 10015);
-notices_of("CALL im_import_verify(again => '0')");
+notices_of($node, "CALL im_import_verify(again => '0')");
 is(result_of('gone'), 'missing', 'or answered with the other code');
 like(error_of($node, "CALL im_import_verify(again => '0', raise_on_difference => true)"), qr/ERROR:.*differ/,
 	'an error for scripts, if they want it');
@@ -120,7 +110,7 @@ INSERT INTO im_group_outbox (source_id, group_id, type, name, app_defined_data, 
 	('no topic', '@TGS#_u', 'Community', 'x', NULL, false);
 SQL
 wait_settled($node);
-like(notices_of('CALL im_import_verify()'), qr/4 rows checked: 4 matched/, 'what was sent is there');
+like(notices_of($node, 'CALL im_import_verify()'), qr/4 rows checked: 4 matched/, 'what was sent is there');
 my ($asked) = grep { /SupportTopic/ } map { $_->{body} } $service->journal('get_group_info');
 is_deeply(json($asked)->{ResponseFilter}{AppDefinedDataFilter_Group}, [ 'b', 'a', 'c', 'n', 'quo"te,' ], 'each key is asked for once');
 $node->safe_psql('postgres', <<'SQL');
@@ -136,7 +126,7 @@ FROM (VALUES
 	('flag and key', 'topic', '{"a":"2"}', false))
 	AS d (source_id, base, data, topic) JOIN im_group_outbox o ON o.source_id = d.base;
 SQL
-notices_of('CALL im_import_verify()');
+notices_of($node, 'CALL im_import_verify()');
 is(result_of('order'), 'matched', 'the order of keys is none of it');
 is(result_of('value'), 'differs {app_defined_data.a}', 'the key that differs');
 is(result_of('missing'), 'differs {app_defined_data.more}', 'a key that is not there');
@@ -146,7 +136,7 @@ is(result_of('flag and key'), 'differs {support_topic,app_defined_data.a}', 'and
 
 # A service that does not know what is asked for by name
 $service->fault({ do => 'code', code => 10004, times => 1, match => { command => 'get_group_info' } });
-like(notices_of("CALL im_import_verify(again => '0')"),
+like(notices_of($node, "CALL im_import_verify(again => '0')"),
 	qr/NOTICE:.*not tell support_topic and app_defined_data.*15 rows checked: 15 matched/s, 'asked less, it compares the rest');
 $service->clear;
 $node->safe_psql('postgres', <<'SQL');
@@ -160,8 +150,8 @@ SQL
 insert_groups($node, 1000, 'many');
 wait_settled($node);
 my $before = $service->stats->{calls}{get_group_info};
-like(notices_of('CALL im_import_verify(120)'), qr/120 rows checked: 120 matched/, 'so many and no more');
-like(notices_of('CALL im_import_verify()'), qr/880 rows checked: 880 matched/, 'goes on where it was');
+like(notices_of($node, 'CALL im_import_verify(120)'), qr/120 rows checked: 120 matched/, 'so many and no more');
+like(notices_of($node, 'CALL im_import_verify()'), qr/880 rows checked: 880 matched/, 'goes on where it was');
 cmp_ok($service->stats->{calls}{get_group_info} - $before, '<=', 24, 'about fifty a call');
 
 $service->fault({ do => 'hold', match => { command => 'get_group_info', nth => 3 } });
@@ -187,20 +177,20 @@ $service->release;
 # Trouble
 
 $service->fault({ do => 'code', code => 60007, times => 1, match => { command => 'get_group_info' } });
-like(notices_of("CALL im_import_verify(60, again => '0')"), qr/60 rows checked: 60 matched/, 'too fast: again, slower');
+like(notices_of($node, "CALL im_import_verify(60, again => '0')"), qr/60 rows checked: 60 matched/, 'too fast: again, slower');
 $service->clear;
 $service->fault({ do => 'nested', times => 1, match => { command => 'get_group_info' } });
-like(notices_of("CALL im_import_verify(60, again => '0')"), qr/60 rows checked: 60 matched/, 'an unreadable answer: again');
+like(notices_of($node, "CALL im_import_verify(60, again => '0')"), qr/60 rows checked: 60 matched/, 'an unreadable answer: again');
 $service->clear;
 $service->fault({ do => 'code', code => 70001, times => 1, match => { command => 'get_group_info' } });
-like(notices_of("CALL im_import_verify(600, again => '0')"), qr/600 rows checked: 600 matched/, 'an expired signature: a new one');
+like(notices_of($node, "CALL im_import_verify(600, again => '0')"), qr/600 rows checked: 600 matched/, 'an expired signature: a new one');
 $service->clear;
 $service->fault({ do => 'code', code => 60020, match => { command => 'get_group_info' } });
 like(error_of($node, "CALL im_import_verify(again => '0')"), qr/ERROR:.*60020.*HINT:.*kept/s, 'the plan is over');
 $service->clear;
 like(error_of($node, 'BEGIN; CALL im_import_verify();'), qr/inside a transaction block/, 'not in a transaction');
 like(error_of($node, 'CALL im_import_verify(0)'), qr/max_rows must be at least 1/, 'no rows');
-like(notices_of('CALL im_import_verify()'), qr/0 rows checked/, 'nothing is left');
+like(notices_of($node, 'CALL im_import_verify()'), qr/0 rows checked/, 'nothing is left');
 
 # ---------------------------------------------------------------------------
 # im_import_forget()

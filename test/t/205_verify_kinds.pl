@@ -16,16 +16,6 @@ my ($node, $service) = set_up(options => { rate_limit => 2000, account_rate_limi
 
 sub sql { return $node->safe_psql('postgres', join '', @_) }
 
-# What psql says as NOTICEs to a statement.
-sub notices_of
-{
-	my ($sql) = @_;
-	my ($out, $err);
-
-	$node->psql('postgres', $sql, stdout => \$out, stderr => \$err);
-	return $err;
-}
-
 # All rows of all kinds are settled.
 sub settled
 {
@@ -64,7 +54,7 @@ SELECT 'r' || g || '/' || i, 'r' || g, 'u1', timestamptz '2024-01-01 00:00Z' + i
 INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) SELECT 'r1', 'u2', 3;
 SQL
 settled();
-like(notices_of('CALL im_import_verify()'),
+like(notices_of($node, 'CALL im_import_verify()'),
 	qr/483 rows checked: 483 matched.*DETAIL:  account: 120 matched; friend: 57 matched; dialog: 10 matched; group: 31 matched; member: 155 matched; message: 110 matched\./s,
 	'rows of every kind match');
 is_deeply(found(), [], 'and nothing is unchecked');
@@ -74,12 +64,12 @@ is(calls('group_msg_get_simple'), 0, '... none was read');
 cmp_ok(calls('account_check'), '<=', 3, 'accounts a hundred a call');
 is(calls('get_role_in_group'), 31, 'members a group a call');
 is(calls('friend_check'), 3, 'friends a user a call');
-like(notices_of('CALL im_import_verify()'), qr/0 rows checked/, 'what was checked is not asked again');
+like(notices_of($node, 'CALL im_import_verify()'), qr/0 rows checked/, 'what was checked is not asked again');
 
 my $before = calls('group_msg_get_simple');
-like(notices_of('CALL im_import_verify(deep => true)'), qr/110 rows checked: 110 matched/, 'with deep every message is looked at');
+like(notices_of($node, 'CALL im_import_verify(deep => true)'), qr/110 rows checked: 110 matched/, 'with deep every message is looked at');
 cmp_ok(calls('group_msg_get_simple') - $before, '<=', 34, '... twenty a call');
-like(notices_of('CALL im_import_verify(deep => true)'), qr/0 rows checked/, '... once');
+like(notices_of($node, 'CALL im_import_verify(deep => true)'), qr/0 rows checked/, '... once');
 
 # ---------------------------------------------------------------------------
 # Something is planted in each kind
@@ -98,12 +88,12 @@ $service->change('message', group_id => 'g1', seq => 19, to => { time => 1704068
 $service->change('message', group_id => 'g1', seq => 20, to => { from => 'u9' });
 $service->change('message', group_id => 'g1', seq => 21, to => { random => 1 });
 $service->change('message', group_id => 'g1', seq => 40, to => { body => [ { MsgType => 'TIMFaceElem', MsgContent => { Index => 7, Data => 'abc' } } ] });
-like(notices_of("CALL im_import_verify(again => '0')"), qr/483 rows checked: 475 matched, 4 differ, 4 missing, 0 unreadable\nDETAIL.*HINT/s, 'all but what a count cannot tell is found');
+like(notices_of($node, "CALL im_import_verify(again => '0')"), qr/483 rows checked: 475 matched, 4 differ, 4 missing, 0 unreadable\nDETAIL.*HINT/s, 'all but what a count cannot tell is found');
 is_deeply(found(), [ 'account missing - 1', 'dialog differs text 1', 'dialog missing - 1', 'friend missing - 1', 'group differs name 1', 'member differs role 2',
 		'member missing - 1' ], '... with the columns that differ');
 is(value_of($node, "SELECT string_agg(o.group_source_id || ' ' || o.member_account || ' ' || v.result, ', ' ORDER BY o.group_source_id) FROM im_import_verified v JOIN im_member_outbox o USING (row_key) WHERE v.result <> 'matched'"),
 	'r2 u4 missing, r3 u2 differs, r4 u5 differs', '... and the rows');
-like(notices_of("CALL im_import_verify(again => '0', deep => true, kind => 'message')"), qr/110 rows checked: 105 matched, 4 differ, 1 missing/, 'deep finds the messages');
+like(notices_of($node, "CALL im_import_verify(again => '0', deep => true, kind => 'message')"), qr/110 rows checked: 105 matched, 4 differ, 1 missing/, 'deep finds the messages');
 is(value_of($node, "SELECT string_agg(o.source_id || ' ' || v.result || coalesce(' ' || v.fields::text, ''), ', ' ORDER BY o.id) FROM im_import_verified v JOIN im_message_outbox o USING (row_key) WHERE v.result <> 'matched'"),
 	'r1/17 missing, r1/18 differs {text}, r1/19 differs {send_time}, r1/20 differs {from_account}, r1/40 differs {body}', '... each by what differs');
 like(error_of($node, "CALL im_import_verify(again => '0', kind => 'member', raise_on_difference => true)"), qr/ERROR:.*2 differ, 1 missing/, 'an error for scripts');
@@ -116,7 +106,7 @@ $service->change('group', group_id => 'g6');
 $service->set(read_back_bytes => 100);
 sql("UPDATE _im_room_state SET messages = messages + 1 WHERE room = '+r7'; UPDATE _im_room_state SET settled_time = settled_time + 1 WHERE room = '+r8'");
 $before = calls('group_msg_get_simple');
-like(notices_of("CALL im_import_verify(again => '0', kind => 'message')"), qr/110 rows checked: 108 matched, 0 differ, 2 missing/, 'a group that is gone misses its messages');
+like(notices_of($node, "CALL im_import_verify(again => '0', kind => 'message')"), qr/110 rows checked: 108 matched, 0 differ, 2 missing/, 'a group that is gone misses its messages');
 cmp_ok(calls('group_msg_get_simple') - $before, '>=', 4, 'where numbers do not agree the messages are read, from answers that are cut, too');
 is(value_of($node, "SELECT string_agg(DISTINCT o.group_source_id, ' ') FROM im_import_verified v JOIN im_message_outbox o USING (row_key) WHERE v.deep"), 'r6 r7 r8', '... and only there');
 sql("UPDATE _im_room_state SET messages = messages - 1 WHERE room = '+r7'; UPDATE _im_room_state SET settled_time = settled_time - 1 WHERE room = '+r8'");
@@ -125,10 +115,10 @@ $service->set(read_back_bytes => undef);
 # Messages whose number nobody knows are looked for from the newest on; one of
 # which only a place is left differs.
 sql("SET session_replication_role = replica; UPDATE im_message_outbox SET msg_seq = NULL WHERE source_id IN ('r1/2', 'r1/3', 'r1/49'); UPDATE im_message_outbox SET msg_seq = NULL, sent_time = sent_time + 1 WHERE source_id = 'r1/30'");
-like(notices_of("CALL im_import_verify(again => '0', deep => true, kind => 'message')"), qr/110 rows checked: 102 matched, 4 differ, 4 missing/, 'also those without a number');
+like(notices_of($node, "CALL im_import_verify(again => '0', deep => true, kind => 'message')"), qr/110 rows checked: 102 matched, 4 differ, 4 missing/, 'also those without a number');
 sql("SET session_replication_role = replica; UPDATE im_message_outbox SET sent_time = sent_time - 1 WHERE source_id = 'r1/30'");
 $service->set(retention_days => 1, place_keeps => 'nothing');
-like(notices_of("CALL im_import_verify(again => '0', deep => true, kind => 'message')"), qr/110 rows checked: 0 matched, 10\d differ/, 'what the app has let go');
+like(notices_of($node, "CALL im_import_verify(again => '0', deep => true, kind => 'message')"), qr/110 rows checked: 0 matched, 10\d differ/, 'what the app has let go');
 $service->set(retention_days => undef, place_keeps => 'all');
 
 # ---------------------------------------------------------------------------
@@ -136,19 +126,7 @@ $service->set(retention_days => undef, place_keeps => 'all');
 
 my $role = { command => 'get_role_in_group', group_id => 'g20' };
 $service->fault({ do => 'hold', match => $role });
-my ($in, $out, $err, $timer) = ('', '', '', IPC::Run::timeout(180));
-my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>', \$err, $timer);
-$in .= "CALL im_import_verify(again => '0');\n";
-$psql->pump_nb;
-$service->wait_for(held => 1);
-my $backend = row($node, "SELECT pid, backend_xmin FROM pg_stat_activity WHERE query LIKE 'CALL im_import_verify%'");
-is($backend->{backend_xmin}, undef, 'no snapshot while the service is asked');
-sql("SELECT pg_cancel_backend($backend->{pid})");
-poll_until { $psql->pump_nb; $err =~ /canceling statement/ } 'the cancel';
-$in .= "\\q\n";
-$psql->finish;
-$service->clear;
-$service->release;
+cancel_while_held($node, $service, "CALL im_import_verify(again => '0')");
 my $done = value_of($node, "SELECT count(*) FROM im_import_verified WHERE kind IN ('account', 'friend', 'dialog', 'group') AND checked_at > (SELECT max(checked_at) FROM im_import_verified WHERE kind = 'message')");
 is($done, 218, 'what was checked before the cancel stays');
 
@@ -156,22 +134,22 @@ sql('TRUNCATE im_import_verified');
 $service->set(batch_limits => { account_check => 30, get_role_in_group => 2 });
 $service->fault({ do => 'code', code => 10007, match => $role }, { do => 'code', code => 60007, times => 1, match => { command => 'friend_check' } },
 	{ do => 'code', code => 10018, times => 1, match => { command => 'group_msg_get_simple' } });
-like(notices_of('CALL im_import_verify(100)'), qr/100 rows checked: 100 matched/, 'so many and no more');
-like(notices_of('CALL im_import_verify(deep => true)'), qr/383 rows checked.*member: 142 matched, 2 differs, 6 missing, 5 unreadable/s, 'and on: smaller calls, and what the service does not tell');
+like(notices_of($node, 'CALL im_import_verify(100)'), qr/100 rows checked: 100 matched/, 'so many and no more');
+like(notices_of($node, 'CALL im_import_verify(deep => true)'), qr/383 rows checked.*member: 142 matched, 2 differs, 6 missing, 5 unreadable/s, 'and on: smaller calls, and what the service does not tell');
 $service->clear;
-like(notices_of('CALL im_import_verify()'), qr/5 rows checked: 5 matched/, 'what it did not tell is asked again');
-like(notices_of('CALL im_import_verify()'), qr/0 rows checked/, 'nothing is left');
+like(notices_of($node, 'CALL im_import_verify()'), qr/5 rows checked: 5 matched/, 'what it did not tell is asked again');
+like(notices_of($node, 'CALL im_import_verify()'), qr/0 rows checked/, 'nothing is left');
 
 # ---------------------------------------------------------------------------
 # What is missing is sent again, but for what has newer messages behind it
 
 $service->set(deleted_accounts => 'free');
 $service->change('message', group_id => 'g1', seq => $_) foreach 49, 50;
-like(notices_of("CALL im_import_verify(again => '0')"), qr/message: 10\d matched, 4 differs, 5 missing/, 'the newest messages of a group are gone, too');
+like(notices_of($node, "CALL im_import_verify(again => '0')"), qr/message: 10\d matched, 4 differs, 5 missing/, 'the newest messages of a group are gone, too');
 like(error_of($node, "UPDATE im_message_outbox SET status = 'pending' WHERE source_id = 'r1/50'"), qr/HINT:.*im_import_retry/s, 'a message is not sent again by hand');
-like(notices_of("SELECT im_import_retry(status => 'missing', kind => 'account')"), qr/1 rows are pending again\nDETAIL:  account: 1\.$/, 'those of one kind are');
+like(notices_of($node, "SELECT im_import_retry(status => 'missing', kind => 'account')"), qr/1 rows are pending again\nDETAIL:  account: 1\.$/, 'those of one kind are');
 like(error_of($node, "SELECT im_import_retry(status => 'missing', kind => 'room')"), qr/no rows of kind "room".*HINT/s, '... of one that there is');
-my $said = notices_of("SELECT im_import_retry(status => 'missing')");
+my $said = notices_of($node, "SELECT im_import_retry(status => 'missing')");
 like($said, qr/13 rows are pending again\nDETAIL:  friend: 1, dialog: 1, group: 1, member: 6, message: 4\. 1 missing messages stay.*HINT/s, 'the rest is');
 settled();
 is($service->account('u120')->{account} ? 1 : 0, 1, 'the account is there');
@@ -179,7 +157,7 @@ is(scalar(keys %{ $service->members('g6') }), 5, 'the group with its members');
 is_deeply([ map { $_->{time} } $service->messages('g6') ], [ 1704067260, 1704067320 ], '... and its messages, at their times');
 is($service->members('g2')->{u4}{role}, 'Member', 'the member');
 is_deeply([ map { "$_->{seq} $_->{time}" } ($service->messages('g1'))[ -2, -1 ] ], [ '51 1704070140', '52 1704070200' ], 'the newest messages, at their times');
-like(notices_of("CALL im_import_verify(again => '0', deep => true)"), qr/8 differ, 1 missing.*message: 105 matched, 4 differs, 1 missing/s, 'now it is there');
+like(notices_of($node, "CALL im_import_verify(again => '0', deep => true)"), qr/8 differ, 1 missing.*message: 105 matched, 4 differs, 1 missing/s, 'now it is there');
 is(value_of($node, "SELECT messages || ' ' || newest_seq || ' ' || settled_time FROM _im_room_state WHERE room = '+r1'"), '50 52 1704070200', 'what is known of the room is right');
 
 # ---------------------------------------------------------------------------
@@ -199,7 +177,7 @@ $service->change('message', group_id => 'g10', seq => 2);
 sql("SELECT im_import_resolve($id, kind => 'message')");
 poll_until { value_of($node, "SELECT status FROM im_message_outbox WHERE id = $id") eq 'imported' } 'the message to be sent again';
 is(scalar($service->messages('g10')), 2, 'not found, it is sent again');
-like(notices_of("CALL im_import_verify(deep => true)"), qr/2 rows checked: 2 matched/, 'both are there');
+like(notices_of($node, "CALL im_import_verify(deep => true)"), qr/2 rows checked: 2 matched/, 'both are there');
 
 # ---------------------------------------------------------------------------
 # Rows that somebody inserted as imported, without what names them
@@ -216,7 +194,7 @@ is(value_of($node, $known), 'dialog 5, group 31, message 60', 'those of emptied 
 
 # Results say of which app they are.
 sql('UPDATE im_import_verified SET sdkappid = 1 WHERE kind = \'group\'');
-like(notices_of('CALL im_import_verify()'), qr/31 results were of another app.*31 rows checked: 30 matched, 1 differ/s, 'what was found in another app is found anew');
+like(notices_of($node, 'CALL im_import_verify()'), qr/31 results were of another app.*31 rows checked: 30 matched, 1 differ/s, 'what was found in another app is found anew');
 
 # What is deleted, or taken back, while it is compared leaves no result.
 $service->fault({ do => 'hold', match => { command => 'get_group_info' } });
@@ -239,12 +217,12 @@ $changed->finish;
 like($complaint, qr/ERROR:.*app has changed while.*DETAIL:.*1400000999.*HINT:/s, 'another app in the middle ends it');
 sql("ALTER SERVER im OPTIONS (SET sdkappid '$service->{sdkappid}')");
 is(value_of($node, "SELECT count(*) FROM im_import_verified WHERE sdkappid <> $service->{sdkappid}"), 0, '... and no result is of that one');
-like(notices_of('CALL im_import_verify()'), qr/rows checked.*group: \d+ matched\b/s, '... and with the first one it goes on');
+like(notices_of($node, 'CALL im_import_verify()'), qr/rows checked.*group: \d+ matched\b/s, '... and with the first one it goes on');
 sql("SET session_replication_role = replica; INSERT INTO im_account_outbox (status) VALUES ('imported'); INSERT INTO im_friend_outbox (status) VALUES ('imported');
 INSERT INTO im_member_outbox (group_id, status) VALUES ('g10', 'imported')");
 foreach my $kind (qw(account friend member))
 {
-	like(notices_of("CALL im_import_verify(kind => '$kind')"), qr/1 rows checked: 0 matched, 0 differ, (?:1 missing, 0 unreadable|0 missing, 1 unreadable)/, "$kind: a row without a name is told, and harms nobody");
+	like(notices_of($node, "CALL im_import_verify(kind => '$kind')"), qr/1 rows checked: 0 matched, 0 differ, (?:1 missing, 0 unreadable|0 missing, 1 unreadable)/, "$kind: a row without a name is told, and harms nobody");
 }
 
 done_testing();

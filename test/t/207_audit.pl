@@ -17,15 +17,6 @@ $service->set(rates => { get_appid_group_list => 1000 });
 
 sub sql { return $node->safe_psql('postgres', join '', @_) }
 
-sub notices_of
-{
-	my ($sql) = @_;
-	my ($out, $err);
-
-	$node->psql('postgres', $sql, stdout => \$out, stderr => \$err);
-	return $err;
-}
-
 sub ghosts
 {
 	return value_of($node, "SELECT string_agg(concat_ws(' ', what, group_id, source_id), ', ' ORDER BY what, group_id) FROM im_import_ghosts");
@@ -33,7 +24,7 @@ sub ghosts
 
 sub calls { return $service->stats->{calls}{get_appid_group_list} // 0 }
 
-like(notices_of('CALL im_import_audit()'), qr/0 groups listed: 0 that no row knows, 0 rows/, 'an app without groups');
+like(notices_of($node, 'CALL im_import_audit()'), qr/0 groups listed: 0 that no row knows, 0 rows/, 'an app without groups');
 
 # ---------------------------------------------------------------------------
 # Groups without a row, rows without a group
@@ -48,7 +39,7 @@ sql("CALL im_import_wait(interval '60 s', raise_on_failure => false)");
 $service->change('group', group_id => $_) foreach qw(g17 g240);
 $service->set(batch_limits => { get_appid_group_list => 50 });
 my $before = calls();
-like(notices_of('CALL im_import_audit()'), qr/251 groups listed: 2 that no row knows, 2 rows whose group is not there\nHINT:.*im_import_ghosts/s, 'both are found');
+like(notices_of($node, 'CALL im_import_audit()'), qr/251 groups listed: 2 that no row knows, 2 rows whose group is not there\nHINT:.*im_import_ghosts/s, 'both are found');
 is(ghosts(), 'no row stranger1, no row stranger2, not listed g17 g17, not listed g240 g240', '... by name');
 is(calls() - $before, 6, '... page by page');
 is_deeply([ map { json($_->{body})->{Limit} } $service->journal('get_appid_group_list') ], [ (undef) x 7 ], '... as large as the service likes');
@@ -57,25 +48,13 @@ is_deeply([ map { json($_->{body})->{Limit} } $service->journal('get_appid_group
 # Left in the middle, it goes on there; what came meanwhile is no ghost
 
 $service->fault({ do => 'hold', match => { command => 'get_appid_group_list', nth => 4 } });
-my ($in, $out, $err, $timer) = ('', '', '', IPC::Run::timeout(180));
-my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>', \$err, $timer);
-$in .= "CALL im_import_audit();\n";
-$psql->pump_nb;
-$service->wait_for(held => 1);
-my $backend = row($node, "SELECT pid, backend_xmin FROM pg_stat_activity WHERE query LIKE 'CALL im_import_audit%'");
-is($backend->{backend_xmin}, undef, 'no snapshot while the service is asked');
-sql("SELECT pg_cancel_backend($backend->{pid})");
-poll_until { $psql->pump_nb; $err =~ /canceling statement/ } 'the cancel';
-$in .= "\\q\n";
-$psql->finish;
-$service->clear;
-$service->release;
+cancel_while_held($node, $service, "CALL im_import_audit()");
 is(value_of($node, 'SELECT listed FROM _im_audit WHERE finished_at IS NULL'), 150, 'what was listed stays');
 insert_groups($node, 3, 'late');
 wait_settled($node);
 $service->change('group', group_id => 'g200');
 $before = calls();
-like(notices_of('CALL im_import_audit()'), qr/25\d groups listed: 2 that no row knows, 3 rows/, 'it goes on');
+like(notices_of($node, 'CALL im_import_audit()'), qr/25\d groups listed: 2 that no row knows, 3 rows/, 'it goes on');
 is(calls() - $before, 3, '... with the pages that were left');
 is(ghosts(), 'no row stranger1, no row stranger2, not listed g17 g17, not listed g200 g200, not listed g240 g240', '... and the whole list is held against the rows');
 
@@ -100,22 +79,22 @@ like(notices_of('CALL im_import_audit()'), qr/253 groups listed: 2 that no row k
 
 $service->set(batch_limits => { get_appid_group_list => 10000 });
 $service->fault({ do => 'code', code => 10018, times => 1, match => { command => 'get_appid_group_list' } });
-like(notices_of('CALL im_import_audit()'), qr/253 groups listed/, 'a page that is too large is asked for smaller');
+like(notices_of($node, 'CALL im_import_audit()'), qr/253 groups listed/, 'a page that is too large is asked for smaller');
 is(json(($service->journal('get_appid_group_list'))[-1]{body})->{Limit}, 5000, '... half as large');
 $service->clear;
 $service->fault({ do => 'code', code => 10006, times => 1, match => { command => 'get_appid_group_list' } });
-like(notices_of('CALL im_import_audit()'), qr/253 groups listed/, 'too fast: again');
+like(notices_of($node, 'CALL im_import_audit()'), qr/253 groups listed/, 'too fast: again');
 $service->clear;
 sql('UPDATE _im_audit SET finished_at = NULL, next = 77');
 $service->fault({ do => 'code', code => 10004, times => 1, match => { command => 'get_appid_group_list' } });
-like(notices_of('CALL im_import_audit()'), qr/read anew.*253 groups listed: 2 that no row knows, 3 rows/s, 'a place that the service does not know any more');
+like(notices_of($node, 'CALL im_import_audit()'), qr/read anew.*253 groups listed: 2 that no row knows, 3 rows/s, 'a place that the service does not know any more');
 $service->clear;
 $service->fault({ do => 'code', code => 60020, match => { command => 'get_appid_group_list' } });
 like(error_of($node, 'CALL im_import_audit()'), qr/ERROR:.*60020.*HINT:.*kept/s, 'the plan is over');
 is(ghosts(), 'no row stranger1, no row stranger2, not listed g17 g17, not listed g200 g200, not listed g240 g240', '... and the last results stay');
 $service->clear;
 sql('UPDATE _im_audit SET listed = 5, next = 0, finished_at = NULL');
-like(notices_of('CALL im_import_audit(anew => true)'), qr/253 groups listed/, 'anew from the beginning');
+like(notices_of($node, 'CALL im_import_audit(anew => true)'), qr/253 groups listed/, 'anew from the beginning');
 like(error_of($node, 'BEGIN; CALL im_import_audit();'), qr/inside a transaction block/, 'not in a transaction');
 
 done_testing();

@@ -223,8 +223,7 @@ typedef struct SimDrain
 	SimList		flying;
 	int64_t		asking_since;
 
-	uint32_t	sig_serial;
-	uint32_t	refused_serial;
+	ImSignatures signatures;
 	bool		signed_now;
 
 	uint32_t	changes;

@@ -280,7 +280,7 @@ ask_or_wait(SimWorld *world, SimDrain *drain)
 
 		coming += call->op == IM_OP_IMPORT_GROUP && call->life.maybe_sent ? 1 : 0;
 	}
-	if (nrows == 0 || !im_plan_asks(nrows, LOOKUP_BATCH, coming, world->now - drain->asking_since))
+	if (nrows == 0 || !im_plan_asks(&drain->plan, IM_GROUP, nrows, LOOKUP_BATCH, coming, world->now - drain->asking_since))
 		return;
 	if (nrows > 1)
 		COVER(ASKED_TOGETHER);
@@ -435,21 +435,6 @@ settle_and_claim(SimWorld *world, SimCopy *copy, bool rang)
  * Sender: verdicts
  */
 
-/* Draws the conclusions for the signature from one verdict. */
-static void
-note_signature(SimDrain *drain, uint32_t serial, const ImVerdict *verdict)
-{
-	if (verdict->outcome == IM_OUT_RESIGN || verdict->outcome == IM_OUT_STOP)
-	{
-		if (serial == drain->sig_serial)
-			drain->signed_now = false;
-		if (verdict->outcome == IM_OUT_RESIGN && serial > drain->refused_serial)
-			drain->refused_serial = serial;
-	}
-	else if (verdict->answered)
-		drain->refused_serial = 0;
-}
-
 /* Judges what came back of a flight. */
 static void
 judge(SimDrain *drain, int n, const SimRequest *request)
@@ -463,7 +448,7 @@ judge(SimDrain *drain, int n, const SimRequest *request)
 		.reply = &call->reply,
 		.found = request->found,
 		.group_id = call->group_id,
-		.resigned = drain->refused_serial != 0 && drain->serials[n] > drain->refused_serial
+		.resigned = im_signature_resigned(&drain->signatures, drain->serials[n])
 	};
 
 	call->reply.readable = request->readable;
@@ -476,7 +461,8 @@ judge(SimDrain *drain, int n, const SimRequest *request)
 	im_judge(&exchange, &call->verdict);
 	if (exchange.resigned && call->verdict.outcome == IM_OUT_STOP)
 		COVER(SAID_RESIGN_TWICE);
-	note_signature(drain, drain->serials[n], &call->verdict);
+	if (im_signature_note(&drain->signatures, drain->serials[n], &call->verdict))
+		drain->signed_now = false;
 }
 
 /* A judged call waits to be written back. */
@@ -591,7 +577,7 @@ launch(SimWorld *world, SimCopy *copy, int n)
 {
 	SimDrain   *drain = &copy->drain;
 
-	drain->serials[n] = drain->sig_serial;
+	drain->serials[n] = drain->signatures.newest;
 	drain->calls[n].begun_at = world->now;
 	sim_list_add(&drain->flying, n, false);
 	if (drain->paused && drain->calls[n].op == IM_OP_IMPORT_GROUP)
@@ -619,7 +605,7 @@ pump(SimWorld *world, SimCopy *copy, int allowed)
 	if (!drain->signed_now)
 	{
 		drain->signed_now = true;	/* im_sender_configure() */
-		drain->sig_serial++;
+		drain->signatures.newest++;
 	}
 	while (next_to_start(drain) >= 0 && allowed > 0 && drain->flying.n < copy->max_in_flight)
 	{

@@ -233,14 +233,6 @@ id_of(int group, int row)
 	return group * ROWS + row + 1;
 }
 
-/* Random is a function of the row and of nothing else. */
-static uint32_t
-random_of(int id, int attempts)
-{
-	(void) attempts;
-	return (uint32_t) id * 2654435761u;
-}
-
 /* ------------------------------------------------------------------------
  * The service
  */
@@ -776,17 +768,6 @@ flush(World *w)
 	w->noutcomes = 0;
 }
 
-/* The time with which a message is sent. */
-static int64_t
-time_message(const World *w, const Row *row, int64_t newest)
-{
-	int64_t		least = newest + (w->keep_equal ? 0 : 1);
-
-	if (row->maybe_sent_at >= 0 && row->sent_time != 0)
-		return row->sent_time;
-	return newest == 0 || row->send_time > least ? row->send_time : least;
-}
-
 /* Makes what travels of a row. */
 static ImRow *
 make_row(World *w, Group *group, int place, ImRoom *room, int64_t *newest)
@@ -794,6 +775,10 @@ make_row(World *w, Group *group, int place, ImRoom *room, int64_t *newest)
 	ImPolicy	policy = {.max_attempts = w->max_attempts};
 	Row		   *row = &group->rows[place];
 	ImRow	   *out = calloc(1, sizeof(ImRow));
+	ImTiming	timing = {
+		.own = row->send_time,.newest = *newest,.kept = row->maybe_sent_at >= 0 ? row->sent_time : 0,
+		.keep_equal = w->keep_equal
+	};
 	bool		invalid;
 
 	if (out == NULL)
@@ -809,9 +794,10 @@ make_row(World *w, Group *group, int place, ImRoom *room, int64_t *newest)
 	out->suspect_at = row->maybe_sent_at;
 	if (out->life.maybe_sent)
 		out->life.suspect_ms = im_steady_age_ms(&w->steady, row->maybe_sent_at * 1000, w->now * 1000, w->now * 1000);
-	out->random = random_of((int) out->id, row->attempts);
-	out->sent_time = time_message(w, row, *newest);
-	invalid = !out->life.maybe_sent && out->sent_time - row->send_time > SHIFT_MAX;
+	out->random = im_batch_random(out->id);
+	out->sent_time = im_batch_time(&timing);
+	invalid = im_batch_shift(&timing, out->life.maybe_sent, SHIFT_MAX) > 0;
+	/* A row that ends as invalid takes no time. */
 	if (!invalid && out->sent_time > *newest)
 		*newest = out->sent_time;
 	im_protocol_claim(&out->life, invalid, &policy, &out->next);

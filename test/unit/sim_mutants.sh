@@ -120,9 +120,9 @@ seeds=${SEEDS:-100000}
 # Claim, recovery, settle
 mutant send_before_commit sim_drain.c \
 	's/(\/\* Runs one transaction with all)/static int64_t pump(SimWorld *world, SimCopy *copy, int allowed);\n$1/;
-	 s/(transact\(world, copy, tx\);\n)/$1 launch_claimed(&copy->drain, &tx->calls); tx->calls.n = 0; (void) pump(world, copy, 99);\n/'
+	 s/(transact\(world, copy, tx\);\n)/$1 launch_claimed(world, &copy->drain, &tx->calls); tx->calls.n = 0; (void) pump(world, copy, 99);\n/'
 mutant send_without_commit sim_drain.c \
-	's/if \(fate != 0\)\n/if (fate == 1) launch_claimed(&copy->drain, &tx->calls), tx->calls.n = 0;\n if (fate != 0)\n/'
+	's/if \(fate != 0\)\n/if (fate == 1) launch_claimed(world, &copy->drain, &tx->calls), tx->calls.n = 0;\n if (fate != 0)\n/'
 mutant no_recovery sim_drain.c \
 	's/im_plan_start\(&drain->plan, loose, !copy->slot.clean/im_plan_start(&drain->plan, loose, false/'
 mutant rescue_by_age sim_db.c \
@@ -150,6 +150,8 @@ mutant due_not_taken plan.c \
 	's/plan->next_due\[kind\] = 0;\t\/\* or.*?\*\///'
 mutant claims_while_paused plan.c \
 	's/if \(facts->paused && \(its->makes_groups/if (false \&\& (its->makes_groups/'
+mutant lookups_wait_for_ever plan.c \
+	's/return coming == 0 && .*?;/return false;/; s/ \|\| waited >= ASK_AFTER//'
 mutant queued_goes_though_paused plan.c \
 	's/if \(!facts->may_send \|\| held\)/if (!facts->may_send)/'
 
@@ -200,10 +202,10 @@ mutant message_not_read_back protocol.c \
 	's/row->maybe_sent && row->repeat == IM_REPEAT_READ_BACK\)/false)/'
 mutant message_absent_too_early protocol.c \
 	's/return row->suspect_ms >= IM_ZOMBIE_MS;/return true;/'
-mutant message_sent_time_not_kept sim_messages.c \
-	's/if \(row->maybe_sent_at >= 0 && row->sent_time != 0\)/if (false)/'
+mutant message_sent_time_not_kept batch.c \
+	's/if \(timing->kept != 0\)/if (false)/'
 mutant message_random_not_kept sim_messages.c \
-	's/return \(uint32_t\) id \* 2654435761u;/return (uint32_t) (id + 1000 * attempts) * 2654435761u;/'
+	's/im_batch_random\(out->id\)/im_batch_random(out->id + 1000 * row->attempts)/'
 mutant message_recovered_as_never_sent sim_messages.c \
 	's/row->maybe_sent_at = next.maybe_sent \? w->now : -1;/row->maybe_sent_at = -1;/'
 mutant message_random_not_compared results.c \
