@@ -32,7 +32,6 @@
 #include "errcodes.h"
 #include "batch.h"
 #include "cmd_group.h"
-#include "elements.h"
 #include "functions.h"
 #include "glyph.h"
 #include "json.h"

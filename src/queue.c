@@ -28,7 +28,6 @@
 
 #include "batch.h"
 #include "cmd_group.h"
-#include "elements.h"
 #include "encoding.h"
 #include "errcodes.h"
 #include "queue.h"

@@ -72,7 +72,7 @@ like($complaint, qr/ERROR:.*app has changed while.*DETAIL:.*1400000999.*HINT:/s,
 sql("ALTER SERVER im OPTIONS (SET sdkappid '$service->{sdkappid}')");
 is(value_of($node, 'SELECT listed FROM _im_audit WHERE finished_at IS NULL'), 100, '... and what was listed of the first one stays');
 sql("UPDATE _im_audit SET sdkappid = 1, next = 77; INSERT INTO _im_listed VALUES ('of another app')");
-like(notices_of('CALL im_import_audit()'), qr/253 groups listed: 2 that no row knows, 3 rows/, 'the list of another app is not gone on with');
+like(notices_of($node, 'CALL im_import_audit()'), qr/253 groups listed: 2 that no row knows, 3 rows/, 'the list of another app is not gone on with');
 
 # ---------------------------------------------------------------------------
 # Trouble
