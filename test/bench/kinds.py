@@ -44,8 +44,9 @@ def make_rooms(stage: Stage, rooms: int):
     poll("the worker to leave", 60, lambda: worker(stage) is None)
 
 
-def wait(stage: Stage, kind: str, rows: int):
-    """Until so many rows of a kind are imported; the worker's process as it last was."""
+def wait(stage: Stage, kind: str, rows: int, samples: list = None):
+    """Until so many rows of a kind are imported; the worker's process as it last was.
+    To samples it adds (time, rows, CPU of the worker)."""
     process, seen, before = None, time.monotonic(), -1
     while True:
         done = stage.database.value("SELECT imported FROM im_import_progress WHERE kind = $1", kind)
@@ -54,6 +55,8 @@ def wait(stage: Stage, kind: str, rows: int):
             process = Process(pid) if pid else None
         else:
             process.cpu()
+        if samples is not None:
+            samples.append((time.monotonic(), done, process.last_cpu if process else 0.0))
         if done >= rows:
             return process
         if done > before:
@@ -148,6 +151,63 @@ def part_kinds(stage: Stage, sizes: Sizes):
                    "%.2f" % (ours[-1]["size"] / theirs[-1]["empty"]), "≤ 2.2")
 
 
+def part_history(stage: Stage, sizes: Sizes):
+    """Many messages in many rooms: the last ones go as fast as the first."""
+    rooms, each = sizes.growth // 50, 7 * MESSAGES
+    stage.point(stage.endpoint(), stage.ca_file, 1000000, IN_FLIGHT)
+    quiet(stage)
+    make_rooms(stage, rooms)
+    stage.database.run("INSERT INTO im_message_outbox (group_source_id, %s) SELECT 'r' || r, %s FROM generate_series(1, %d) r,"
+                       " generate_series(1, %d) i" % (*ROWS["message"][:2], rooms, each))
+    stage.database.run("VACUUM ANALYZE im_message_outbox")
+    samples, rows = [], rooms * each
+    stage.database.run("SELECT im_import_resume()")
+    process = wait(stage, "message", rows, samples)
+    memory = process.last_memory or process.memory()
+    edge = rows // 20
+    (first, first_cpu), (last, last_cpu) = (measures.stretch(samples, start, edge) for start in (edge, rows - edge))
+    yield Line("%s messages in %s rooms, last %s" % (number(rows), number(rooms), number(edge)), number(last) + " rows/s",
+               "first: %s rows/s" % number(first), "%.2f" % (last / first), "0.9–1.1")
+    yield Line("… CPU of the worker per row, there", "%s µs" % number(last_cpu), "first: %s µs" % number(first_cpu),
+               "%.2f" % (last_cpu / first_cpu), "0.9–1.1")
+    yield Line("… private memory of the worker at the end", "%.1f MiB" % (memory / 1024), "", "", "≤ 25 MiB")
+
+
+def some_rooms(stage: Stage, name: str) -> float:
+    """Seconds that 1,000 new rooms with 20 members each take."""
+    stage.database.run("SELECT im_import_pause('benchmark')")
+    poll("the worker to leave", 60, lambda: worker(stage) is None)
+    before = {kind: stage.database.value("SELECT imported FROM im_import_progress WHERE kind = $1", kind) for kind in ("group", "member")}
+    stage.database.run("INSERT INTO im_group_outbox (source_id, type, name, create_time) SELECT '%s' || r, 'Public', 'room ' || r,"
+                       " now() - interval '2 days' FROM generate_series(1, 1000) r" % name)
+    stage.database.run("INSERT INTO im_member_outbox (group_source_id, member_account, join_time) SELECT '%s' || r, 'm' || i,"
+                       " now() - interval '1 day' FROM generate_series(1, 1000) r, generate_series(1, 20) i" % name)
+    stage.database.run("SELECT im_import_resume()")
+    began = time.monotonic()
+    wait(stage, "group", before["group"] + 1000)
+    wait(stage, "member", before["member"] + 20000)
+    return time.monotonic() - began
+
+
+def part_waiting(stage: Stage, sizes: Sizes):
+    """Rooms that go, among many whose group is not in the outbox."""
+    stage.point(stage.endpoint(), stage.ca_file, 1000000, IN_FLIGHT)
+    waiting = min(sizes.behind, 1000000) - 1000
+    quiet(stage)
+    alone = [some_rooms(stage, "alone %d " % i) for i in range(sizes.rounds)]
+    stage.database.run("INSERT INTO im_member_outbox (group_source_id, member_account) SELECT 'nowhere ' || i, 'm1'"
+                       " FROM generate_series(1, %d) i" % waiting)
+    stage.database.run("VACUUM ANALYZE im_member_outbox")
+    among = [some_rooms(stage, "among %d " % i) for i in range(sizes.rounds)]
+    yield Line("1,000 rooms with 20 members each, among %s that wait" % number(waiting), "%.2f s" % median(among),
+               "alone: %.2f s" % median(alone), "%.2f" % (median(alone) / median(among)), "0.9")
+    began = time.monotonic()
+    poll("the rows that wait to be told", 1800, lambda: stage.database.value(
+        "SELECT waiting >= $1 FROM im_import_progress WHERE kind = 'member'", waiting))
+    yield Line("… until im_import_progress tells that they wait", "%.0f s" % (time.monotonic() - began))
+    quiet(stage)
+
+
 def part_pipeline(stage: Stage, sizes: Sizes):
     """The whole move at the published limits, beside its slowest command."""
     shapes = [(2000, 1, 1)] if sizes.growth < 1000000 else [(2000, 1, 1), (300, 60, 300)]
@@ -191,4 +251,4 @@ def part_progress(stage: Stage, sizes: Sizes):
     quiet(stage)
 
 
-PARTS = {"kinds": part_kinds, "pipeline": part_pipeline, "progress": part_progress}
+PARTS = {"kinds": part_kinds, "history": part_history, "waiting": part_waiting, "pipeline": part_pipeline, "progress": part_progress}

@@ -4,7 +4,7 @@
 #   sh test/bench/run.sh                  the quick form, about ten minutes
 #   sh test/bench/run.sh full             the figures of doc/benchmarks.md: 1,000,000 rows, 10,000,000 behind
 #   sh test/bench/run.sh [full] PART...   of: drain latency alternatives insert growth status rate arrival service
-#                                         kinds pipeline progress
+#                                         kinds history waiting pipeline progress
 #
 # OUTPUT=FILE also writes the report to a file.  Installs packages that are
 # missing; builds in a folder of its own, beside a private copy of PostgreSQL;
