@@ -27,10 +27,10 @@ my ($node, $service) = set_up(
 	options => { rate_limit => 60, account_rate_limit => 20, accounts_per_call => 10, max_in_flight => 16, request_timeout => '2s' });
 
 $service->set(accounts => 'listed');
-foreach my $command (qw(multiaccount_import import_group import_group_member import_group_msg set_unread_msg_num))
+foreach my $command (qw(multiaccount_import friend_import importmsg import_group import_group_member import_group_msg set_unread_msg_num))
 {
 	$service->fault(
-		{ do => 'close_after', match => { command => $command, every => 23 }, ($command =~ /multi|member|msg$/ ? (partial => 3) : ()) },
+		{ do => 'close_after', match => { command => $command, every => 23 }, ($command =~ /multi|member|group_msg$/ ? (partial => 3) : $command =~ /friend/ ? (partial => 1) : ()) },
 		{ do => 'close_after', match => { command => $command, every => 31 } },
 		{ do => 'close_before', match => { command => $command, every => 37 } },
 		{ do => 'http', status => 502, match => { command => $command, every => 41 } },
@@ -58,6 +58,11 @@ INSERT INTO im_member_outbox (group_source_id, member_account, join_time)
 SELECT 'r' || r, 'u' || r || '-' || u, timestamptz '2020-01-01 12:00Z' FROM generate_series($from, $to) r, generate_series(1, 7) u ON CONFLICT DO NOTHING;
 INSERT INTO im_group_outbox (source_id, type, name, create_time)
 SELECT 'r' || r, 'Public', 'r' || r, timestamptz '2020-01-01 00:00Z' FROM generate_series($from, $to) r ON CONFLICT DO NOTHING;
+INSERT INTO im_friend_outbox (user_id, friend_id)
+SELECT 'u' || r || '-' || u, 'u' || r || '-' || f FROM generate_series($from, $to) r, generate_series(1, 3) u, generate_series(1, 3) f WHERE u <> f ON CONFLICT DO NOTHING;
+INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text)
+SELECT r || '/' || m, 'u' || r || '-' || (1 + m % 2), 'u' || r || '-' || (2 - m % 2), timestamptz '2020-01-02 00:00Z' + make_interval(hours => m / 2), 'd ' || r || '/' || m
+FROM generate_series($from, $to) r, generate_series(1, 8) m ON CONFLICT DO NOTHING;
 INSERT INTO im_account_outbox (user_id) SELECT 'u' || r || '-' || u FROM generate_series($from, $to) r, generate_series(1, 7) u ON CONFLICT DO NOTHING;
 COMMIT;
 SQL
@@ -66,7 +71,7 @@ SQL
 	$rooms = $to if $loaded;
 }
 
-my @outboxes = qw(account group member message unread);
+my @outboxes = qw(account friend dialog group member message unread);
 
 sub open_rows
 {
@@ -123,6 +128,15 @@ foreach my $row (rows($node, "SELECT source_id, group_id FROM im_group_outbox OR
 	push @problems, "$row->{source_id} has the unread counts " . join(' ', map { "$_ $unread{$_}" } sort keys %unread)
 	  if join(' ', map { "$_ $unread{$_}" } sort keys %unread) ne join(' ', map { "u$r-$_ $_" } 1 .. 3);
 }
+my %said;
+foreach my $entry ($service->entries)
+{
+	$said{ $entry->{body}[0]{MsgContent}{Text} }++ if $entry->{kind} eq 'dialog';
+}
+is(join(' ', map { "$_: $said{$_}" } grep { $said{$_} != 1 } sort keys %said), '', 'no one-to-one message is there twice');
+is(scalar keys %said, 8 * $rooms, 'and all are there');
+my @lonely = grep { my $r = $_; join(' ', map { sort keys %{ $service->account("u$r-$_")->{friends} } } 1 .. 3) ne "u$r-2 u$r-3 u$r-1 u$r-3 u$r-1 u$r-2" } 1 .. $rooms;
+is_deeply(\@lonely, [], 'everybody has their friends');
 is_deeply(\@problems, [], 'every room has its members, its messages in order, and its unread counts');
 is(value_of($node, 'SELECT count(*) FROM im_group_outbox'), scalar($service->ledger), 'there are no other groups');
 is(value_of($node, 'SELECT imported FROM im_import_status'), value_of($node, 'SELECT ' . join ' + ',
