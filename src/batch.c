@@ -50,11 +50,14 @@ im_batch_shift(const ImTiming *timing, bool maybe_sent, int64_t most)
 
 /* See batch.h. */
 uint32_t
-im_batch_random(int64_t id)
+im_batch_random(int64_t id, const unsigned char *row_key)
 {
-	uint32_t	x = (uint32_t) id;
+	uint32_t	x = (uint32_t) id & 0xffffff;
 
-	/* Each step can be undone, so different ids stay different. */
+	/* Of a UUID made at random this byte is random. */
+	if (row_key != NULL)
+		x |= (uint32_t) row_key[15] << 24;
+	/* Each step can be undone, so what is different stays different. */
 	x ^= x >> 16;
 	x *= 0x85ebca6b;
 	x ^= x >> 13;

@@ -34,10 +34,13 @@ extern int64_t im_batch_time(const ImTiming *timing);
 extern int64_t im_batch_shift(const ImTiming *timing, bool maybe_sent, int64_t most);
 
 /*
- * The Random of a message row: a permutation of the lower 32 bits of its id, so
- * that no two of 4 billion rows share one, and neighbours look nothing alike.
+ * The Random of a message row: a permutation of 24 bits of its id and 8 of its
+ * row_key (16 bytes, or NULL).  The service takes a Random that its group had in
+ * the last five minutes for a repeat.  So neighbours must not share one: no two
+ * within 16 million ids do.  Nor must a row of a table that was emptied and counts
+ * anew, whose id came before: 255 of 256 do not.
  */
-extern uint32_t im_batch_random(int64_t id);
+extern uint32_t im_batch_random(int64_t id, const unsigned char *row_key);
 
 #define IM_PLACE_NEW		(-1)	/* in a call of its own, to which others may be added */
 #define IM_PLACE_LATER		(-2)	/* one call goes before it: it is given back */

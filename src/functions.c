@@ -175,7 +175,7 @@ encode_record(const ImRecord *record, bool want_warnings, ImItem *item)
 
 	if (!im_record_is_row(record, &encoding.id, &row_key))
 		row_key = NULL;
-	encoding.random = im_batch_random(encoding.id);
+	encoding.random = im_batch_random(encoding.id, row_key);
 	if (row_key != NULL && record->command == &im_cmd_group && !record->assigned_ids)
 	{
 		im_group_generate_id(row_key,

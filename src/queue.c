@@ -475,7 +475,7 @@ make_row(Tuple *tuple, int64 *newest)
 
 	keep_row(row, tuple);
 	keep_room_key(row, tuple);
-	row->random = encoding.random = im_batch_random(row->id);
+	row->random = encoding.random = im_batch_random(row->id, row->row_key);
 	encoding.id = row->id;
 	encoding.group_id = group_id_for(row, tuple, generated);
 	if (tuple->room != NULL)
@@ -585,7 +585,7 @@ make_checked(Tuple *tuple)
 	/* The room is on this stack: the row must not point to it. */
 	row->room = NULL;
 	row->check.as_text = text >= 0 && !tuple->nulls[text];
-	row->random = encoding.random = im_batch_random(row->id);
+	row->random = encoding.random = im_batch_random(row->id, row->row_key);
 	encoding.id = row->id;
 	encoding.group_id = group_id_for(row, tuple, generated);
 	/* The time that was sent counts, not the one that would be sent now. */

@@ -43,6 +43,10 @@ FROM (SELECT 'g' AS group_id, 'leckie' AS from_account, 'u' AS to_account, times
 	FROM unnest(ARRAY['', repeat('x', 12288), repeat('"', 6200)]) t) r;
 SELECT im_row_problems('message', r) FROM (SELECT 'g' AS group_id, 'leckie' AS from_account, timestamptz '2020-01-01 00:00Z' AS send_time,
 	json_build_array(json_build_object('MsgType', 'TIMCustomElem', 'MsgContent', json_build_object('Data', repeat('x', 12300)))) AS body) r;
+-- a row that has the id of an earlier one has another Random, or all but
+SELECT count(DISTINCT random) > 200 AS by_row_key FROM (SELECT im_row_json('message', r) -> 'MsgList' -> 0 ->> 'Random' AS random
+FROM (SELECT 1::bigint AS id, gen_random_uuid() AS row_key, 'g' AS group_id, 'u' AS from_account, timestamptz '2020-01-01 00:00Z' AS send_time, 't' AS text
+FROM generate_series(1, 5000) i) r) n;
 -- no two neighbours share a Random
 SELECT count(DISTINCT random), count(*) FROM (SELECT im_row_json('message', r) -> 'MsgList' -> 0 ->> 'Random' AS random
 FROM (SELECT i AS id, gen_random_uuid() AS row_key, 'g' AS group_id, 'u' AS from_account, timestamptz '2020-01-01 00:00Z' AS send_time, 't' AS text
@@ -60,3 +64,7 @@ SELECT p.kind FROM im_import_progress p
 WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass('im_' || p.kind || '_outbox') AND t.tgname = 'im_outbox_guard')
 	OR p.kind <> 'group' AND (SELECT count(*) FROM regexp_matches(_im_plan_query(), quote_literal(p.kind), 'g')) < 2
 	OR position(format('WHEN %L THEN', p.kind) IN _im_report_query()) = 0;
+-- hardly ahead of this clock is no problem for any kind
+SELECT im_row_problems('message', r), im_row_problems('dialog', r), im_row_problems('member', r), im_row_problems('friend', r)
+FROM (SELECT 'g' AS group_id, 'a' AS from_account, 'b' AS to_account, 'm' AS member_account, 'u' AS user_id, 'f' AS friend_id, 't' AS text,
+	now() + interval '2 s' AS send_time, now() + interval '2 s' AS join_time, now() + interval '2 s' AS add_time) r;

@@ -205,7 +205,7 @@ mutant message_absent_too_early protocol.c \
 mutant message_sent_time_not_kept batch.c \
 	's/if \(timing->kept != 0\)/if (false)/'
 mutant message_random_not_kept sim_messages.c \
-	's/im_batch_random\(out->id\)/im_batch_random(out->id + 1000 * row->attempts)/'
+	's/im_batch_random\(out->id,/im_batch_random(out->id + 1000 * row->attempts,/'
 mutant message_recovered_as_never_sent sim_messages.c \
 	's/row->maybe_sent_at = next.maybe_sent \? w->now : -1;/row->maybe_sent_at = -1;/'
 mutant message_random_not_compared results.c \
@@ -217,7 +217,7 @@ mutant message_refusal_not_checked batch.c \
 mutant message_only_one_page_read batch.c \
 	's/(more->read_below = .*?)return true;/$1return false;/s'
 mutant message_blamed_for_the_batch batch.c \
-	's/return call->nrows > 1 &&/return false \&\&/'
+	's/return call->op == call->command->op &&/return false \&\&/'
 mutant message_two_calls_at_a_time batch.c \
 	's/if \(calls\[i\]->rows\[0\]->room == row->room\)/if (false)/'
 mutant message_holds_its_own_room batch.c \
