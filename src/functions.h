@@ -26,6 +26,7 @@ typedef struct ImRecord
 	bool		assigned_ids;	/* option group_ids 'assigned' */
 	uint64		shape;			/* tells one record type from another */
 	uint64		generation;		/* of the options */
+	bool		told;			/* of columns that are not sent */
 	MemoryContext context;
 } ImRecord;
 

@@ -484,6 +484,10 @@ import_one(FunctionCallInfo fcinfo, const ImCommand *command)
 	count_call(command);
 	if (im_record_is_row(record, &id, &row_key))
 		PG_RETURN_JSONB_P(import_row(slot, command, id, row_key));
+	/* Before the call, which may not be undone; once for a statement. */
+	if (!record->told)
+		im_record_tell_unsent(record->map);
+	record->told = true;
 	PG_RETURN_JSONB_P(import_record(slot, record));
 }
 

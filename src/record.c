@@ -783,6 +783,19 @@ find_unsent(const ImRecordMap *map, TupleDesc desc)
 }
 
 /* See record.h. */
+void
+im_record_tell_unsent(const ImRecordMap *map)
+{
+	ListCell   *lc;
+
+	foreach(lc, map->unsent)
+		if (strstr(lfirst(lc), "did you mean") != NULL)
+			ereport(WARNING,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("%s", (const char *) lfirst(lc))));
+}
+
+/* See record.h. */
 ImRecordMap *
 im_record_map(const ImCommand *command, TupleDesc desc)
 {

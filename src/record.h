@@ -85,6 +85,9 @@ typedef struct ImEncoder
  */
 extern ImRecordMap *im_record_map(const ImCommand *command, TupleDesc desc);
 
+/* WARNINGs of columns that are not sent, and whose name resembles one that is. */
+extern void im_record_tell_unsent(const ImRecordMap *map);
+
 /*
  * Checks and encodes one record.  Never raises for what is in the record, only
  * for running out of memory.  With encoding->warnings the list also has what

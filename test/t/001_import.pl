@@ -168,6 +168,15 @@ is(
 	'full=full-1,community own=@TGS#_own',
 	'im_import_mapping maps old to new');
 
+# A misspelt column is warned of, once; one that resembles none is not.
+my ($said, $told);
+$node->psql('postgres', q{SELECT im_import_group(t) ->> 'GroupId' FROM (SELECT 'Public' AS type, 'misspelt ' || i AS name, 'misspelt-' || i AS group_id, 'u' AS owner, 7 AS zzz
+	FROM generate_series(1, 2) i) t}, stdout => \$said, stderr => \$told);
+is(scalar(() = $told =~ /WARNING:  column "owner" is not sent; did you mean owner_account\?/g), 1, 'a misspelt column is warned of, once');
+unlike($told, qr/zzz/, 'one that resembles none is not');
+is($said, "misspelt-1\nmisspelt-2", 'and the groups are made');
+push @samples, 'misspelt-1', 'misspelt-2';
+
 # What does not appear in the bodies must not be there as null or "" either.
 my ($bare) = $service->calls_for('bare');
 is($bare->{body}, qq({"Type":"Public","GroupId":"$row{bare}{group_id}","Name":"bare"}),
