@@ -72,6 +72,8 @@ static const FixedColumn fixed_columns[] = {
 	{"claim", INT8OID, InvalidOid},
 	{"maybe_sent_at", TIMESTAMPTZOID, InvalidOid},
 	{"group_id", TEXTOID, VARCHAROID},
+	{"sent_time", INT8OID, InvalidOid},
+	{"msg_seq", INT8OID, InvalidOid},
 	{"identity", UUIDOID, InvalidOid},
 };
 

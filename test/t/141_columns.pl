@@ -72,6 +72,15 @@ insert_groups($node, 5, 'again');
 wait_settled($node);
 is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE name LIKE 'again%' AND status = 'imported'"), 5, 'undone: rows are imported');
 
+foreach my $column (qw(sent_time msg_seq))
+{
+	$node->safe_psql('postgres', "ALTER TABLE im_message_outbox ALTER $column TYPE numeric");
+	like(error_of($node, "INSERT INTO im_message_outbox (group_id, from_account, send_time, text) VALUES ('g', 'u', '2020-01-01', 't')")
+		. error_of($node, 'UPDATE im_group_outbox SET source_id = source_id'),
+		qr/column "$column".* is of type numeric, .*HINT:/s, "$column of messages: an ERROR with a HINT");
+	$node->safe_psql('postgres', "TRUNCATE im_message_outbox; ALTER TABLE im_message_outbox ALTER $column TYPE bigint");
+}
+
 # The counts' own table.
 $node->safe_psql('postgres', 'ALTER TABLE _im_tally ALTER pending DROP DEFAULT, ALTER pending TYPE text USING pending::text');
 like(error_of($node, "INSERT INTO im_group_outbox (type, name) VALUES ('Public', 'y')"), qr/_im_tally.*not as the extension made it/, 'the tally');
