@@ -420,7 +420,7 @@ END
 			-e "s|/etc/postgresql/im.key|$demo/im.key|"
 		cat <<'END'
 SET ROLE chat_backend;
-INSERT INTO im_group_outbox (source_id, type, name) VALUES ('late', 'Public', im_fit('a room from the back end, with a long name', 40));
+INSERT INTO im_group_outbox (source_id, type, name) VALUES ('late', 'Public', im_fit('a room from the back end, with a long name', 40)) RETURNING id;
 INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES ('late', '1', 'user25', '2021-03-01', 'late') ON CONFLICT DO NOTHING;
 SET ROLE chat_operator;
 SELECT state FROM im_import_status;
@@ -449,7 +449,8 @@ END
 demo_through_pipe()
 {
 	DEMO_DIR=$DIR/demo timeout 900 sh -c 'sh "$0" | tee "$1"' "$DIR/src/test/demo.sh" "$LOGS/demo_through_pipe.log" &&
-		grep -q '^== The demo worked' "$LOGS/demo_through_pipe.log"
+		grep -q '^== The demo worked' "$LOGS/demo_through_pipe.log" &&
+		! grep -q 'too fast' "$LOGS/demo_through_pipe.log"
 }
 
 # stop says one thing, and nothing of processes that are gone.

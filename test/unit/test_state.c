@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "plan.h"
 #include "state.h"
 #include "tap.h"
 
@@ -215,11 +216,39 @@ test_table(void)
 	}
 }
 
+/* Paused and stopped: no worker stays, and none is woken for a probe that nobody ordered. */
+static void
+test_alarm(void)
+{
+	ImBreaker	breaker;
+	ImPlan		plan = {0};
+	ImPlanFacts facts = {.may_send = true,.breaker = &breaker,.beneath = IM_STATE_STOPPED,.max_in_flight = 1};
+
+	im_breaker_init(&breaker);
+	im_breaker_note(&breaker, &answers[1], false, "", 1, 1);
+	/* Longer than the longest time between two probes. */
+	for (int at = 5; at < 1200; at += 5)
+	{
+		facts.now = at * SEC;
+		facts.paused = true;
+		facts.ordered = 0;
+		if (!ok(im_plan_alarm(&plan, &facts) == 0, "paused and stopped for %d s: no alarm", at))
+			break;
+		ok(im_plan_leaves(&plan, &facts), "and the worker leaves");
+		facts.ordered = 1;
+		ok(im_plan_alarm(&plan, &facts) > facts.now, "with an order there is one");
+		facts.paused = false;
+		facts.ordered = 0;
+		ok(im_plan_alarm(&plan, &facts) > facts.now, "and without the pause");
+	}
+}
+
 int
 main(void)
 {
 	test_table();
 	test_said();
 	test_lives();
+	test_alarm();
 	return tap_done();
 }
