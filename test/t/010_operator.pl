@@ -140,7 +140,7 @@ my $xmin = poll_until {
 		WHERE query = 'CALL im_import_wait();' AND wait_event_type = 'Extension'");
 } 'im_import_wait() to wait';
 is($xmin, 'none', 'im_import_wait() holds no snapshot while it waits');
-$since = time();
+my $since = time();
 like(error_of($node, "CALL im_import_wait('1 s')"), qr/timeout while 1 rows? (?:is|are) still open/, 'the timeout');
 cmp_ok(time() - $since, '<', 10, 'in about that time');
 $service->clear;

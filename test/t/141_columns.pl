@@ -55,9 +55,8 @@ is_deeply(altered("ALTER app_defined_data TYPE jsonb", 'data', 'app_defined_data
 	[ { Key => 'k', Value => 'v' } ], 'jsonb is sent as json is');
 is(altered("ALTER introduction TYPE varchar(50)", 'intro', 'introduction', q('text'))->{Introduction}, 'text', 'varchar is text');
 
-# What C reads by its type.
-foreach my $case ([ 'maybe_sent_at', 'text', 'timestamp with time zone' ], [ 'due_at', 'text', 'timestamp with time zone' ],
-	[ 'claim', 'text', 'bigint' ])
+# What C reads by its type, and no view has: else PostgreSQL itself refuses it.
+foreach my $case ([ 'maybe_sent_at', 'text', 'timestamp with time zone' ], [ 'claim', 'text', 'bigint' ])
 {
 	my ($column, $other, $own) = @$case;
 
