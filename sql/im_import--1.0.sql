@@ -1132,7 +1132,7 @@ AS $query$ SELECT $$
 		FROM @im@.im_member_outbox m
 		WHERE m.status IN ('pending', 'sending') AND m.origin = @im@._im_origin()
 	), messages AS MATERIALIZED (
-		SELECT m.group_source_id, coalesce('+' || m.group_source_id, '=' || m.group_id) AS room, m.from_account AS account, m.send_time
+		SELECT m.group_source_id, coalesce('+' || m.group_source_id, '=' || m.group_id) AS room, m.from_account AS account, m.send_time, m.id
 		FROM @im@.im_message_outbox m
 		WHERE m.status IN ('pending', 'sending') AND m.origin = @im@._im_origin()
 	), unread AS MATERIALIZED (
@@ -1252,6 +1252,36 @@ AS $query$ SELECT $$
 		FROM members m JOIN @im@.im_group_outbox b ON b.source_id = m.group_source_id
 		WHERE m.admin AND lower(b.type) IN ('private', 'work')
 		HAVING count(*) > 0
+		UNION ALL
+		SELECT 52, c.item, to_char(c.rows, 'FM999,999,999,999,990'),
+			   format('they become invalid; im_row_problems(''%s'', ...) says why: the element does not go that way, or text and body are both given, none, or too long; the first is row %s', c.kind, c.first)
+		FROM (SELECT 'messages that cannot go' AS item, 'message' AS kind, count(*) AS rows, min(m.id) AS first FROM @im@.im_message_outbox m
+			  WHERE m.status = 'pending' AND m.origin = @im@._im_origin()
+					-- what is neither can go, however it is escaped
+					AND (m.body IS NOT NULL OR m.text IS NULL OR octet_length(m.text) NOT BETWEEN 1 AND 2000)
+					AND cardinality(@im@.im_row_problems('message', m)) > 0
+			  UNION ALL
+			  SELECT 'one-to-one messages that cannot go', 'dialog', count(*), min(d.id) FROM @im@.im_dialog_outbox d
+			  WHERE d.status = 'pending' AND d.origin = @im@._im_origin()
+					AND (d.body IS NOT NULL OR d.text IS NULL OR octet_length(d.text) NOT BETWEEN 1 AND 2000)
+					AND cardinality(@im@.im_row_problems('dialog', d)) > 0) c
+		WHERE c.rows > 0
+		UNION ALL
+		SELECT 53, 'largest shift of a message''s time', (max(s.shift) * interval '1 second')::text,
+			   'messages of one second follow each other by a second' ||
+			   CASE WHEN count(*) FILTER (WHERE s.late) > 0
+					THEN format('; %s would move by more than max_time_shift and become invalid', to_char(count(*) FILTER (WHERE s.late), 'FM999,999,999,999,990')) ELSE '' END
+		FROM (SELECT l.shift, l.shift * interval '1 second' > coalesce((SELECT o.value::interval FROM options o WHERE o.name = 'max_time_shift'), interval '1 hour') AS late
+			  FROM (SELECT max(p.second - p.place) OVER (PARTITION BY p.room ORDER BY p.place) + p.place - p.second AS shift
+					-- each goes in its own second, or in the one after the message before it
+					FROM (SELECT m.room, floor(extract(epoch FROM m.send_time))::bigint AS second, row_number() OVER (PARTITION BY m.room ORDER BY m.send_time, m.id) AS place
+						  FROM messages m) p) l) s
+		WHERE NOT EXISTS (SELECT FROM options o WHERE o.name = 'equal_seconds' AND o.value = 'keep')
+		HAVING max(s.shift) > 0
+		UNION ALL
+		SELECT 54, 'members of the largest group', to_char(max(g.members), 'FM999,999,999,999,990'),
+			   'the app''s plan limits the members of a group: 20 in a trial, then 200, 2,000 or 6,000; of a Community 100,000'
+		FROM (SELECT count(*) AS members FROM members m GROUP BY m.room) g HAVING max(g.members) > 20
 		UNION ALL
 		SELECT 1, 'pending groups', to_char(n.rows, 'FM999,999,999,999,990'),
 			   CASE WHEN e.foreign_open > 0 THEN format('%s more came from another database and wait for im_import_adopt()', e.foreign_open) END

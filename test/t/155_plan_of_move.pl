@@ -63,4 +63,24 @@ foreach my $item (sort keys %expected)
 # When all is done is said of all kinds, not of the groups alone.
 is(value_of($node, "SELECT value = to_char(now() + interval '10 s', 'YYYY-MM-DD HH24:MI:SS TZ') FROM im_import_plan() WHERE item = 'finished at'"), 't', 'finished at: after the slowest kind');
 
+# Messages of one second, elements that cannot go.
+is($plan->{'members of the largest group'}{value}, '21', 'the largest group');
+ok(!exists $plan->{"largest shift of a message's time"} && !exists $plan->{'messages that cannot go'}, 'nothing is said of what is not there');
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text)
+SELECT 's' || s, 'r1', 'u1', timestamptz '2021-01-01 00:00Z' + make_interval(secs => s / 4), 'm' FROM generate_series(1, 11) s;
+INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, body) VALUES ('body', 'r1', 'u1', '2022-01-01', '[{"MsgType": "TIMSoundElem", "MsgContent": {}}]');
+INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text) VALUES ('empty', 'u1', 'u2', '2022-01-01', '');
+SQL
+$plan = plan_lines();
+# Seconds 0 0 0 1 1 1 1 2 2 2 2 become 0 to 10.
+is($plan->{"largest shift of a message's time"}{value}, '00:00:08', 'the last of eleven moves by eight seconds');
+unlike($plan->{"largest shift of a message's time"}{warning}, qr/invalid/, 'which is allowed');
+is($plan->{'messages that cannot go'}{value}, '1', 'an element that a group does not take');
+is($plan->{'one-to-one messages that cannot go'}{value}, '1', 'and an empty text');
+$node->safe_psql('postgres', "ALTER SERVER im OPTIONS (ADD max_time_shift '7s')");
+like(plan_lines()->{"largest shift of a message's time"}{warning}, qr/1 would move by more than max_time_shift and become invalid/, 'one of them moves too far');
+$node->safe_psql('postgres', "ALTER SERVER im OPTIONS (ADD equal_seconds 'keep')");
+ok(!exists plan_lines()->{"largest shift of a message's time"}, 'where equal seconds are kept nothing moves');
+
 done_testing();
