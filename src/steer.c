@@ -493,8 +493,12 @@ raise_if_stuck(const ImView *view, const Waiting *waiting, bool pause_is_fine)
 
 	if (view->changing || !im_state_stuck(state))
 		return;
-	/* Right after a start or a change the last word is not yet spoken. */
-	if (state == IM_STATE_NO_WORKER && im_now_us() - waiting->since < START_PATIENCE)
+	/*
+	 * Right after a start or a change the last word is not yet spoken: no worker
+	 * has come, or it has not seen the options that this session sees.
+	 */
+	if ((state == IM_STATE_NO_WORKER || (state == IM_STATE_NOT_CONFIGURED && view->rate_limit > 0)) &&
+		im_now_us() - waiting->since < START_PATIENCE)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
