@@ -3,9 +3,10 @@
  *	  Rows in one call: which go together, and what becomes of each when the
  *	  call is answered, or not.
  *
- * The surprising rule: a call of many rows that is refused as a whole, or a lookup
- * of many that nothing can be read from, says nothing of any of them.  It is halved until the one is found that is to blame,
- * or until the calls are small enough.
+ * The surprising rule: a call of many rows that is refused as a whole, or a
+ * lookup of many that nothing can be read from, says nothing of any of them.  It
+ * is halved until the one is found that is to blame, or until the calls are small
+ * enough.
  *
  * Must not know: PostgreSQL, the sender, how rows are written.
  */

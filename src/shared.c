@@ -309,7 +309,7 @@ im_shared_init(void)
 
 	DefineCustomIntVariable("im_import.max_databases",
 							"Sets how many databases can have an import.",
-							"Each takes about 320 kB of shared memory, most of it for the history.",
+							"Each takes about 360 kB of shared memory, most of it for the history.",
 							&max_databases, 32, 1, 1024,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("im_import");
