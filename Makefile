@@ -35,6 +35,7 @@ OBJS = \
 	src/json.o \
 	src/limiter.o \
 	src/names.o \
+	src/operation.o \
 	src/outbox.o \
 	src/plan.o \
 	src/problem.o \

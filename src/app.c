@@ -44,9 +44,9 @@
 #include "utils/varlena.h"
 
 #include "app.h"
-#include "command.h"
 #include "compat.h"
 #include "encoding.h"
+#include "operation.h"
 #include "usersig.h"
 #include "values.h"
 
@@ -61,8 +61,6 @@
 /* A key file over this is no key; white space around a key is allowed. */
 #define KEY_FILE_MAX		1024
 
-#define LIST_RATE			1	/* calls a second of get_appid_group_list, as documented */
-
 /* Who may set an option. */
 typedef enum ImRight
 {
@@ -71,14 +69,22 @@ typedef enum ImRight
 	RIGHT_SUPERUSER
 } ImRight;
 
-/* Reads a value into the app; false if it is not one. Memory is palloc'd. */
-typedef bool (*ImOptionParse) (const char *value, ImApp *app);
+/* What an option's value is: read into a member of ImApp, or by a function of its own. */
+typedef struct ImOptionValue
+{
+	/* False if it is none.  Memory is palloc'd. */
+	bool		(*read) (const char *value, const struct ImOptionValue *what, void *member);
+	bool		(*parse) (const char *value, ImApp *app);	/* in its place */
+	size_t		member;			/* of ImApp */
+	int64		most;			/* of a number */
+	const char *words[2];		/* that mean false and true */
+} ImOptionValue;
 
 typedef struct ImOption
 {
 	const char *name;
 	Oid			catalog;
-	ImOptionParse parse;
+	ImOptionValue value;
 	ImRight		right;
 	const char *expected;		/* what a value is, a sentence for the HINT */
 	bool		secret;			/* its value never shows */
@@ -142,11 +148,44 @@ set_problem(ImProblem *problem, int sqlstate, char *message, const char *hint)
 	return false;
 }
 
-/* The app, as the console numbers it. */
+/* A number of calls, rows or bytes. */
 static bool
-parse_sdkappid(const char *value, ImApp *app)
+read_count(const char *value, const ImOptionValue *what, void *member)
 {
-	return im_value_whole(value, 1, SDKAPPID_MAX, &app->sdkappid);
+	int64		count = 0;
+	bool		good = im_value_whole(value, 1, what->most, &count);
+
+	*(int *) member = (int) count;
+	return good;
+}
+
+/* A number that may be larger. */
+static bool
+read_whole(const char *value, const ImOptionValue *what, void *member)
+{
+	return im_value_whole(value, 1, what->most, member);
+}
+
+/* Calls per second, fractions allowed. */
+static bool
+read_rate(const char *value, const ImOptionValue *what, void *member)
+{
+	return im_value_number(value, RATE_MIN, RATE_MAX, member);
+}
+
+/* One of two words. */
+static bool
+read_word(const char *value, const ImOptionValue *what, void *member)
+{
+	return im_value_word(value, what->words[0], what->words[1], member);
+}
+
+/* Whether the file is there is seen when it is used. */
+static bool
+read_path(const char *value, const ImOptionValue *what, void *member)
+{
+	*(char **) member = pstrdup(value);
+	return is_absolute_path(value);
 }
 
 /* One of regions[]. */
@@ -172,7 +211,7 @@ parse_endpoint(const char *value, ImApp *app)
 	return im_value_endpoint(value, app->base_url, &app->plain_http);
 }
 
-/* Calls per second, fractions allowed. */
+/* That of all commands; it is known whether a person has set it. */
 static bool
 parse_rate_limit(const char *value, ImApp *app)
 {
@@ -180,50 +219,11 @@ parse_rate_limit(const char *value, ImApp *app)
 	return im_value_number(value, RATE_MIN, RATE_MAX, &app->rate_limit);
 }
 
-/* A budget; there is no word for "none", the option is left out. */
-static bool
-parse_groups_per_day(const char *value, ImApp *app)
-{
-	return im_value_whole(value, 1, PG_INT64_MAX, &app->groups_per_day);
-}
-
-/* A whole number into an int field. */
-static bool
-parse_count(const char *value, int max, int *result)
-{
-	int64		count = 0;
-	bool		good = im_value_whole(value, 1, max, &count);
-
-	*result = (int) count;
-	return good;
-}
-
-/* Calls at the same time. */
-static bool
-parse_max_in_flight(const char *value, ImApp *app)
-{
-	return parse_count(value, 1024, &app->max_in_flight);
-}
-
-/* Of one row. */
-static bool
-parse_max_attempts(const char *value, ImApp *app)
-{
-	return parse_count(value, 1000, &app->max_attempts);
-}
-
 /* With units as in a GUC; a bare number would be milliseconds, and is too small. */
 static bool
 parse_request_timeout(const char *value, ImApp *app)
 {
 	return im_value_time(value, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS, &app->request_timeout_ms);
-}
-
-/* Who chooses the GroupId of a row without one. */
-static bool
-parse_group_ids(const char *value, ImApp *app)
-{
-	return im_value_word(value, "generated", "assigned", &app->assigned_ids);
 }
 
 /* Which documents to believe, see record.h. */
@@ -237,35 +237,12 @@ parse_text_limits(const char *value, ImApp *app)
 	return good;
 }
 
-/* Whether a change of timeline waits for a person. */
-static bool
-parse_after_promotion(const char *value, ImApp *app)
-{
-	return im_value_word(value, "hold", "continue", &app->continue_after_promotion);
-}
-
 /* The extension's own; dumped with the server, and so a copy can be told. */
 static bool
 parse_origin(const char *value, ImApp *app)
 {
 	app->has_home = true;
 	return im_value_whole(value, PG_INT64_MIN, PG_INT64_MAX, &app->home);
-}
-
-/* Whether the file is there is seen when it is used. */
-static bool
-parse_ca_file(const char *value, ImApp *app)
-{
-	app->ca_file = pstrdup(value);
-	return is_absolute_path(value);
-}
-
-/* Whether the file is there is seen when it is used. */
-static bool
-parse_secret_key_file(const char *value, ImApp *app)
-{
-	app->secret_key_file = pstrdup(value);
-	return is_absolute_path(value);
 }
 
 /* Kept as UTF-8, because that is what is signed. */
@@ -286,50 +263,6 @@ parse_secret_key(const char *value, ImApp *app)
 	return im_value_key(value, strlen(value), app->secret_key);
 }
 
-/* Rates of the kinds' own commands. */
-#define RATE_OPTION(kind, place) \
-static bool \
-parse_##kind##_rate(const char *value, ImApp *app) \
-{ \
-	return im_value_number(value, RATE_MIN, RATE_MAX, &app->rates[place]); \
-}
-
-RATE_OPTION(account, IM_ACCOUNT)
-RATE_OPTION(friend, IM_FRIEND)
-RATE_OPTION(dialog, IM_DIALOG)
-RATE_OPTION(group, IM_GROUP)
-RATE_OPTION(member, IM_MEMBER)
-RATE_OPTION(message, IM_MESSAGE)
-RATE_OPTION(unread, IM_UNREAD)
-RATE_OPTION(undo, IM_UNDO_GROUP)
-
-/* The list of groups is slower than all. */
-static bool
-parse_audit_rate(const char *value, ImApp *app)
-{
-	return im_value_number(value, RATE_MIN, RATE_MAX, &app->audit_rate);
-}
-
-/* Rows a call. */
-#define BATCH_OPTION(kind, most, place) \
-static bool \
-parse_##kind##_per_call(const char *value, ImApp *app) \
-{ \
-	return parse_count(value, most, &app->batch[place]); \
-}
-
-BATCH_OPTION(accounts, 1000, IM_ACCOUNT)
-BATCH_OPTION(friends, 1000, IM_FRIEND)
-BATCH_OPTION(members, 500, IM_MEMBER)
-BATCH_OPTION(messages, 20, IM_MESSAGE)
-
-/* What becomes of several messages of one second. */
-static bool
-parse_equal_seconds(const char *value, ImApp *app)
-{
-	return im_value_word(value, "move", "keep", &app->keep_equal_seconds);
-}
-
 /* How much later than it was written a message may be sent. */
 static bool
 parse_max_time_shift(const char *value, ImApp *app)
@@ -341,88 +274,68 @@ parse_max_time_shift(const char *value, ImApp *app)
 	return good;
 }
 
-/* The service's limit of a MsgBody. */
-static bool
-parse_message_bytes(const char *value, ImApp *app)
-{
-	return parse_count(value, 1024 * 1024, &app->message_bytes);
-}
-
-/* Whether imported messages show in the conversation lists. */
-static bool
-parse_recent_contact(const char *value, ImApp *app)
-{
-	return im_value_word(value, "off", "on", &app->recent_contact);
-}
+/* Values that are read into a member. */
+#define COUNT(place, max)	{.read = read_count,.member = offsetof(ImApp, place),.most = (max)}
+#define WHOLE(place, max)	{.read = read_whole,.member = offsetof(ImApp, place),.most = (max)}
+#define RATE(place)			{.read = read_rate,.member = offsetof(ImApp, place)}
+#define WORD(place, no, yes) {.read = read_word,.member = offsetof(ImApp, place),.words = {no, yes}}
+#define PATH(place)			{.read = read_path,.member = offsetof(ImApp, place)}
+#define OWN(function)		{.parse = function}
 
 /* Names as in the documentation; the order is that of the hints. */
 static const ImOption options[] = {
-	{"sdkappid", ForeignServerRelationId, parse_sdkappid, RIGHT_ANY,
+	{"sdkappid", ForeignServerRelationId, WHOLE(sdkappid, SDKAPPID_MAX), RIGHT_ANY,
 	"The SDKAppID of the IM console is expected, a number from 1 to 4294967295.", false},
-	{"region", ForeignServerRelationId, parse_region, RIGHT_ANY,
+	{"region", ForeignServerRelationId, OWN(parse_region), RIGHT_ANY,
 	"The data center of the app is expected: china, singapore, seoul, tokyo, frankfurt, silicon_valley, jakarta or riyadh.", false},
-	{"endpoint", ForeignServerRelationId, parse_endpoint, RIGHT_SUPERUSER,
+	{"endpoint", ForeignServerRelationId, OWN(parse_endpoint), RIGHT_SUPERUSER,
 	"A URL like https://host[:port] is expected, without path, query and user; http:// only for a loopback address.", false},
-	{"rate_limit", ForeignServerRelationId, parse_rate_limit, RIGHT_ANY,
+	{"rate_limit", ForeignServerRelationId, OWN(parse_rate_limit), RIGHT_ANY,
 	"Calls per second are expected, a number from 0.001 to 1000000.", false},
-	{"account_rate_limit", ForeignServerRelationId, parse_account_rate, RIGHT_ANY,
+#define KIND_RATE(kind, name) \
+	{#name "_rate_limit", ForeignServerRelationId, RATE(rates[kind]), RIGHT_ANY, \
 	"Calls per second are expected, a number from 0.001 to 1000000.", false},
-	{"friend_rate_limit", ForeignServerRelationId, parse_friend_rate, RIGHT_ANY,
-	"Calls per second are expected, a number from 0.001 to 1000000.", false},
-	{"dialog_rate_limit", ForeignServerRelationId, parse_dialog_rate, RIGHT_ANY,
-	"Calls per second are expected, a number from 0.001 to 1000000.", false},
-	{"group_rate_limit", ForeignServerRelationId, parse_group_rate, RIGHT_ANY,
-	"Calls per second are expected, a number from 0.001 to 1000000.", false},
-	{"member_rate_limit", ForeignServerRelationId, parse_member_rate, RIGHT_ANY,
-	"Calls per second are expected, a number from 0.001 to 1000000.", false},
-	{"message_rate_limit", ForeignServerRelationId, parse_message_rate, RIGHT_ANY,
-	"Calls per second are expected, a number from 0.001 to 1000000.", false},
-	{"unread_rate_limit", ForeignServerRelationId, parse_unread_rate, RIGHT_ANY,
-	"Calls per second are expected, a number from 0.001 to 1000000.", false},
-	{"undo_rate_limit", ForeignServerRelationId, parse_undo_rate, RIGHT_ANY,
-	"Calls per second are expected, a number from 0.001 to 1000000.", false},
-	{"audit_rate_limit", ForeignServerRelationId, parse_audit_rate, RIGHT_ANY,
+#define IM_KIND(kind, name, function) KIND_RATE(kind, name)
+#define IM_KIND_OF_OTHERS(kind, name) KIND_RATE(kind, name)
+#include "commandlist.h"
+	{"audit_rate_limit", ForeignServerRelationId, RATE(audit_rate), RIGHT_ANY,
 	"Calls per second are expected, a number from 0.001 to 1000000; the service's limit is 1.", false},
-	{"accounts_per_call", ForeignServerRelationId, parse_accounts_per_call, RIGHT_ANY,
-	"A number of rows from 1 to 1000 is expected; the service's limit is 100.", false},
-	{"friends_per_call", ForeignServerRelationId, parse_friends_per_call, RIGHT_ANY,
-	"A number of rows from 1 to 1000 is expected.", false},
-	{"members_per_call", ForeignServerRelationId, parse_members_per_call, RIGHT_ANY,
-	"A number of rows from 1 to 500 is expected; documents of different age say 20 to 500.", false},
-	{"messages_per_call", ForeignServerRelationId, parse_messages_per_call, RIGHT_ANY,
-	"A number of rows from 1 to 20 is expected; the service's limit is 7.", false},
-	{"equal_seconds", ForeignServerRelationId, parse_equal_seconds, RIGHT_ANY,
+#define IM_PER_CALL(kind, rows, most, note) \
+	{#rows "_per_call", ForeignServerRelationId, COUNT(batch[kind], most), RIGHT_ANY, \
+	"A number of rows from 1 to " #most " is expected" note ".", false},
+#include "commandlist.h"
+	{"equal_seconds", ForeignServerRelationId, WORD(keep_equal_seconds, "move", "keep"), RIGHT_ANY,
 	"move (a message goes a second later than the one before it) or keep is expected.", false},
-	{"max_time_shift", ForeignServerRelationId, parse_max_time_shift, RIGHT_ANY,
+	{"max_time_shift", ForeignServerRelationId, OWN(parse_max_time_shift), RIGHT_ANY,
 	"A time with its unit is expected, for example '1h'.", false},
-	{"message_bytes", ForeignServerRelationId, parse_message_bytes, RIGHT_ANY,
+	{"message_bytes", ForeignServerRelationId, COUNT(message_bytes, 1024 * 1024), RIGHT_ANY,
 	"A number of bytes from 1 to 1048576 is expected; the service's limit is 12288.", false},
-	{"recent_contact", ForeignServerRelationId, parse_recent_contact, RIGHT_ANY,
+	{"recent_contact", ForeignServerRelationId, WORD(recent_contact, "off", "on"), RIGHT_ANY,
 	"off or on is expected.", false},
-	{"groups_per_day", ForeignServerRelationId, parse_groups_per_day, RIGHT_ANY,
+	{"groups_per_day", ForeignServerRelationId, WHOLE(groups_per_day, PG_INT64_MAX), RIGHT_ANY,
 	"A whole number of groups over 0 is expected; without the option there is no budget.", false},
-	{"max_in_flight", ForeignServerRelationId, parse_max_in_flight, RIGHT_ANY,
+	{"max_in_flight", ForeignServerRelationId, COUNT(max_in_flight, 1024), RIGHT_ANY,
 	"A number of calls from 1 to 1024 is expected.", false},
-	{"request_timeout", ForeignServerRelationId, parse_request_timeout, RIGHT_ANY,
+	{"request_timeout", ForeignServerRelationId, OWN(parse_request_timeout), RIGHT_ANY,
 	"A time from 1s to 10min is expected, with its unit (ms, s, min), for example '15s'.", false},
-	{"max_attempts", ForeignServerRelationId, parse_max_attempts, RIGHT_ANY,
+	{"max_attempts", ForeignServerRelationId, COUNT(max_attempts, 1000), RIGHT_ANY,
 	"A number of attempts from 1 to 1000 is expected.", false},
-	{"group_ids", ForeignServerRelationId, parse_group_ids, RIGHT_ANY,
+	{"group_ids", ForeignServerRelationId, WORD(assigned_ids, "generated", "assigned"), RIGHT_ANY,
 	"generated (from the row's random key) or assigned (by the service) is expected.", false},
-	{"text_limits", ForeignServerRelationId, parse_text_limits, RIGHT_ANY,
+	{"text_limits", ForeignServerRelationId, OWN(parse_text_limits), RIGHT_ANY,
 	"page (30, 240, 300 and 100 bytes) or sdk (100, 400, 400 and 500 bytes) is expected.", false},
-	{"after_promotion", ForeignServerRelationId, parse_after_promotion, RIGHT_ANY,
+	{"after_promotion", ForeignServerRelationId, WORD(continue_after_promotion, "hold", "continue"), RIGHT_ANY,
 	"hold (until im_import_adopt() is called) or continue is expected.", false},
-	{"ca_file", ForeignServerRelationId, parse_ca_file, RIGHT_READ_FILES,
+	{"ca_file", ForeignServerRelationId, PATH(ca_file), RIGHT_READ_FILES,
 	"An absolute path on the database server is expected.", false},
-	{HOME_OPTION, ForeignServerRelationId, parse_origin, RIGHT_ANY,
+	{HOME_OPTION, ForeignServerRelationId, OWN(parse_origin), RIGHT_ANY,
 	"What im_origin() says is expected. The extension sets it when the server is made and by im_import_adopt(): leave it out.", false},
-	{"identifier", UserMappingRelationId, parse_identifier, RIGHT_ANY,
+	{"identifier", UserMappingRelationId, OWN(parse_identifier), RIGHT_ANY,
 	"The UserID of an app admin is expected, up to 256 bytes without control characters.", false},
 	/* a secret, because who mixes the two up writes the key here */
-	{"secret_key_file", UserMappingRelationId, parse_secret_key_file, RIGHT_READ_FILES,
+	{"secret_key_file", UserMappingRelationId, PATH(secret_key_file), RIGHT_READ_FILES,
 	"An absolute path on the database server is expected.", true},
-	{"secret_key", UserMappingRelationId, parse_secret_key, RIGHT_ANY,
+	{"secret_key", UserMappingRelationId, OWN(parse_secret_key), RIGHT_ANY,
 	"The key of the IM console is expected, one word of up to 256 bytes.", true},
 };
 
@@ -522,7 +435,7 @@ set_defaults(ImApp *app)
 double
 im_app_rate(const ImApp *app, ImOp op)
 {
-	int			most = op == IM_OP_CHECK_ACCOUNTS ? im_cmd_account.rate : 0;
+	int			most = im_operations[op].rate;
 
 	for (int kind = 0; kind < IM_KINDS; kind++)
 	{
@@ -532,11 +445,9 @@ im_app_rate(const ImApp *app, ImOp op)
 			return app->rates[kind];
 		most = im_commands[kind]->rate;
 	}
-	if (most > 0)
-		return Min(app->rate_limit, most);
-	if (op == IM_OP_LIST_GROUPS)
-		return app->audit_rate > 0 ? app->audit_rate : Min(app->rate_limit, LIST_RATE);
-	return app->rate_limit;
+	if (op == IM_OP_LIST_GROUPS && app->audit_rate > 0)
+		return app->audit_rate;
+	return most > 0 ? Min(app->rate_limit, most) : app->rate_limit;
 }
 
 /* See app.h. */
@@ -544,6 +455,13 @@ int
 im_app_batch(const ImApp *app, ImKind kind)
 {
 	return app->batch[kind] > 0 ? app->batch[kind] : im_commands[kind]->batch;
+}
+
+/* Reads a value into the app; false if it is not one. */
+static bool
+read_value(const ImOptionValue *what, const char *value, ImApp *app)
+{
+	return what->parse != NULL ? what->parse(value, app) : what->read(value, what, (char *) app + what->member);
 }
 
 /* Reads a catalog's options into the app; false and *problem at a bad one. */
@@ -561,7 +479,7 @@ apply_options(List *list, Oid catalog, ImApp *app, ImProblem *problem)
 
 		if (option == NULL)
 			return unknown_option(def->defname, catalog, problem);
-		good = option->parse(value, app);
+		good = read_value(&option->value, value, app);
 		/* At once, good or not: it must not stay in memory. */
 		if (option->secret)
 			im_usersig_cleanse(value, strlen(value));

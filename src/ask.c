@@ -17,6 +17,7 @@
 #include "compat.h"
 #include "encoding.h"
 #include "errcodes.h"
+#include "operation.h"
 #include "session.h"
 
 #define CALLS_AT_ONCE		16
@@ -128,14 +129,7 @@ make_calls(const ImAsk *ask, const ImQuestion *question, ImRow **rows, int nrows
 	}
 	/* After all rows have their place: a request names them all. */
 	for (int i = 0; i < ncalls; i++)
-	{
-		StringInfoData body;
-
-		initStringInfo(&body);
-		question->ask(&body, &calls[i], ask->basic);
-		calls[i].body = body.data;
-		calls[i].body_len = (size_t) body.len;
-	}
+		im_question_compose(&calls[i], ask->basic);
 	return ncalls;
 }
 
@@ -296,6 +290,7 @@ im_ask(ImAsk *ask, const ImQuestion *question, List *list)
 bool
 im_ask_once(ImAsk *ask, ImCall *call)
 {
+	im_question_compose(call, ask->basic);
 	for (int tries = 1;; tries++)
 	{
 		im_session_exchange(ask->sender, &call, 1);

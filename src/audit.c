@@ -47,8 +47,6 @@ typedef struct Audit
 	MemoryContext ctx;			/* of requests; reset for each page */
 	bool		anew;			/* from the beginning, whatever is there */
 	bool		resumed;
-	int64		at;				/* where the page begins that is asked for */
-	int			limit;			/* groups a page; 0: as many as the service likes */
 	int64		listed;			/* groups so far */
 	int			barren;			/* pages since the last new one */
 	ImPage		page;
@@ -80,11 +78,11 @@ begin(Audit *audit)
 {
 	Datum		args[2] = {Int64GetDatum(im_origin()), Int64GetDatum(audit->ask.sdkappid)};
 
-	audit->at = audit->listed = 0;
+	audit->page.from = audit->listed = 0;
 	audit->resumed = !audit->anew && execute(audit, ST_AUDIT_STATE, args) > 0;
 	if (audit->resumed)
 	{
-		audit->at = number(1);
+		audit->page.from = number(1);
 		audit->listed = number(2);
 		return;
 	}
@@ -114,7 +112,7 @@ keep_page(Audit *audit)
 {
 	const ImPage *page = &audit->page;
 	Datum	   *ids = palloc(sizeof(Datum) * (page->n + 1));
-	Datum		args[5] = {Int64GetDatum(im_origin()), (Datum) 0, Int64GetDatum(page->next), Int64GetDatum(audit->at),
+	Datum		args[5] = {Int64GetDatum(im_origin()), (Datum) 0, Int64GetDatum(page->next), Int64GetDatum(audit->page.from),
 	Int64GetDatum(audit->ask.sdkappid)};
 
 	for (int i = 0; i < page->n; i++)
@@ -134,7 +132,7 @@ keep_page(Audit *audit)
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("the service's list of groups does not end"),
 				 errhint("CALL im_import_audit(anew => true) begins again.")));
-	audit->at = page->next;
+	audit->page.from = page->next;
 	/* The last page and what follows from the list commit together. */
 	if (page->next == 0)
 		finish(audit);
@@ -165,8 +163,8 @@ step(Audit *audit, void (*work) (Audit *audit))
 static void
 refused(Audit *audit, const ImCall *call)
 {
-	if ((call->verdict.code == IM_CODE_TOO_BIG || im_error_find(call->reply.code)->code == 10018) && audit->limit != 1)
-		audit->limit = Max((audit->limit == 0 ? PAGE_MAX : audit->limit) / 2, 1);
+	if ((call->verdict.code == IM_CODE_TOO_BIG || im_error_find(call->reply.code)->code == 10018) && audit->page.limit != 1)
+		audit->page.limit = Max((audit->page.limit == 0 ? PAGE_MAX : audit->page.limit) / 2, 1);
 	else if (audit->resumed)
 	{
 		ereport(NOTICE,
@@ -184,22 +182,13 @@ ask_for_page(Audit *audit)
 {
 	MemoryContext old = MemoryContextSwitchTo(audit->ctx);
 	ImCall		call = {.op = IM_OP_LIST_GROUPS,.page = &audit->page};
-	StringInfoData body;
-	bool		good;
+	bool		good = im_ask_once(&audit->ask, &call);
 
-	initStringInfo(&body);
-	appendStringInfo(&body, "{\"Next\":" INT64_FORMAT, audit->at);
-	if (audit->limit > 0)
-		appendStringInfo(&body, ",\"Limit\":%d", audit->limit);
-	appendStringInfoChar(&body, '}');
-	call.body = body.data;
-	call.body_len = (size_t) body.len;
-	good = im_ask_once(&audit->ask, &call);
 	MemoryContextSwitchTo(old);
 	if (!good)
 		refused(audit, &call);
 	/* A list that does not move would never end. */
-	else if (audit->page.next != 0 && audit->page.next == audit->at)
+	else if (audit->page.next != 0 && audit->page.next == audit->page.from)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("the service's list of groups does not go on"),

@@ -139,69 +139,59 @@ typedef struct ImVerdict
  */
 typedef enum ImKind
 {
-	IM_ACCOUNT,
-	IM_FRIEND,
-	IM_DIALOG,
-	IM_GROUP,
-	IM_MEMBER,
-	IM_MESSAGE,
-	IM_UNREAD,
-	IM_UNDO_GROUP				/* rows of groups that are to be taken back */
+#define IM_KIND(kind, name, function) kind,
+#define IM_KIND_OF_OTHERS(kind, name) kind,
+#include "commandlist.h"
+	IM_KINDS
 } ImKind;
+
+#define IM_OUTBOXES			IM_UNDO_GROUP
 
 /*
  * Kinds whose rows belong to a group are the stages of its room: it begins with
  * the first, goes on from each to the next, and is done after the last.
  */
 #define IM_FIRST_STAGE		IM_MEMBER
-#define IM_LAST_STAGE		IM_UNREAD
+#define IM_LAST_STAGE		(IM_OUTBOXES - 1)
 #define IM_STAGES			(IM_LAST_STAGE - IM_FIRST_STAGE + 1)
-
-#define IM_OUTBOXES			(IM_UNREAD + 1)
-#define IM_KINDS			(IM_UNDO_GROUP + 1)
 
 /* Which command of the service a call uses. */
 typedef enum ImOp
 {
 	IM_OP_NONE,
-	IM_OP_IMPORT_ACCOUNTS,
-	IM_OP_IMPORT_ACCOUNT,
-	IM_OP_IMPORT_FRIENDS,
-	IM_OP_IMPORT_DIALOG,
-	IM_OP_IMPORT_GROUP,
-	IM_OP_IMPORT_MEMBERS,
-	IM_OP_IMPORT_MESSAGES,
-	IM_OP_SET_UNREAD,
-	IM_OP_DESTROY_GROUP,
-	/* These only ask: */
-	IM_OP_GET_GROUP_INFO,		/* whose groups are these? After an unknown outcome */
-	IM_OP_CHECK_GROUPS,			/* get_group_info: how they differ, in all fields */
-	IM_OP_CHECK_ACCOUNTS,
-	IM_OP_GET_MESSAGES,			/* the newest of a group, after an unknown outcome */
-	IM_OP_CHECK_MESSAGES,		/* group_msg_get_simple anywhere in the group */
-	IM_OP_COUNT_MESSAGES,		/* get_group_info: how far their messages are */
-	IM_OP_CHECK_MEMBERS,
-	IM_OP_CHECK_FRIENDS,
-	IM_OP_CHECK_DIALOG,
-	IM_OP_LIST_GROUPS
+#define IM_IMPORT(op, ...) op,
+#define IM_QUESTION(op, ...) op,
+#include "commandlist.h"
+	IM_OPS
 } ImOp;
-
-#define IM_OPS				(IM_OP_LIST_GROUPS + 1)
 
 /* The operation whose limit another one uses: they are one command. */
 static inline ImOp
 im_op_limiter(ImOp op)
 {
-	if (op == IM_OP_CHECK_GROUPS || op == IM_OP_COUNT_MESSAGES)
-		return IM_OP_GET_GROUP_INFO;
-	return op == IM_OP_CHECK_MESSAGES ? IM_OP_GET_MESSAGES : op;
+	switch ((int) op)
+	{
+#define IM_QUESTION(op, limiter, ...) \
+		case op: \
+			return limiter;
+#include "commandlist.h"
+		default:
+			return op;
+	}
 }
 
 /* True for what only asks: it changes nothing, however often it is sent. */
 static inline bool
 im_op_asks(ImOp op)
 {
-	return op >= IM_OP_GET_GROUP_INFO;
+	switch ((int) op)
+	{
+#define IM_QUESTION(op, ...) case op:
+#include "commandlist.h"
+			return true;
+		default:
+			return false;
+	}
 }
 
 /* What is compared of a group; im_field_column() gives the column's name. */
@@ -322,6 +312,8 @@ typedef struct ImSeen
 /* A page of the list of an app's groups; ids is room for max of them. */
 typedef struct ImPage
 {
+	int64_t		from;			/* where it begins */
+	int			limit;			/* ids that are asked for; 0: as many as there are */
 	char		(*ids)[IM_GROUP_ID_MAX + 1];
 	int			max;
 	int			n;

@@ -26,7 +26,7 @@ static const ImField fields[] = {
 };
 
 static const ImCheckup checkup = {
-	.each = {.op = IM_OP_CHECK_ACCOUNTS,.batch = CHECK_BATCH,.joins = im_joins_any,.ask = im_account_ask},
+	.each = {.op = IM_OP_CHECK_ACCOUNTS,.batch = CHECK_BATCH,.joins = im_joins_any},
 };
 
 const ImCommand im_cmd_account = {

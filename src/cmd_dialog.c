@@ -22,7 +22,6 @@
 #define READ_MAX			100 /* messages in one admin_getroammsg */
 
 static void finish(ImEncoder *enc);
-static void ask_dialog(StringInfo body, ImCall *call, bool basic);
 
 static const ImField fields[] = {
 	{.column = "from_account",.sent = "From_Account",.kind = IM_VALUE_TEXT,
@@ -39,7 +38,7 @@ static const ImField fields[] = {
 };
 
 static const ImCheckup checkup = {
-	.each = {.op = IM_OP_CHECK_DIALOG,.batch = 1,.joins = im_joins_any,.ask = ask_dialog},
+	.each = {.op = IM_OP_CHECK_DIALOG,.batch = 1,.joins = im_joins_any},
 	.column = im_differs_column
 };
 
@@ -91,8 +90,8 @@ put_member(StringInfo body, const ImRow *row, const char *name, const char *as)
 }
 
 /* admin_getroammsg: what the two said to each other in that second. */
-static void
-ask_dialog(StringInfo body, ImCall *call, bool basic)
+void
+im_dialog_ask(StringInfo body, ImCall *call, bool basic)
 {
 	const ImRow *row = call->rows[0];
 

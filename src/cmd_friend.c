@@ -25,7 +25,6 @@
 #define CHECK_BATCH			1000	/* friends in one friend_check, as documented */
 
 static void finish(ImEncoder *enc);
-static void ask_friends(StringInfo body, ImCall *call, bool basic);
 static void check_source(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
 
 static const ImField fields[] = {
@@ -45,7 +44,7 @@ static const ImField fields[] = {
 
 static const ImCheckup checkup = {
 	.each = {.op = IM_OP_CHECK_FRIENDS,.batch = CHECK_BATCH,.absent = {30003},
-		.joins = im_joins_key,.ask = ask_friends},
+	.joins = im_joins_key},
 };
 
 const ImCommand im_cmd_friend = {
@@ -94,8 +93,8 @@ finish(ImEncoder *enc)
 }
 
 /* friend_check: whom the user has as a friend. */
-static void
-ask_friends(StringInfo body, ImCall *call, bool basic)
+void
+im_friend_ask(StringInfo body, ImCall *call, bool basic)
 {
 	appendStringInfoString(body, "{\"From_Account\":");
 	escape_json(body, call->rows[0]->key);

@@ -38,6 +38,7 @@ static void check_join_option(ImEncoder *enc, const ImField *field, const ImText
 static void check_topic(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
 
 static const char *column_of(int differs);
+static void compose_destroy(StringInfo body, const ImCall *call);
 
 static const ImWord type_words[] = {
 	{"Public", "Public", TYPE_ORDINARY},
@@ -90,7 +91,7 @@ static const ImField fields[] = {
 };
 
 static const ImCheckup checkup = {
-	.each = {.op = IM_OP_CHECK_GROUPS,.batch = IM_CHECK_MAX,.joins = im_joins_any,.ask = im_group_ask,
+	.each = {.op = IM_OP_CHECK_GROUPS,.batch = IM_CHECK_MAX,.joins = im_joins_any,
 	.has_basic = true},
 	.column = column_of
 };
@@ -138,6 +139,7 @@ const ImCommand im_cmd_undo = {
 	.name = "undo",
 	ROWS_OF_GROUPS,
 	.op = IM_OP_DESTROY_GROUP,
+	.compose = compose_destroy,
 	.undoes = true,
 	.outbox = IM_GROUP,
 	.done_codes = {10010, 10015},
@@ -266,13 +268,13 @@ is_asked_for(const ImCall *call, int i)
 	return false;
 }
 
-/* See cmd_group.h. */
-void
-im_group_destroy_body(StringInfo buf, const char *group_id)
+/* Body of destroy_group. */
+static void
+compose_destroy(StringInfo body, const ImCall *call)
 {
-	appendStringInfoString(buf, "{\"GroupId\":");
-	escape_json(buf, group_id);
-	appendStringInfoChar(buf, '}');
+	appendStringInfoString(body, "{\"GroupId\":");
+	escape_json(body, call->rows[0]->group_id);
+	appendStringInfoChar(body, '}');
 }
 
 /* Appends the keys to a list of those of other rows, each but once. */
@@ -347,6 +349,16 @@ im_group_ask(StringInfo body, ImCall *call, bool basic)
 	else
 		ask_for_extras(body, call);
 	appendStringInfoString(body, "}}");
+}
+
+/* get_appid_group_list: the page of the app's groups that begins there. */
+void
+im_group_ask_page(StringInfo body, ImCall *call, bool basic)
+{
+	appendStringInfo(body, "{\"Next\":" INT64_FORMAT, call->page->from);
+	if (call->page->limit > 0)
+		appendStringInfo(body, ",\"Limit\":%d", call->page->limit);
+	appendStringInfoChar(body, '}');
 }
 
 /* The column that an ImCompared is about. */

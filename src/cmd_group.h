@@ -20,7 +20,4 @@ extern void im_group_generate_id(const unsigned char *row_key, bool community, c
 /* True if a record's type column says Community (any spelling we accept). */
 extern bool im_group_is_community(const ImRecordMap *map, const Datum *values, const bool *nulls);
 
-/* Body of destroy_group. */
-extern void im_group_destroy_body(StringInfo buf, const char *group_id);
-
 #endif							/* IM_CMD_GROUP_H */

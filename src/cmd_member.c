@@ -15,8 +15,6 @@
 
 #define ROLES_BATCH			500 /* members in one get_role_in_group, as documented */
 
-static void ask_roles(StringInfo body, ImCall *call, bool basic);
-
 static const ImWord roles[] = {
 	{"Admin", "Admin", 0},
 	{"Member", NULL, 0},		/* is what a member without a role is */
@@ -35,7 +33,7 @@ static const ImField fields[] = {
 
 static const ImCheckup checkup = {
 	.each = {.op = IM_OP_CHECK_MEMBERS,.batch = ROLES_BATCH,.absent = {10010, 10015},
-		.joins = im_joins_key,.ask = ask_roles},
+	.joins = im_joins_key},
 	.column = im_differs_column
 };
 
@@ -66,8 +64,8 @@ const ImCommand im_cmd_member = {
 };
 
 /* get_role_in_group: what each of them is in the group, or none. */
-static void
-ask_roles(StringInfo body, ImCall *call, bool basic)
+void
+im_member_ask(StringInfo body, ImCall *call, bool basic)
 {
 	appendStringInfoString(body, "{\"GroupId\":");
 	escape_json(body, call->rows[0]->group_id);

@@ -22,7 +22,6 @@
 
 static void finish(ImEncoder *enc);
 static bool is_near(const ImCall *call, const ImRow *row);
-static void ask_counts(StringInfo body, ImCall *call, bool basic);
 static bool agrees(const ImRow *row);
 
 static const ImField fields[] = {
@@ -39,8 +38,8 @@ static const ImField fields[] = {
 
 static const ImCheckup checkup = {
 	.each = {.op = IM_OP_CHECK_MESSAGES,.batch = READ_BACK_MAX,.absent = {10010, 10015},
-		.joins = is_near,.ask = im_message_ask},
-	.room = {.op = IM_OP_COUNT_MESSAGES,.batch = IM_CHECK_MAX,.joins = im_joins_any,.ask = ask_counts},
+	.joins = is_near},
+	.room = {.op = IM_OP_COUNT_MESSAGES,.batch = IM_CHECK_MAX,.joins = im_joins_any},
 	.agrees = agrees,
 	.column = im_differs_column
 };
@@ -127,8 +126,8 @@ im_message_ask(StringInfo body, ImCall *call, bool basic)
 }
 
 /* get_group_info: how many messages these groups had, and the time of the newest. */
-static void
-ask_counts(StringInfo body, ImCall *call, bool basic)
+void
+im_message_ask_counts(StringInfo body, ImCall *call, bool basic)
 {
 	appendStringInfoString(body, "{\"GroupIdList\":[");
 	for (int i = 0; i < call->nrows; i++)

@@ -10,14 +10,9 @@
 
 /* See command.h. */
 const ImCommand *const im_commands[IM_KINDS] = {
-	[IM_ACCOUNT] = &im_cmd_account,
-	[IM_FRIEND] = &im_cmd_friend,
-	[IM_DIALOG] = &im_cmd_dialog,
-	[IM_GROUP] = &im_cmd_group,
-	[IM_MEMBER] = &im_cmd_member,
-	[IM_MESSAGE] = &im_cmd_message,
-	[IM_UNREAD] = &im_cmd_unread,
-	[IM_UNDO_GROUP] = &im_cmd_undo,
+#define IM_KIND(kind, name, function) [kind] = &im_cmd_##name,
+#define IM_KIND_OF_OTHERS(kind, name) [kind] = &im_cmd_##name,
+#include "commandlist.h"
 };
 
 /* See command.h. */

@@ -4,8 +4,8 @@
  *	  like on the wire, how many go into one call, what sending one a second
  *	  time would do.
  *
- * One more kind is one file (cmd_*.c), some lines here and there, and a table;
- * see "Anatomy of a command" in doc/architecture.md.  Nobody else may ask "which
+ * One more kind is one file (cmd_*.c), its lines in commandlist.h, and a table; see
+ * "Anatomy of a command" in doc/architecture.md.  Nobody else may ask "which
  * kind is this?": what a kind needs is a member of ImCommand.
  *
  * The surprising rule: fields[] of a command is the only place that knows a
@@ -90,8 +90,6 @@ typedef struct ImQuestion
 	int32_t		absent[2];		/* codes that say: none of the call's rows is there */
 	/* May the row go into the call?  It has others, and room. */
 	bool		(*joins) (const ImCall *call, const ImRow *row);
-	/* Composes the request; basic: no more than what every app must tell. */
-	void		(*ask) (struct StringInfoData *body, ImCall *call, bool basic);
 	bool		has_basic;		/* what it asks for may be more than the app tells */
 } ImQuestion;
 
@@ -153,6 +151,8 @@ typedef struct ImCommand
 	bool		contact_flag;	/* takes RecentContactFlag */
 	const char *list;			/* key of the items' list in the request; NULL:
 								 * the item is the request, one row a call */
+	/* Composes the request, which no item is; or NULL. */
+	void		(*compose) (struct StringInfoData *body, const ImCall *call);
 	ImListWords answer;			/* the items' list in the answer */
 	bool		listed_failed;	/* ... which has only those that failed */
 	int32_t		result_done[2]; /* of answer.result: an item is done if it says so */
@@ -230,18 +230,19 @@ extern bool im_joins_key(const ImCall *call, const ImRow *row);
 /* The column that an ImDiffers is about. */
 extern const char *im_differs_column(int differs);
 
-/* Questions that several kinds ask. */
-extern void im_group_ask(struct StringInfoData *body, ImCall *call, bool basic);
-extern void im_account_ask(struct StringInfoData *body, ImCall *call, bool basic);
-extern void im_message_ask(struct StringInfoData *body, ImCall *call, bool basic);
+/* Reads an answer to a question about the call's rows; see results.h. */
+typedef bool (*ImReader) (ImCall *call, const char *body, size_t len,
+						  ImListEntry *entries, int max);
 
-extern const ImCommand im_cmd_account;
-extern const ImCommand im_cmd_friend;
-extern const ImCommand im_cmd_dialog;
-extern const ImCommand im_cmd_group;
-extern const ImCommand im_cmd_member;
-extern const ImCommand im_cmd_message;
-extern const ImCommand im_cmd_unread;
-extern const ImCommand im_cmd_undo;
+/* What composes the request of each question, and what reads its answer; see operation.h. */
+#define IM_QUESTION(op, limiter, kind, path, reply_cap, rate, ask, read, own_codes) \
+extern void ask(struct StringInfoData *body, ImCall *call, bool basic); \
+extern bool read(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max);
+#include "commandlist.h"
+
+/* The commands themselves. */
+#define IM_KIND(kind, name, function) extern const ImCommand im_cmd_##name;
+#define IM_KIND_OF_OTHERS(kind, name) extern const ImCommand im_cmd_##name;
+#include "commandlist.h"
 
 #endif							/* IM_COMMAND_H */

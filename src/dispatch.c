@@ -21,11 +21,11 @@
 #include "utils/timestamp.h"
 
 #include "batch.h"
-#include "cmd_group.h"
 #include "compat.h"
 #include "dispatch.h"
 #include "errcodes.h"
 #include "failpoint.h"
+#include "operation.h"
 #include "outbox.h"
 #include "protocol.h"
 #include "record.h"
@@ -183,57 +183,43 @@ im_dispatch_free_row(ImRow *row)
 
 /* The request of a call that imports its rows. */
 static void
-put_import(StringInfo body, const ImCall *call, const ImApp *app)
+compose_import(ImCall *call, const ImApp *app)
 {
 	const char **items = palloc(sizeof(char *) * call->nrows);
 	size_t	   *lengths = palloc(sizeof(size_t) * call->nrows);
+	StringInfoData body;
 
 	for (int i = 0; i < call->nrows; i++)
 	{
 		items[i] = call->rows[i]->item;
 		lengths[i] = call->rows[i]->item_len;
 	}
-	if (call->op != call->command->op)	/* the command for a single one: the item is all */
-		appendBinaryStringInfo(body, items[0], (int) lengths[0]);
+	initStringInfo(&body);
+	if (call->command->compose != NULL)
+		call->command->compose(&body, call);
+	else if (call->op != call->command->op) /* the command for a single one: the item is all */
+		appendBinaryStringInfo(&body, items[0], (int) lengths[0]);
 	else
-		im_record_request(body, call->command, call->rows[0]->key,
+		im_record_request(&body, call->command, call->rows[0]->key,
 						  call->command->contact_flag && app->recent_contact ?
 						  "\"RecentContactFlag\":1," : "", items, lengths, call->nrows);
 	pfree(items);
 	pfree(lengths);
+	call->body = body.data;
+	call->body_len = (size_t) body.len;
 }
 
 /* Writes the request. */
 static void
-put_request(ImDispatch *dispatch, ImCall *call)
+compose(ImDispatch *dispatch, ImCall *call)
 {
 	MemoryContext old = MemoryContextSwitchTo(dispatch->calls_ctx);
-	StringInfoData body;
 
-	initStringInfo(&body);
-	switch (call->op)
-	{
-		case IM_OP_GET_GROUP_INFO:
-			im_group_ask(&body, call, true);
-			break;
-		case IM_OP_DESTROY_GROUP:
-			im_group_destroy_body(&body, call->rows[0]->group_id);
-			break;
-		case IM_OP_GET_MESSAGES:
-			im_message_ask(&body, call, false);
-			break;
-		case IM_OP_CHECK_ACCOUNTS:
-			im_account_ask(&body, call, false);
-			break;
-		case IM_OP_CHECK_FRIENDS:
-			call->command->checkup->each.ask(&body, call, false);
-			break;
-		default:
-			put_import(&body, call, im_sender_app(dispatch->sender));
-			break;
-	}
-	call->body = body.data;
-	call->body_len = (size_t) body.len;
+	/* A lookup asks for no more than every app must tell. */
+	if (im_op_asks(call->op))
+		im_question_compose(call, true);
+	else
+		compose_import(call, im_sender_app(dispatch->sender));
 	MemoryContextSwitchTo(old);
 }
 
@@ -242,7 +228,7 @@ static void
 send_call(ImDispatch *dispatch, ImCall *call, bool urgent)
 {
 	if (!call->waits)
-		put_request(dispatch, call);
+		compose(dispatch, call);
 	/* Noted before it is queued: recovery must not miss its claims. */
 	add_live(dispatch, call);
 	im_sender_add(dispatch->sender, call, urgent);
@@ -277,7 +263,7 @@ ask_or_wait(ImDispatch *dispatch)
 					  coming_rows(dispatch, call->command), im_now_us() - dispatch->asking_since))
 		return;
 	dispatch->asking = NULL;
-	put_request(dispatch, call);
+	compose(dispatch, call);
 	call->waits = false;
 }
 

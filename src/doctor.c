@@ -38,6 +38,7 @@
 #include "encoding.h"
 #include "errcodes.h"
 #include "http.h"
+#include "operation.h"
 #include "outbox.h"
 #include "sender.h"
 #include "session.h"
@@ -589,17 +590,13 @@ ask(Doctor *doctor, ImCall *call)
 {
 	ImCall	   *calls[1] = {call};
 	ImRow	   *row = palloc0(sizeof(ImRow));
-	StringInfoData body;
 
 	memset(call, 0, sizeof(*call));
 	strlcpy(row->group_id, NO_SUCH_GROUP, sizeof(row->group_id));
 	call->op = IM_OP_CHECK_GROUPS;
 	call->rows = palloc(sizeof(ImRow *));
 	call->rows[call->nrows++] = row;
-	initStringInfo(&body);
-	im_group_ask(&body, call, true);
-	call->body = body.data;
-	call->body_len = body.len;
+	im_question_compose(call, true);
 	for (int i = 0; i < 2; i++)
 	{
 		ImSender   *sender = im_session_sender(doctor->slot, &doctor->problem);

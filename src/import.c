@@ -492,19 +492,11 @@ import_one(FunctionCallInfo fcinfo, const ImCommand *command)
 }
 
 /* im_import_account(record) and its like return jsonb. */
-#define IMPORT_FUNCTION(name, command) \
-PG_FUNCTION_INFO_V1(name); \
+#define IM_KIND(kind, name, function) \
+PG_FUNCTION_INFO_V1(function); \
 Datum \
-name(PG_FUNCTION_ARGS) \
+function(PG_FUNCTION_ARGS) \
 { \
-	return import_one(fcinfo, &command); \
-} \
-extern int	no_such_function
-
-IMPORT_FUNCTION(im_sql_import_account, im_cmd_account);
-IMPORT_FUNCTION(im_sql_import_friend, im_cmd_friend);
-IMPORT_FUNCTION(im_sql_import_dialog, im_cmd_dialog);
-IMPORT_FUNCTION(im_sql_import_group, im_cmd_group);
-IMPORT_FUNCTION(im_sql_import_member, im_cmd_member);
-IMPORT_FUNCTION(im_sql_import_message, im_cmd_message);
-IMPORT_FUNCTION(im_sql_set_unread, im_cmd_unread);
+	return import_one(fcinfo, &im_cmd_##name); \
+}
+#include "commandlist.h"

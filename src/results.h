@@ -18,10 +18,6 @@
 extern bool im_results_read(ImCall *call, const char *body, size_t len,
 							ImListEntry *entries, int max);
 
-/* Reads an answer to a question about the call's rows; see below. */
-typedef bool (*ImReader) (ImCall *call, const char *body, size_t len,
-						  ImListEntry *entries, int max);
-
 /*
  * The answer of group_msg_get_simple: looks for each row, a message that is known
  * by Random, time and sender, and fills nread and what follows it in the call.

@@ -24,10 +24,10 @@
 
 #include "batch.h"
 #include "compat.h"
-#include "command.h"
 #include "errcodes.h"
 #include "failpoint.h"
 #include "http.h"
+#include "operation.h"
 #include "protocol.h"
 #include "reply.h"
 #include "results.h"
@@ -40,41 +40,7 @@
 #define QUOTE_MAX			100 /* bytes of an unreadable answer */
 #define SIG_RENEW_AT		(SIG_LIFETIME * 8 / 10)
 
-#define REPLY_SMALL			(64 * 1024)
-#define REPLY_LARGE			(1024 * 1024)	/* no answer of the service is larger */
 #define ENTRIES_MAX			1000	/* items of an answer */
-
-/* The operations of the service: one line each. */
-typedef struct Operation
-{
-	ImKind		kind;			/* whose history it belongs to */
-	const char *path;
-	size_t		reply_cap;		/* bytes */
-	ImReader	read;			/* of one that asks about rows, or NULL */
-	bool		own_codes;		/* its entries have codes, and the answer's means nothing */
-} Operation;
-
-static const Operation operations[IM_OPS] = {
-	[IM_OP_IMPORT_ACCOUNTS] = {IM_ACCOUNT, "im_open_login_svc/multiaccount_import", REPLY_SMALL, NULL, false},
-	[IM_OP_IMPORT_ACCOUNT] = {IM_ACCOUNT, "im_open_login_svc/account_import", REPLY_SMALL, NULL, false},
-	[IM_OP_IMPORT_FRIENDS] = {IM_FRIEND, "sns/friend_import", REPLY_LARGE, NULL, false},
-	[IM_OP_IMPORT_DIALOG] = {IM_DIALOG, "openim/importmsg", REPLY_SMALL, NULL, false},
-	[IM_OP_IMPORT_GROUP] = {IM_GROUP, "group_open_http_svc/import_group", REPLY_SMALL, NULL, false},
-	[IM_OP_IMPORT_MEMBERS] = {IM_MEMBER, "group_open_http_svc/import_group_member", REPLY_SMALL, NULL, false},
-	[IM_OP_IMPORT_MESSAGES] = {IM_MESSAGE, "group_open_http_svc/import_group_msg", REPLY_SMALL, NULL, false},
-	[IM_OP_SET_UNREAD] = {IM_UNREAD, "group_open_http_svc/set_unread_msg_num", REPLY_SMALL, NULL, false},
-	[IM_OP_DESTROY_GROUP] = {IM_GROUP, "group_open_http_svc/destroy_group", REPLY_SMALL, NULL, false},
-	[IM_OP_GET_GROUP_INFO] = {IM_GROUP, "group_open_http_svc/get_group_info", REPLY_LARGE, im_reply_groups, true},
-	[IM_OP_CHECK_GROUPS] = {IM_GROUP, "group_open_http_svc/get_group_info", REPLY_LARGE, im_reply_groups, true},
-	[IM_OP_CHECK_ACCOUNTS] = {IM_ACCOUNT, "im_open_login_svc/account_check", REPLY_SMALL, im_results_accounts, false},
-	[IM_OP_GET_MESSAGES] = {IM_MESSAGE, "group_open_http_svc/group_msg_get_simple", REPLY_LARGE, im_results_find, false},
-	[IM_OP_CHECK_MESSAGES] = {IM_MESSAGE, "group_open_http_svc/group_msg_get_simple", REPLY_LARGE, im_results_messages, false},
-	[IM_OP_COUNT_MESSAGES] = {IM_MESSAGE, "group_open_http_svc/get_group_info", REPLY_LARGE, im_results_counts, true},
-	[IM_OP_CHECK_MEMBERS] = {IM_MEMBER, "group_open_http_svc/get_role_in_group", REPLY_LARGE, im_results_members, false},
-	[IM_OP_CHECK_FRIENDS] = {IM_FRIEND, "sns/friend_check", REPLY_LARGE, im_results_friends, false},
-	[IM_OP_CHECK_DIALOG] = {IM_DIALOG, "openim/admin_getroammsg", REPLY_LARGE, im_results_dialog, false},
-	[IM_OP_LIST_GROUPS] = {IM_GROUP, "group_open_http_svc/get_appid_group_list", REPLY_LARGE, im_results_page, false},
-};
 
 /* A call on its way through the sender. */
 typedef struct Flight
@@ -403,7 +369,7 @@ im_sender_add(ImSender *sender, ImCall *call, bool urgent)
 
 /* Path and query of one request.  They hold the UserSig: never to be shown. */
 static void
-compose_target(ImSender *sender, Flight *flight, const Operation *operation)
+compose_target(ImSender *sender, Flight *flight, const ImOperation *operation)
 {
 	resetStringInfo(&flight->target);
 	appendStringInfo(&flight->target,
@@ -418,7 +384,7 @@ static void
 launch(ImSender *sender, Flight *flight)
 {
 	ImCall	   *call = flight->call;
-	const Operation *operation = &operations[call->op];
+	const ImOperation *operation = &im_operations[call->op];
 	ImHttpCall *http_call = im_http_open(sender->http);
 
 	/* Not when it was queued: it carries the signature of now. */
@@ -447,7 +413,7 @@ note_throttling(ImSender *sender, int op, bool held)
 		return;
 	now = im_now_us();
 	if (*since != 0)
-		im_slot_throttled(sender->slot, op, operations[op].kind, now - *since);
+		im_slot_throttled(sender->slot, op, im_operations[op].kind, now - *since);
 	*since = held ? now : 0;
 }
 
@@ -559,7 +525,7 @@ im_sender_pump(ImSender *sender, int allowed)
 const char *
 im_sender_command(ImOp op)
 {
-	return strchr(operations[op].path, '/') + 1;
+	return strchr(im_operations[op].path, '/') + 1;
 }
 
 /* See sender.h. */
@@ -622,7 +588,7 @@ hide_signature(char *info, const char *sig)
 static void
 read_asked(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 {
-	const Operation *operation = &operations[call->op];
+	const ImOperation *operation = &im_operations[call->op];
 
 	if ((operation->own_codes || (call->reply.readable && call->reply.code == 0)) &&
 		operation->read(call, http_call->reply, http_call->reply_len, sender->entries, ENTRIES_MAX))
@@ -657,7 +623,7 @@ read_rows(ImSender *sender, ImCall *call, const ImExchange *exchange, const ImHt
 
 	if (call->op == IM_OP_GET_GROUP_INFO)
 		im_batch_looked_up(call, exchange);
-	if (operations[call->op].read != NULL)
+	if (im_operations[call->op].read != NULL)
 		return;
 	if (listed && call->verdict.outcome == IM_OUT_DONE)
 	{
@@ -693,7 +659,7 @@ read_reply(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	else
 	{
 		im_reply_parse(http_call->reply, http_call->reply_len, &call->reply);
-		if (operations[call->op].read != NULL)
+		if (im_operations[call->op].read != NULL)
 			read_asked(sender, call, http_call);
 	}
 	if (http_call->failure == 0 && !call->reply.readable && call->reply.info[0] == '\0')
@@ -752,7 +718,7 @@ judge(ImSender *sender, Flight *flight)
 	read_rows(sender, call, &exchange, http_call);
 	for (int i = 0; i < call->nrows; i++)
 		hide_signature(call->rows[i]->info, sender->sig);
-	im_slot_count(sender->slot, call, operations[call->op].kind, exchange.class, http_call->elapsed_us,
+	im_slot_count(sender->slot, call, im_operations[call->op].kind, exchange.class, http_call->elapsed_us,
 				  http_call->body_len, http_call->reply_len, http_call->connected,
 				  !sender->app->plain_http);
 }
