@@ -25,6 +25,11 @@ static const ImField fields[] = {
 	{.column = "face_url",.sent = "FaceUrl",.kind = IM_VALUE_TEXT,.limit = {500, 500}},
 };
 
+static const ImAdvice advice[] = {
+	{70399, "Choose another user_id, here and in the other outboxes, in an UPDATE that also sets status = 'pending'; or wait until it may be used again, then call im_import_retry(70399)."},
+	{0, NULL}
+};
+
 static const ImCheckup checkup = {
 	.each = {.op = IM_OP_CHECK_ACCOUNTS,.batch = CHECK_BATCH,.joins = im_joins_any},
 };
@@ -46,6 +51,7 @@ const ImCommand im_cmd_account = {
 	.function = "im_import_account",
 	.noun = "account",
 	.a_noun = "an account",
+	.advice = advice,
 	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing can be sent again.",
 	.harmless = true,
 	.checkup = &checkup,

@@ -37,6 +37,15 @@ static const ImField fields[] = {
 	{.column = "body",.kind = IM_VALUE_JSON,.flags = IM_FIELD_UNSENT,.check = im_check_dialog_body},
 };
 
+static const ImAdvice advice[] = {
+	{90003, IM_NEEDS_ACCOUNT},
+	{90008, IM_NEEDS_ACCOUNT},
+	{90012, IM_NEEDS_ACCOUNT},
+	{90048, IM_NEEDS_ACCOUNT},
+	IM_ADVICE_OF_TEXTS,
+	{0, NULL}
+};
+
 static const ImCheckup checkup = {
 	.each = {.op = IM_OP_CHECK_DIALOG,.batch = 1,.joins = im_joins_any},
 	.column = im_differs_column
@@ -56,6 +65,7 @@ const ImCommand im_cmd_dialog = {
 	.function = "im_import_dialog",
 	.noun = "message",
 	.a_noun = "a message",
+	.advice = advice,
 	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing can be sent again.",
 	.harmless = true,
 	.checkup = &checkup,

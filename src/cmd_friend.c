@@ -24,6 +24,8 @@
 
 #define CHECK_BATCH			1000	/* friends in one friend_check, as documented */
 
+#define ALL_FRIENDS			"The plan does not allow the user more friends or lists. Raise it, then call im_import_retry() with this code; or leave the rows as they are."
+
 static void finish(ImEncoder *enc);
 static void check_source(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
 
@@ -40,6 +42,15 @@ static const ImField fields[] = {
 	{.column = "group_names",.sent = "GroupName",.kind = IM_VALUE_TEXTS,
 	.limit = {GROUP_NAME_MAX, GROUP_NAME_MAX},.most = GROUPS_MAX},
 	{.column = "add_time",.sent = "AddTime",.kind = IM_VALUE_TIME},
+};
+
+static const ImAdvice advice[] = {
+	{30010, ALL_FRIENDS},
+	{30011, ALL_FRIENDS},
+	{30012, ALL_FRIENDS},
+	{30013, ALL_FRIENDS},
+	{30014, ALL_FRIENDS},
+	{0, NULL}
 };
 
 static const ImCheckup checkup = {
@@ -66,6 +77,7 @@ const ImCommand im_cmd_friend = {
 	.function = "im_import_friend",
 	.noun = "friendship",
 	.a_noun = "a friendship",
+	.advice = advice,
 	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing can be sent again.",
 	.serial = true,
 	.harmless = true,

@@ -31,6 +31,12 @@ static const ImField fields[] = {
 	{.column = "join_time",.sent = "JoinTime",.kind = IM_VALUE_TIME,.flags = IM_FIELD_JOINED},
 };
 
+static const ImAdvice advice[] = {
+	IM_ADVICE_OF_ROOMS,
+	{10014, "Raise the plan's number of members in a group, then call im_import_retry(10014); or leave the rows as they are."},
+	{0, NULL}
+};
+
 static const ImCheckup checkup = {
 	.each = {.op = IM_OP_CHECK_MEMBERS,.batch = ROLES_BATCH,.absent = {10010, 10015},
 	.joins = im_joins_key},
@@ -56,6 +62,7 @@ const ImCommand im_cmd_member = {
 	.function = "im_import_member",
 	.noun = "membership",
 	.a_noun = "a membership",
+	.advice = advice,
 	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing can be sent again.",
 	.harmless = true,
 	.checkup = &checkup,

@@ -36,6 +36,13 @@ static const ImField fields[] = {
 	{.column = "body",.kind = IM_VALUE_JSON,.flags = IM_FIELD_UNSENT,.check = im_check_group_body},
 };
 
+static const ImAdvice advice[] = {
+	IM_ADVICE_OF_ROOMS,
+	IM_ADVICE_OF_TEXTS,
+	{10004, "The reason is the time of the message, its sender or its body: error_info says more. Correct the row with an UPDATE that also sets status = 'pending'. If the group has later messages by now, take it back first (status undo) and import it again."},
+	{0, NULL}
+};
+
 static const ImCheckup checkup = {
 	.each = {.op = IM_OP_CHECK_MESSAGES,.batch = READ_BACK_MAX,.absent = {10010, 10015},
 	.joins = is_near},
@@ -67,6 +74,7 @@ const ImCommand im_cmd_message = {
 	.function = "im_import_message",
 	.noun = "message",
 	.a_noun = "a message",
+	.advice = advice,
 	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing im_import_retry(status => 'missing') sends again, where it can.",
 	.sql = {
 		.extra = "o.sent_time",

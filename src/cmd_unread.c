@@ -25,6 +25,12 @@ static const ImField fields[] = {
 	.flags = IM_FIELD_REQUIRED | IM_FIELD_ZERO,.check = check_number},
 };
 
+static const ImAdvice advice[] = {
+	IM_ADVICE_OF_ROOMS,
+	{10004, "Most likely the account is no member of the group. Import the membership first, then call im_import_retry(10004)."},
+	{0, NULL}
+};
+
 const ImCommand im_cmd_unread = {
 	.kind = IM_UNREAD,
 	.name = "unread",
@@ -40,6 +46,7 @@ const ImCommand im_cmd_unread = {
 	.function = "im_set_unread",
 	.noun = "unread count",
 	.a_noun = "an unread count",
+	.advice = advice,
 	.change_hint = "It is in the app: change it there.",
 	.harmless = true,
 	.sql = IM_SQL_PLAIN,

@@ -140,6 +140,8 @@ typedef struct ImCommand
 	const char *noun;			/* what a row becomes in the app, for messages ... */
 	const char *a_noun;			/* ... and with its article */
 	const char *change_hint;	/* what to do instead of changing an imported row */
+	const struct ImAdvice *advice;	/* for codes, where that for all kinds does not fit;
+									 * or NULL */
 	ImCommandSql sql;
 	ImOp		op;				/* that imports rows */
 	ImOp		single_op;		/* that imports one row and says why not; 0: none */

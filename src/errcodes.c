@@ -321,53 +321,13 @@ static const struct
 	{INT32_MIN, INT32_MAX, {IM_CODE_UNREADABLE, IM_CLASS_RETRY, "an undocumented code", MAY_EXIST}},
 };
 
-/*
- * What to do with rows of other kinds than groups, where the table's advice is
- * for groups.
- */
-#define OF(kind)		(1u << (kind))
-#define ROOMED			(OF(IM_LAST_STAGE + 1) - OF(IM_FIRST_STAGE))
-#define TEXTS			(OF(IM_DIALOG) | OF(IM_MESSAGE))
-#define EVERY_KIND		(~0u)
-#define NEEDS_ACCOUNT	"Import the account first, by a row of im_account_outbox; then call im_import_retry() with this code."
-#define SHORTEN			"Shorten text or body in an UPDATE that also sets status = 'pending', or split the message into several rows."
-#define ALL_FRIENDS		"The plan does not allow the user more friends or lists. Raise it, then call im_import_retry() with this code; or leave the rows as they are."
-
-static const struct
-{
-	unsigned	kinds;
-	int32_t		code;
-	const char *advice;
-}			of_kind[] = {
-	{OF(IM_ACCOUNT), 70399,
-	"Choose another user_id, here and in the other outboxes, in an UPDATE that also sets status = 'pending'; or wait until it may be used again, then call im_import_retry(70399)."},
-	{ROOMED, 10010,
-	"Somebody has disbanded the group. CALL im_import_verify() first: a group's row that it calls missing can be sent again; then call im_import_retry(10010) for these."},
-	{ROOMED, 10015,
-	"The service knows no group of this GroupId. CALL im_import_verify() first: a group's row that it calls missing can be sent again; then call im_import_retry(10015) for these."},
-	{ROOMED, 10007, "Groups of this type take no such rows: leave them as they are, or delete them."},
-	{OF(IM_MEMBER), 10014, "Raise the plan's number of members in a group, then call im_import_retry(10014); or leave the rows as they are."},
-	{OF(IM_MESSAGE), 10004,
-	"The reason is the time of the message, its sender or its body: error_info says more. Correct the row with an UPDATE that also sets status = 'pending'. If the group has later messages by now, take it back first (status undo) and import it again."},
-	{OF(IM_UNREAD), 10004, "Most likely the account is no member of the group. Import the membership first, then call im_import_retry(10004)."},
-	{EVERY_KIND, 10019, NEEDS_ACCOUNT},
-	{EVERY_KIND, 20003, NEEDS_ACCOUNT},
-	{EVERY_KIND, 30003, NEEDS_ACCOUNT},
-	{EVERY_KIND, 70107, NEEDS_ACCOUNT},
-	{OF(IM_DIALOG), 90003, NEEDS_ACCOUNT},
-	{OF(IM_DIALOG), 90008, NEEDS_ACCOUNT},
-	{OF(IM_DIALOG), 90012, NEEDS_ACCOUNT},
-	{OF(IM_DIALOG), 90048, NEEDS_ACCOUNT},
-	{OF(IM_FRIEND), 30010, ALL_FRIENDS},
-	{OF(IM_FRIEND), 30011, ALL_FRIENDS},
-	{OF(IM_FRIEND), 30012, ALL_FRIENDS},
-	{OF(IM_FRIEND), 30013, ALL_FRIENDS},
-	{OF(IM_FRIEND), 30014, ALL_FRIENDS},
-	{TEXTS, 80001,
-	"Change the text in an UPDATE that also sets status = 'pending', or change the filter in the console and call im_import_retry(80001)."},
-	{TEXTS, 80002, SHORTEN},
-	{TEXTS, 10020, SHORTEN},
-	{TEXTS, 93000, SHORTEN},
+/* What to do with rows of any kind but groups, for which the table's advice is. */
+static const ImAdvice of_rows[] = {
+	{10019, IM_NEEDS_ACCOUNT},
+	{20003, IM_NEEDS_ACCOUNT},
+	{30003, IM_NEEDS_ACCOUNT},
+	{70107, IM_NEEDS_ACCOUNT},
+	{0, NULL}
 };
 
 static const char *const class_names[] = {
@@ -427,17 +387,29 @@ im_error_find(int32_t code)
 	return &families[i].entry;
 }
 
+/* The advice for a code in a list, or NULL. */
+static const char *
+find_advice(const ImAdvice *list, int32_t code)
+{
+	for (; list != NULL && list->advice != NULL; list++)
+		if (list->code == code)
+			return list->advice;
+	return NULL;
+}
+
 /* See errcodes.h. */
 const char *
-im_error_advice(ImKind kind, int32_t code)
+im_error_advice(const ImAdvice *own, bool groups, int32_t code)
 {
 	const ImErrorCode *entry = im_error_find(code);
+	const char *advice = find_advice(own, code);
 
-	if (kind == IM_GROUP || code == IM_CODE_ITEM || code == IM_CODE_NOT_SENT)
+	if (groups || code == IM_CODE_ITEM || code == IM_CODE_NOT_SENT)
 		return entry->advice;
-	for (int i = 0; i < COUNT(of_kind); i++)
-		if (of_kind[i].code == code && (of_kind[i].kinds & OF(kind)) != 0)
-			return of_kind[i].advice;
+	if (advice == NULL)
+		advice = find_advice(of_rows, code);
+	if (advice != NULL)
+		return advice;
 	switch (entry->class)
 	{
 		case IM_CLASS_ROW:

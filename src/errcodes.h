@@ -27,8 +27,20 @@ extern const ImErrorCode *im_error_table(int *n);
 extern const ImErrorCode *im_error_find(int32_t code);
 extern bool im_error_documented(int32_t code);
 
-/* What to do with a row of this kind that has this code, a sentence or more. */
-extern const char *im_error_advice(ImKind kind, int32_t code);
+/* What to do with a row that has this code; a list of them ends without advice. */
+typedef struct ImAdvice
+{
+	int32_t		code;
+	const char *advice;			/* a sentence or more */
+} ImAdvice;
+
+#define IM_NEEDS_ACCOUNT	"Import the account first, by a row of im_account_outbox; then call im_import_retry() with this code."
+
+/*
+ * What to do with a row of a kind that has this code.  own: what its command says,
+ * or NULL; groups: its rows are groups, for which the table is made.
+ */
+extern const char *im_error_advice(const ImAdvice *own, bool groups, int32_t code);
 
 /* The SQL spelling of a class: done, exists, row, slow, quota, resign, stop, retry. */
 extern const char *im_class_name(ImClass class);

@@ -176,7 +176,7 @@ encode_record(const ImRecord *record, bool want_warnings, ImItem *item)
 	if (!im_record_is_row(record, &encoding.id, &row_key))
 		row_key = NULL;
 	encoding.random = im_batch_random(encoding.id, row_key);
-	if (row_key != NULL && record->command == &im_cmd_group && !record->assigned_ids)
+	if (row_key != NULL && record->command->makes_groups && !record->assigned_ids)
 	{
 		im_group_generate_id(row_key,
 							 im_group_is_community(record->map, record->values, record->nulls),
@@ -469,7 +469,8 @@ im_sql_advice(PG_FUNCTION_ARGS)
 
 	if (command == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(im_error_advice(command->kind, PG_GETARG_INT32(1))));
+	PG_RETURN_TEXT_P(cstring_to_text(im_error_advice(command->advice, command->makes_groups,
+													   PG_GETARG_INT32(1))));
 }
 
 /* im_error_codes(): the table that the judge uses. */

@@ -5,6 +5,7 @@
 #ifndef IM_RULES_H
 #define IM_RULES_H
 
+#include "errcodes.h"
 #include "record.h"
 
 /* Each is an ImFieldCheck. */
@@ -15,5 +16,11 @@ extern void im_check_lines(ImEncoder *enc, const ImField *field, const ImText *t
 
 /* One of group_source_id and group_id; for a command's finish(). */
 extern void im_check_room(ImEncoder *enc);
+
+/* What to do with rows of groups that are not there, or take none. */
+#define IM_ADVICE_OF_ROOMS \
+	{10010, "Somebody has disbanded the group. CALL im_import_verify() first: a group's row that it calls missing can be sent again; then call im_import_retry(10010) for these."}, \
+	{10015, "The service knows no group of this GroupId. CALL im_import_verify() first: a group's row that it calls missing can be sent again; then call im_import_retry(10015) for these."}, \
+	{10007, "Groups of this type take no such rows: leave them as they are, or delete them."}
 
 #endif							/* IM_RULES_H */

@@ -15,3 +15,16 @@ FROM im_error_codes();
 -- the import page's own codes, and ours
 SELECT code, class FROM im_error_codes() WHERE code IN (0, 10002, 10003, 10004, 10007, 10021) ORDER BY code;
 SELECT count(*) FROM im_error_codes() WHERE code BETWEEN -11 AND -1;
+
+-- What is said of each code to each kind: its own words, or those of groups where
+-- they fit.  What is for groups alone is said of groups alone.
+SELECT count(*) FROM im_import_progress k, im_error_codes() c
+WHERE k.kind <> 'group' AND _im_advice(k.kind, c.code) ~ 'owner_account|im_import_resolve|Importing groups|another group_id|im_group_json';
+SELECT count(*) FROM im_error_codes() c WHERE _im_advice('group', code) <> advice;
+SELECT kinds, string_agg(code::text, ' ' ORDER BY code), advice
+FROM (SELECT c.code, string_agg(k.kind, ' ' ORDER BY k.kind COLLATE "C") AS kinds, _im_advice(k.kind, c.code) AS advice
+	  FROM im_import_progress k, (SELECT code FROM im_error_codes() UNION SELECT 39999) c
+	  WHERE k.kind <> 'group' GROUP BY c.code, _im_advice(k.kind, c.code)) a
+WHERE advice NOT IN (SELECT advice FROM im_error_codes())
+GROUP BY kinds, advice ORDER BY min(code), kinds COLLATE "C";
+SELECT _im_advice('topic', 10004) IS NULL;

@@ -216,34 +216,35 @@ test_class_names(void)
 	is_str(im_class_name((ImClass) 99), "unknown", "no class");
 }
 
-/* Advice fits the kind: what is for groups alone is said of groups alone. */
+/* Advice fits the kind: what is for groups alone is said of groups alone.  That of each kind is in test/sql/codes.sql. */
 static void
 test_kinds(void)
 {
 	static const char *const of_groups[] = {"owner_account", "im_import_resolve", "Importing groups", "another group_id", "im_group_json"};
+	static const ImAdvice own[] = {{10004, "its own"}, {30003, "its own of all"}, {IM_CODE_ITEM, "not said"}, {0, NULL}};
 	int			n;
 	const ImErrorCode *table = im_error_table(&n);
 	int			bad = 0;
 
-	for (int kind = 0; kind < IM_OUTBOXES; kind++)
-		for (int i = 0; i < n; i++)
-		{
-			const char *advice = im_error_advice(kind, table[i].code);
+	for (int i = 0; i < n; i++)
+	{
+		const char *advice = im_error_advice(NULL, false, table[i].code);
 
-			for (int j = 0; j < (int) COUNT(of_groups) && kind != IM_GROUP; j++)
-				if (strstr(advice, of_groups[j]) != NULL)
-				{
-					bad++;
-					printf("# kind %d, code %d: %s\n", kind, (int) table[i].code, advice);
-				}
-		}
+		for (int j = 0; j < (int) COUNT(of_groups); j++)
+			if (strstr(advice, of_groups[j]) != NULL)
+			{
+				bad++;
+				printf("# code %d: %s\n", (int) table[i].code, advice);
+			}
+		is_str(im_error_advice(own, true, table[i].code), table[i].advice, "groups have the table's advice of %d", (int) table[i].code);
+	}
 	is_int(bad, 0, "no other kind has the advice of groups");
-	is_str(im_error_advice(IM_GROUP, 10019), im_error_find(10019)->advice, "groups have the table's advice");
-	ok(strstr(im_error_advice(IM_ACCOUNT, 70399), "another user_id") != NULL, "an account's");
-	ok(strstr(im_error_advice(IM_UNREAD, 10004), "no member") != NULL, "an unread count's");
-	ok(strstr(im_error_advice(IM_MESSAGE, 10004), "time of the message") != NULL, "a message's of the same code");
-	ok(strstr(im_error_advice(IM_FRIEND, 30003), "Import the account") != NULL, "a friend's");
-	ok(strstr(im_error_advice(IM_MEMBER, 39999), "nothing arrives twice") != NULL, "that of a code nobody knows");
+	is_str(im_error_advice(own, false, 10004), "its own", "a kind's own advice");
+	is_str(im_error_advice(own, false, 30003), "its own of all", "goes before that for all");
+	ok(strstr(im_error_advice(NULL, false, 30003), "Import the account") != NULL, "which others have");
+	ok(strstr(im_error_advice(own, false, 10007), "Correct the row") != NULL, "else that of its class");
+	is_str(im_error_advice(own, false, IM_CODE_ITEM), im_error_find(IM_CODE_ITEM)->advice, "what every kind has");
+	ok(strstr(im_error_advice(NULL, false, 39999), "nothing arrives twice") != NULL, "that of a code nobody knows");
 }
 
 int
