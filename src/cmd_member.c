@@ -24,7 +24,7 @@ static const ImWord roles[] = {
 static const ImField fields[] = {
 	IM_ROOM_FIELDS(IM_FIELD_KEY),
 	{.column = "member_account",.sent = "Member_Account",.kind = IM_VALUE_TEXT,
-		.flags = IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY | IM_FIELD_ID,.limit = {32, 32},
+		.flags = IM_FIELD_USER | IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY | IM_FIELD_ID,.limit = {32, 32},
 	.check = im_check_user_id},
 	{.column = "role",.sent = "Role",.kind = IM_VALUE_WORD,.flags = IM_FIELD_NONEMPTY,
 	.words = roles,.allowed = "Admin and Member; leave it NULL for a plain member, and for the owner give the group an owner_account"},

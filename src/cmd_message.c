@@ -27,7 +27,7 @@ static bool agrees(const ImRow *row);
 static const ImField fields[] = {
 	IM_ROOM_FIELDS(IM_FIELD_KEY),
 	{.column = "from_account",.sent = "From_Account",.kind = IM_VALUE_TEXT,
-		.flags = IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY | IM_FIELD_ID,.limit = {32, 32},
+		.flags = IM_FIELD_USER | IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY | IM_FIELD_ID,.limit = {32, 32},
 	.check = im_check_user_id},
 	{.column = "send_time",.sent = "SendTime",.kind = IM_VALUE_TIME,
 	.flags = IM_FIELD_REQUIRED | IM_FIELD_MOVED},

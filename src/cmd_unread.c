@@ -19,7 +19,7 @@ static void check_number(ImEncoder *enc, const ImField *field, const ImText *tex
 static const ImField fields[] = {
 	IM_ROOM_FIELDS(0),
 	{.column = "member_account",.sent = "Member_Account",.kind = IM_VALUE_TEXT,
-		.flags = IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY,.limit = {32, 32},
+		.flags = IM_FIELD_USER | IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY,.limit = {32, 32},
 	.check = im_check_user_id},
 	{.column = "unread_msg_num",.sent = "UnreadMsgNum",.kind = IM_VALUE_COUNT,
 	.flags = IM_FIELD_REQUIRED | IM_FIELD_ZERO,.check = check_number},

@@ -49,6 +49,8 @@ typedef enum ImValueKind
 #define IM_FIELD_EITHER		0x100	/* one of two of which a record needs one */
 #define IM_FIELD_ZERO		0x200	/* 0 is what a group has that we imported: then
 									 * nothing is sent */
+#define IM_FIELD_USER		0x400	/* a user: the row waits as long as the account
+									 * of that name is open */
 
 /* One of the words of a IM_VALUE_WORD field. */
 typedef struct ImWord

@@ -495,6 +495,7 @@ claim_rows(ImDrain *drain, ImClaim *claim)
 	claim->ctx = drain->dispatch->calls_ctx;
 	claim->steady = &drain->slot->steady;
 	claim->rescan = drain->plan.rescan[claim->kind];
+	claim->accounts_above = im_plan_looks_below(&drain->plan) ? PG_INT64_MIN : im_queue_watermark(IM_ACCOUNT);
 	im_queue_claim(claim);
 	if (claim->want > 0 && claim->short_scan)
 		note_next_due(drain, claim->kind, claim->rows != NIL);
@@ -502,7 +503,9 @@ claim_rows(ImDrain *drain, ImClaim *claim)
 
 /*
  * Makes all claims, in the order of the kinds: what waits for accounts is not
- * claimed before none of them is open.
+ * claimed before none of them is open.  Each statement has a snapshot of its own,
+ * so those kinds look for accounts once more, in the statement that finds their
+ * rows (ACCOUNTS_OPEN): a load of both may have committed a moment ago.
  */
 static void
 claim_all(ImDrain *drain, Transaction *tx)
@@ -524,6 +527,8 @@ claim_all(ImDrain *drain, Transaction *tx)
 		/* Rows that a session asks for are claimed all the same. */
 		if (im_commands[kind]->after_accounts && accounts)
 			claim->want = 0;
+		if (im_commands[kind]->after_accounts)
+			IM_FAILPOINT("after_accounts");
 		claim_rows(drain, claim);
 		found = found_by(claim);
 		rescanned = im_plan_found(&drain->plan, kind, &found) || rescanned;

@@ -21,6 +21,7 @@
 #define LOOK_EVERY			(1 * SEC)	/* at options and pause, doorbell or not */
 #define RESCAN_EVERY		(5 * SEC)	/* for ids that were committed late */
 #define RESCAN_SHARE		50	/* of our time at most 1/50 for that */
+#define RESCAN_CHEAP		(5 * MS)	/* can be made with each claim */
 #define LINGER				(3 * SEC)	/* connected with nothing to do */
 #define STAY_AT_LEAST		(4 * SEC)	/* since the start, see worker.c */
 #define RETRY_FIRST			(1 * SEC)	/* after a failed transaction */
@@ -89,6 +90,13 @@ static int64_t
 rest_of_rescan(const ImPlan *plan)
 {
 	return larger(plan->rescan_cost * RESCAN_SHARE, 0);
+}
+
+/* See plan.h. */
+bool
+im_plan_looks_below(const ImPlan *plan)
+{
+	return plan->rescan_owed && plan->rescan_cost < RESCAN_CHEAP;
 }
 
 /* See plan.h. */

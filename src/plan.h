@@ -108,6 +108,12 @@ extern void im_plan_start(ImPlan *plan, const bool loose[IM_KINDS], bool dirty, 
 /* Rows of dead senders are to be looked for at once. */
 extern void im_plan_owe_recovery(ImPlan *plan);
 
+/*
+ * True if accounts that were committed late are to be looked for below the
+ * watermark, before what waits for accounts is claimed.
+ */
+extern bool im_plan_looks_below(const ImPlan *plan);
+
 /* The turn begins; rang: the doorbell has rung. */
 extern void im_plan_wake(ImPlan *plan, bool rang, int64_t now);
 

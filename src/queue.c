@@ -731,7 +731,7 @@ static void
 take_next(ImClaim *claim)
 {
 	Queue	   *queue = queue_of(claim->kind);
-	Datum		args[3] = {Int64GetDatum(im_origin())};
+	Datum		args[4] = {Int64GetDatum(im_origin())};
 	int			want = claim->want;
 	int64		last;
 
@@ -746,6 +746,7 @@ take_next(ImClaim *claim)
 
 	args[1] = Int64GetDatum(queue->watermark);
 	args[2] = Int64GetDatum(want);
+	args[3] = Int64GetDatum(claim->accounts_above);
 	claim->short_scan = execute(claim->kind, ST_CLAIM_NEW, args, NULL, 0) < (uint64) want;
 	last = take_rows(claim, -1, NULL);
 	/* Ids may be committed out of order; a rescan finds those that came late. */

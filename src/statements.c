@@ -50,6 +50,22 @@ typedef struct Statement
 	"(SELECT i.id, i.send_time FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room" \
 	" AND i.status = 'pending' AND i.maybe_sent_at IS NOT NULL ORDER BY i.send_time, i.id"
 
+/*
+ * True if a new account above $4 is not sent yet.  In one statement with the rows
+ * that wait for accounts: whoever sees a row sees the accounts of its transaction.
+ */
+#define ACCOUNTS_OPEN \
+	"EXISTS (SELECT FROM {schema}.im_account_outbox n" \
+	" WHERE n.origin = $1 AND n.id > $4 AND n.status = 'pending' AND n.due_at IS NULL)"
+
+/*
+ * A row of a group is passed over as long as its user is on the way.  As text: the
+ * columns may have been given other types.  status || '': see IS_PENDING().
+ */
+#define USER_IS_OPEN(row, user) \
+	"EXISTS (SELECT FROM {schema}.im_account_outbox n" \
+	" WHERE n.user_id::text = " row "." user "::text AND n.origin = $1 AND n.status || '' IN ('pending', 'sending'))"
+
 /* What stands between is there once for each kind whose rows belong to a group. */
 #define EACH	"{each"			/* then what stands between two of them, and a brace */
 #define END		"{end}"
@@ -115,8 +131,9 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_CLAIM_NEW] = {
 		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
 		" WHERE origin = $1 AND id > $2 AND status = '{open}' AND due_at IS NULL{free}"
+		" AND ({at_once} OR NOT " ACCOUNTS_OPEN ")"
 		" ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED",
-	3, {INT8OID, INT8OID, INT8OID}},
+	4, {INT8OID, INT8OID, INT8OID, INT8OID}},
 	[ST_CLAIM_DUE] = {
 		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
 		" WHERE origin = $1 AND due_at <= pg_catalog.now()"
@@ -371,6 +388,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS r (room, after, n),"
 		" LATERAL (SELECT i.id FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
 		" AND i.status = 'pending' AND i.id > r.after AND (i.due_at IS NULL OR i.due_at <= pg_catalog.now())"
+		" AND NOT " USER_IS_OPEN("i", "{user}")
 		" ORDER BY i.id LIMIT $4) a JOIN " OUTBOX " o ON o.id = a.id"
 		" WHERE " IS_PENDING("o") " ORDER BY r.n, o.id FOR UPDATE OF o SKIP LOCKED",
 	4, {INT8OID, TEXTARRAYOID, INT8ARRAYOID, INT8OID}},
@@ -386,6 +404,8 @@ static const Statement statements[NSTATEMENTS] = {
 		" ORDER BY i.send_time, i.id LIMIT $4)) f) a"
 		" JOIN " OUTBOX " o ON o.id = a.id"
 		" WHERE " IS_PENDING("o") " AND (o.due_at IS NULL OR o.due_at <= pg_catalog.now())"
+		/* It holds those behind it, as one that is locked does. */
+		" AND NOT " USER_IS_OPEN("o", "{user}")
 		" ORDER BY r.n, a.rank FOR UPDATE OF o SKIP LOCKED",
 	4, {INT8OID, TEXTARRAYOID, INT8ARRAYOID, INT8OID}},
 	[ST_ROOM_OPEN] = {
@@ -569,9 +589,9 @@ im_statements_grown(ImKind kind, BlockNumber pages)
 	known[kind] = Min(known[kind], pages);	/* what shrinks a table invalidates its plans */
 	if (pages / 2 <= known[kind])
 		return;
+	/* Those of all kinds: the statements of one look into the tables of others. */
 	for (int k = 0; k < IM_KINDS; k++)
-		if (im_outbox_of(k) == kind)
-			forget(k);
+		forget(k);
 	known[kind] = pages;
 }
 
@@ -581,6 +601,16 @@ put_columns(StringInfo sql, const ImCommand *command)
 {
 	for (int i = 0; i < command->nfields; i++)
 		appendStringInfo(sql, "%so.%s", i > 0 ? ", " : "", command->fields[i].column);
+}
+
+/* The column of the user that a row of a group needs. */
+static const char *
+user_column(const ImCommand *command)
+{
+	for (int i = 0; i < command->nfields; i++)
+		if (command->fields[i].flags & IM_FIELD_USER)
+			return command->fields[i].column;
+	return "";
 }
 
 /* What a word in braces stands for. */
@@ -606,6 +636,8 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		{"done", im_status_name(im_done_status(command))},
 		/* What is to be undone keeps its status while it is claimed, and when it was sent. */
 		{"free", command->undoes ? " AND claim IS NULL" : ""},
+		{"at_once", command->after_accounts ? "false" : "true"},
+		{"user", user_column(command)},
 		{"dead", command->undoes ? "status = 'undo' AND due_at IS NULL AND claim IS NOT NULL" : "status = 'sending'"},
 		{"sent_at", command->undoes ? "o.sent_at" : "pg_catalog.now()"},
 		{"number", command->sql.number},
