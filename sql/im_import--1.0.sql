@@ -435,25 +435,27 @@ COMMENT ON FUNCTION @extschema@._im_outbox_guard() IS
 
 -- What all outboxes have in common.  The one list of them in this file, in the
 -- order of the move: of each kind the order of a group's rows, if they belong to
--- one, and what the views of failures call a row, o.
+-- one, what the views of failures call a row, o, and whether im_import_verify()
+-- compares it with the app.
 DO $make$
 DECLARE
 	o record;
 	plain text;
 	attention text;
+	imported text;
 	room CONSTANT text := $sql$(CASE WHEN group_source_id IS NOT NULL AND group_id IS NULL THEN '+' || group_source_id
 		 WHEN group_id IS NOT NULL AND group_source_id IS NULL THEN '=' || group_id
 		 ELSE '' END) COLLATE "C"$sql$;
 BEGIN
 	FOR o IN
 		SELECT 'im_' OPERATOR(pg_catalog.||) v.kind OPERATOR(pg_catalog.||) '_outbox' AS name, v.*
-		FROM (VALUES ('account', NULL, 'o.user_id'),
-					 ('friend', NULL, $sql$o.user_id OPERATOR(pg_catalog.||) ' > ' OPERATOR(pg_catalog.||) o.friend_id$sql$),
-					 ('dialog', NULL, $sql$o.from_account OPERATOR(pg_catalog.||) ' > ' OPERATOR(pg_catalog.||) o.to_account$sql$),
-					 ('group', NULL, 'o.name'),
-					 ('member', 'id', 'o.member_account'),
-					 ('message', 'send_time, id', 'o.from_account'),
-					 ('unread', 'id', 'o.member_account')) AS v (kind, room_order, label)
+		FROM (VALUES ('account', NULL, 'o.user_id', true),
+					 ('friend', NULL, $sql$o.user_id OPERATOR(pg_catalog.||) ' > ' OPERATOR(pg_catalog.||) o.friend_id$sql$, true),
+					 ('dialog', NULL, $sql$o.from_account OPERATOR(pg_catalog.||) ' > ' OPERATOR(pg_catalog.||) o.to_account$sql$, true),
+					 ('group', NULL, 'o.name', true),
+					 ('member', 'id', 'o.member_account', true),
+					 ('message', 'send_time, id', 'o.from_account', true),
+					 ('unread', 'id', 'o.member_account', false)) AS v (kind, room_order, label, compared)
 	LOOP
 		plain := '@extschema@.' OPERATOR(pg_catalog.||) o.name;
 		-- Rows are looked for above an id, and so one must lie below them all.
@@ -527,8 +529,13 @@ BEGIN
 			 FROM pg_catalog.unnest(ARRAY['source_id', 'group_source_id', 'group_id', 'type']) WITH ORDINALITY AS c (name, n)
 				  LEFT JOIN pg_catalog.pg_attribute a
 				  ON a.attrelid OPERATOR(pg_catalog.=) plain::pg_catalog.regclass AND a.attname OPERATOR(pg_catalog.=) c.name::pg_catalog.name)));
+		IF o.compared THEN
+			imported := pg_catalog.concat_ws(' UNION ALL ', imported, pg_catalog.format(
+				'SELECT %L::text AS kind, o.id, o.row_key, o.settled_at FROM %s o WHERE o.status OPERATOR(pg_catalog.=) ''imported''', o.kind, plain));
+		END IF;
 	END LOOP;
 	EXECUTE 'CREATE VIEW @extschema@._im_attention AS ' OPERATOR(pg_catalog.||) attention;
+	EXECUTE 'CREATE VIEW @extschema@._im_imported AS ' OPERATOR(pg_catalog.||) imported;
 END
 $make$;
 
@@ -1456,19 +1463,6 @@ REVOKE ALL ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean, 
 COMMENT ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean, boolean, text) IS
 'Compares imported rows with the app, within the rate limits. It changes neither. It checks rows that were not checked yet, and rows that the app said nothing of. With again it also checks those that were checked longer ago than that. With kind it checks rows of one kind only. Rows a call: accounts 100, friends 1,000, one-to-one messages 1, groups 50, members 500. Of messages it compares the number of each group and its newest one, 50 groups a call. Where these do not agree it compares every message, 20 a call; with deep it always does. Of members it compares presence and role, not the join_time. Unread counts are not compared, because they change as people read. It takes 8 bytes of memory a row. Results stay in im_import_verified. After a cancel call it again to go on';
 
--- Imported rows of the kinds that can be compared.
-CREATE VIEW @extschema@._im_imported AS
-	SELECT 'account'::text AS kind, o.id, o.row_key, o.settled_at FROM @extschema@.im_account_outbox o WHERE o.status OPERATOR(pg_catalog.=) 'imported'
-	UNION ALL
-	SELECT 'friend'::text, o.id, o.row_key, o.settled_at FROM @extschema@.im_friend_outbox o WHERE o.status OPERATOR(pg_catalog.=) 'imported'
-	UNION ALL
-	SELECT 'dialog'::text, o.id, o.row_key, o.settled_at FROM @extschema@.im_dialog_outbox o WHERE o.status OPERATOR(pg_catalog.=) 'imported'
-	UNION ALL
-	SELECT 'group'::text, o.id, o.row_key, o.settled_at FROM @extschema@.im_group_outbox o WHERE o.status OPERATOR(pg_catalog.=) 'imported'
-	UNION ALL
-	SELECT 'member'::text, o.id, o.row_key, o.settled_at FROM @extschema@.im_member_outbox o WHERE o.status OPERATOR(pg_catalog.=) 'imported'
-	UNION ALL
-	SELECT 'message'::text, o.id, o.row_key, o.settled_at FROM @extschema@.im_message_outbox o WHERE o.status OPERATOR(pg_catalog.=) 'imported';
 REVOKE ALL ON @extschema@._im_imported FROM PUBLIC;
 COMMENT ON VIEW @extschema@._im_imported IS
 'internal: imported rows of the kinds that im_import_verify() compares';
@@ -1560,20 +1554,10 @@ CREATE VIEW @extschema@._im_compared AS
 	UNION ALL
 	SELECT v.kind, v.result, v.fields, pg_catalog.count(*), pg_catalog.min(v.id), pg_catalog.min(v.checked_at), pg_catalog.max(v.checked_at)
 	FROM @extschema@.im_import_verified v
-	WHERE v.result OPERATOR(pg_catalog.<>) 'matched' AND CASE v.kind
-			  WHEN 'account' THEN EXISTS (SELECT FROM @extschema@.im_account_outbox o WHERE o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
-				   AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
-			  WHEN 'friend' THEN EXISTS (SELECT FROM @extschema@.im_friend_outbox o WHERE o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
-				   AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
-			  WHEN 'dialog' THEN EXISTS (SELECT FROM @extschema@.im_dialog_outbox o WHERE o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
-				   AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
-			  WHEN 'group' THEN EXISTS (SELECT FROM @extschema@.im_group_outbox o WHERE o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
-				   AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
-			  WHEN 'member' THEN EXISTS (SELECT FROM @extschema@.im_member_outbox o WHERE o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
-				   AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
-			  WHEN 'message' THEN EXISTS (SELECT FROM @extschema@.im_message_outbox o WHERE o.id OPERATOR(pg_catalog.=) v.id AND o.row_key OPERATOR(pg_catalog.=) v.row_key
-				   AND o.status OPERATOR(pg_catalog.=) 'imported' AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE)
-			  END
+	-- OFFSET 0: row by row through its id, and not as a join with all outboxes.
+	WHERE v.result OPERATOR(pg_catalog.<>) 'matched'
+		  AND EXISTS (SELECT FROM @extschema@._im_imported o WHERE o.kind OPERATOR(pg_catalog.=) v.kind AND o.id OPERATOR(pg_catalog.=) v.id
+					  AND o.row_key OPERATOR(pg_catalog.=) v.row_key AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE OFFSET 0)
 	GROUP BY v.kind, v.result, v.fields;
 REVOKE ALL ON @extschema@._im_compared FROM PUBLIC;
 GRANT SELECT ON @extschema@._im_compared TO pg_monitor;

@@ -58,6 +58,7 @@ const ImCommand im_cmd_member = {
 	.batch = 20,
 	.variant_field = -1,
 	.roomed = true,
+	.counted = "members",
 	.finish = im_check_room,
 	.function = "im_import_member",
 	.noun = "membership",

@@ -69,6 +69,7 @@ const ImCommand im_cmd_message = {
 	.ordered = true,
 	.variant_field = -1,
 	.roomed = true,
+	.counted = "messages",
 	.in_turn = true,
 	.finish = finish,
 	.function = "im_import_message",

@@ -173,6 +173,10 @@ typedef struct ImCommand
 	bool		harmless;		/* to send a row a second time changes nothing */
 	bool		makes_groups;	/* a row becomes a group, with a GroupId of its own */
 	bool		roomed;			/* a row belongs to a group, and waits for it */
+	const char *counted;		/* ... whose rows are counted there, a column of
+								 * _im_room_state */
+	const struct ImCommand *undone_by;	/* rows of that kind undo what was imported of
+										 * their room; or NULL */
 	bool		in_turn;		/* ... and for all before it: no session can have it
 								 * sent now */
 	bool		undoes;			/* rows of another kind are taken back */

@@ -546,7 +546,7 @@ note_rooms(ImDrain *drain, Transaction *tx)
 	ImRoomNote *notes;
 	int			n;
 
-	notes = im_flow_notes(tx->claims[IM_MESSAGE].rows, tx->written, drain->dispatch->held, &n);
+	notes = im_flow_notes(tx->claims, tx->written, drain->dispatch->held, &n);
 	im_queue_note_rooms(notes, n);
 }
 
@@ -675,8 +675,10 @@ transact(void *arg)
 	/* After it: what was set to undo before the claim of it is not found any more. */
 	if (tx->turn.sweep)
 		im_flow_sweep(drain->flow);
-	/* After the claim, which knows whose messages are about to be sent. */
-	im_queue_unread_again(&tx->claims[IM_MESSAGE]);
+	/* After the claim, which knows in which rooms what is about to be sent. */
+	for (int kind = IM_FIRST_STAGE; kind <= IM_LAST_STAGE; kind++)
+		if (im_commands[kind]->undone_by != NULL)
+			im_queue_send_again(kind, &tx->claims[im_commands[kind]->undone_by->kind]);
 	note_rooms(drain, tx);
 	if (has_claimed(tx))
 		IM_FAILPOINT("claim_before_commit");

@@ -265,25 +265,29 @@ note_of(ImRoomNote *notes, int *n, const ImRoom *room)
 
 /* See flow.h. */
 ImRoomNote *
-im_flow_notes(const List *claimed, const List *written, const List *held, int *n)
+im_flow_notes(const ImClaim claims[IM_KINDS], const List *written, const List *held, int *n)
 {
-	ImRoomNote *notes = palloc(sizeof(ImRoomNote) *
-							   (list_length(claimed) + list_length(written) + list_length(held) + 1));
+	int			most = list_length(written) + list_length(held) + 1;
+	ImRoomNote *notes;
 	ListCell   *lc;
 
 	*n = 0;
-	foreach(lc, claimed)
-	{
-		const ImRow *row = lfirst(lc);
-
-		/* Noted with the claim: after a crash no later message gets an earlier time. */
-		if (row->room != NULL && row->sent_time != 0)
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		most += list_length(claims[kind].rows);
+	notes = palloc(sizeof(ImRoomNote) * most);
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		foreach(lc, claims[kind].rows)
 		{
-			ImRoomNote *note = note_of(notes, n, row->room);
+			const ImRow *row = lfirst(lc);
 
-			note->newest_time = Max(note->newest_time, row->sent_time);
+			/* Noted with the claim: after a crash no later message gets an earlier time. */
+			if (row->room != NULL && row->sent_time != 0)
+			{
+				ImRoomNote *note = note_of(notes, n, row->room);
+
+				note->newest_time = Max(note->newest_time, row->sent_time);
+			}
 		}
-	}
 	foreach(lc, written)
 	{
 		const ImRow *row = lfirst(lc);
@@ -294,16 +298,14 @@ im_flow_notes(const List *claimed, const List *written, const List *held, int *n
 		if (row->next.status != IM_IMPORTED)
 		{
 			/* Surely not there: its time is free for another one. */
-			if (row->kind == IM_MESSAGE && !row->next.maybe_sent)
+			if (im_commands[row->kind]->ordered && !row->next.maybe_sent)
 				note_of(notes, n, row->room)->lower = true;
 			continue;
 		}
 		note = note_of(notes, n, row->room);
 		note->settled_time = Max(note->settled_time, row->sent_time);
 		note->newest_seq = Max(note->newest_seq, row->seq);
-		note->members += row->kind == IM_MEMBER;
-		note->messages += row->kind == IM_MESSAGE;
-		note->unread += row->kind == IM_UNREAD;
+		note->imported[row->kind - IM_FIRST_STAGE]++;
 	}
 	foreach(lc, held)
 	{

@@ -61,7 +61,7 @@ extern void im_flow_settled(ImFlow *flow, const List *rows);
 /* Groups are to be disbanded: nothing more is sent for them. */
 extern void im_flow_leave(ImFlow *flow, const List *rows);
 
-/* What there is to note of rooms when rows are claimed and written back. */
-extern ImRoomNote *im_flow_notes(const List *claimed, const List *written, const List *held, int *n);
+/* What there is to note of rooms when rows are claimed, of each kind, and written back. */
+extern ImRoomNote *im_flow_notes(const ImClaim claims[IM_KINDS], const List *written, const List *held, int *n);
 
 #endif							/* IM_FLOW_H */

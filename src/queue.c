@@ -1581,7 +1581,7 @@ im_queue_note_rooms(const ImRoomNote *notes, int n)
 	bool	   *nulls = palloc(sizeof(bool) * (n + 1));
 	int			lower = 1;
 	int			nlower = 0;
-	Datum		args[8];
+	Datum		args[5 + IM_STAGES];
 
 	if (n == 0)
 		return;
@@ -1595,11 +1595,10 @@ im_queue_note_rooms(const ImRoomNote *notes, int n)
 	args[1] = note_array(notes, n, offsetof(ImRoomNote, newest_time), true);
 	args[2] = note_array(notes, n, offsetof(ImRoomNote, settled_time), true);
 	args[3] = note_array(notes, n, offsetof(ImRoomNote, newest_seq), true);
-	args[4] = note_array(notes, n, offsetof(ImRoomNote, members), false);
-	args[5] = note_array(notes, n, offsetof(ImRoomNote, messages), false);
-	args[6] = note_array(notes, n, offsetof(ImRoomNote, unread), false);
-	args[7] = PointerGetDatum(construct_md_array(held, nulls, 1, &n, &lower, TEXTOID, -1, false,
+	args[4] = PointerGetDatum(construct_md_array(held, nulls, 1, &n, &lower, TEXTOID, -1, false,
 												 TYPALIGN_INT));
+	for (int stage = 0; stage < IM_STAGES; stage++)
+		args[5 + stage] = note_array(notes, n, offsetof(ImRoomNote, imported) + stage * sizeof(int64), false);
 	execute(IM_GROUP, ST_ROOM_NOTE, args, NULL, 0);
 	/* After the notes, which would raise the time again. */
 	for (int i = 0; i < n; i++)
@@ -1609,33 +1608,34 @@ im_queue_note_rooms(const ImRoomNote *notes, int n)
 		return;
 	args[0] = Int64GetDatum(im_origin());
 	args[1] = PointerGetDatum(construct_array(rooms, nlower, TEXTOID, -1, false, TYPALIGN_INT));
-	execute(IM_MESSAGE, ST_ROOM_LOWER, args, NULL, 0);
+	for (int kind = IM_FIRST_STAGE; kind <= IM_LAST_STAGE; kind++)
+		if (im_commands[kind]->ordered)
+			execute(kind, ST_ROOM_LOWER, args, NULL, 0);
 }
 
 /* See queue.h. */
 void
-im_queue_unread_again(const ImClaim *messages)
+im_queue_send_again(ImKind kind, const ImClaim *undoing)
 {
-	Datum	   *rooms = palloc(sizeof(Datum) * (messages->nrooms + 1));
+	Datum	   *rooms = palloc(sizeof(Datum) * (undoing->nrooms + 1));
 	Datum		args[2];
 	bool		isnull;
 	int			n = 0;
 
-	for (int i = 0; i < messages->nrooms; i++)
-		if (messages->rooms[i].nrows > 0)
-			rooms[n++] = CStringGetTextDatum(messages->rooms[i].room->key);
+	for (int i = 0; i < undoing->nrooms; i++)
+		if (undoing->rooms[i].nrows > 0)
+			rooms[n++] = CStringGetTextDatum(undoing->rooms[i].room->key);
 	if (n == 0)
 		return;
 	args[0] = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
-	n = (int) execute(IM_GROUP, ST_UNREAD_ROOMS, args, NULL, 0);
+	n = (int) execute(kind, ST_AGAIN_ROOMS, args, NULL, 0);
 	if (n == 0)
 		return;
 	for (int i = 0; i < n; i++)
 		rooms[i] = im_statement_value(i, 1, &isnull);
 	args[0] = Int64GetDatum(im_origin());
 	args[1] = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
-	im_outbox_moved(IM_UNREAD, IM_IMPORTED, IM_PENDING,
-					(int64) execute(IM_UNREAD, ST_UNREAD_AGAIN, args, NULL, 0));
+	im_outbox_moved(kind, IM_IMPORTED, IM_PENDING, (int64) execute(kind, ST_SEND_AGAIN, args, NULL, 0));
 }
 
 /* See queue.h. */

@@ -147,19 +147,17 @@ typedef struct ImRoomNote
 	int64		settled_time;	/* of one that is imported */
 	bool		lower;			/* one that was claimed is surely not there */
 	int64		newest_seq;
-	int64		members;
-	int64		messages;
-	int64		unread;
+	int64		imported[IM_STAGES];	/* so many rows more, of each stage */
 	const char *held;			/* why nothing more is sent for it */
 } ImRoomNote;
 
 extern void im_queue_note_rooms(const ImRoomNote *notes, int n);
 
 /*
- * Messages of these rooms are about to be sent, which sets their unread counts to
- * 0: those that are imported are to be sent again.
+ * Rows of these rooms are about to be sent, which undoes the rows of a later kind:
+ * those that are imported are to be sent again.
  */
-extern void im_queue_unread_again(const ImClaim *messages);
+extern void im_queue_send_again(ImKind kind, const ImClaim *undoing);
 
 /* Rooms that are held are tried again. */
 extern void im_queue_release_rooms(void);

@@ -437,19 +437,18 @@ static const Statement statements[NSTATEMENTS] = {
 		" WHERE w.room IS NOT NULL",
 	3, {INT8OID, TEXTOID, INT8OID}},
 	[ST_ROOM_NOTE] = {
-		"INSERT INTO {schema}._im_room_state AS s (room, newest_time, settled_time, newest_seq, members, messages, unread, held)"
-		" SELECT v.room, v.newest_time, v.settled_time, v.newest_seq, v.members, v.messages, v.unread, v.held"
+		"INSERT INTO {schema}._im_room_state AS s (room, newest_time, settled_time, newest_seq, held, " EACH ", }{counted}" END ")"
+		" SELECT v.room, v.newest_time, v.settled_time, v.newest_seq, v.held, " EACH ", }v.{counted}" END
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
 		" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8))"
-		" AS v (room, newest_time, settled_time, newest_seq, members, messages, unread, held)"
+		" AS v (room, newest_time, settled_time, newest_seq, held, " EACH ", }{counted}" END ")"
 		" ON CONFLICT (room) DO UPDATE SET"
 		" newest_time = GREATEST(s.newest_time, EXCLUDED.newest_time),"
 		" settled_time = GREATEST(s.settled_time, EXCLUDED.settled_time),"
 		" newest_seq = GREATEST(s.newest_seq, EXCLUDED.newest_seq),"
-		" members = s.members + EXCLUDED.members, messages = s.messages + EXCLUDED.messages,"
-		" unread = s.unread + EXCLUDED.unread, held = COALESCE(EXCLUDED.held, s.held)",
-	8, {TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-	TEXTARRAYOID}},
+		" held = COALESCE(EXCLUDED.held, s.held), " EACH ", }{counted} = s.{counted} + EXCLUDED.{counted}" END,
+	5 + IM_STAGES, {TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
+	/* of each stage */ INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID}},
 	/* What is in the group, or may be: a time that was claimed and surely not used is free again. */
 	[ST_ROOM_LOWER] = {
 		"UPDATE {schema}._im_room_state s SET newest_time = GREATEST(s.settled_time,"
@@ -457,11 +456,11 @@ static const Statement statements[NSTATEMENTS] = {
 		" AND " ROOM " COLLATE \"C\" = s.room AND i.status IN ('pending', 'sending') AND i.maybe_sent_at IS NOT NULL))"
 		" WHERE s.room = ANY ($2)",
 	2, {INT8OID, TEXTARRAYOID}},
-	/* Rooms of which messages are claimed, and whose unread counts these will set to 0. */
-	[ST_UNREAD_ROOMS] = {
-		"UPDATE {schema}._im_room_state SET unread = 0 WHERE room = ANY ($1) AND unread > 0 RETURNING room",
+	/* Rooms of which rows are claimed that undo those of this kind. */
+	[ST_AGAIN_ROOMS] = {
+		"UPDATE {schema}._im_room_state SET {counted} = 0 WHERE room = ANY ($1) AND {counted} > 0 RETURNING room",
 	1, {TEXTARRAYOID}},
-	[ST_UNREAD_AGAIN] = {
+	[ST_SEND_AGAIN] = {
 		"UPDATE " OUTBOX " SET status = 'pending', attempts = 0, due_at = NULL, settled_at = NULL, maybe_sent_at = NULL"
 		" WHERE id = ANY (ARRAY(SELECT i.id FROM pg_catalog.unnest($2) AS r (room), " OUTBOX " i"
 		" WHERE pg_catalog.left(r.room, 1) = '+' AND i.group_source_id = pg_catalog.substr(r.room, 2)"
@@ -564,6 +563,8 @@ static const Statement statements[NSTATEMENTS] = {
 	1, {INT8OID}},
 };
 
+StaticAssertDecl(IM_STAGES == 3, "ST_ROOM_NOTE has a parameter for each stage");
+
 /* Prepared for the schema of this name: it can be renamed. */
 static SPIPlanPtr plans[IM_KINDS][NSTATEMENTS];
 static NameData plans_schema;
@@ -625,6 +626,7 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		{"schema", schema},
 		{"table", command->table},
 		{"kind", command->name},
+		{"counted", command->counted},
 		{"extra", command->sql.extra},
 		{"claimed", command->sql.claimed},
 		{"settled", command->sql.settled},
