@@ -121,6 +121,18 @@ load("INSERT INTO im_member_outbox (group_id, member_account) VALUES ('g-people'
 settled('members by GroupId', 'member');
 is(statuses('member', "group_id = 'g-people'"), 'imported 2', 'who is a member already is done, and a group can be named by its GroupId');
 
+# A GroupId that a row of the same load brings: its rows wait for it, as by its source_id.
+$service->fault({ do => 'hold', match => { command => 'import_group', group_id => 'g-own' } });
+load("BEGIN;\nINSERT INTO im_member_outbox (group_id, member_account) VALUES ('g-own', 'a1'), ('g-own', 'a2');", room('own'), 'COMMIT;');
+$service->wait_for(held => 1);
+load("INSERT INTO im_member_outbox (group_id, member_account) VALUES ('g-people', 'b9');");
+poll_until { statuses('member', "member_account = 'b9' AND group_id = 'g-people'") eq 'imported 1' } 'a member of a group that is there';
+is(statuses('member', "group_id = 'g-own'"), 'pending 2', 'members wait for a group of this outbox that they name by its GroupId');
+$service->clear;
+$service->release;
+settled('the members', qw(group member));
+is(statuses('member', "group_id = 'g-own'"), 'imported 2', '... and then go');
+
 # Whoever joined in the group's first second joined after it was made; to join now needs no time.
 load(room('second'), "INSERT INTO im_member_outbox (group_source_id, member_account, join_time)
 SELECT 'second', 'b1', create_time + interval '0.4 s' FROM im_group_outbox WHERE source_id = 'second' UNION ALL SELECT 'second', 'b2', now();");
