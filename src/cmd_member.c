@@ -49,6 +49,7 @@ const ImCommand im_cmd_member = {
 	.table = "im_member_outbox",
 	.op = IM_OP_IMPORT_MEMBERS,
 	.explain_op = IM_OP_CHECK_ACCOUNTS,
+	.explain_batch = 100,
 	.refused_because = "join_time must be later than the group's creation and before now, the role must not be Admin in a Private group, and the group must not be full, nor the member be in as many groups as the plan allows",
 	.list = "MemberList",
 	.answer = {.list = "MemberList",.id = "Member_Account",.result = "Result"},

@@ -149,6 +149,8 @@ typedef struct ImCommand
 	ImOp		single_op;		/* that imports one row and says why not; 0: none */
 	ImOp		lookup_op;		/* that tells whether a row was applied; 0: none */
 	ImOp		explain_op;		/* that may tell why an item was refused; 0: none */
+	int			explain_batch;	/* rows of any keys in one such question; 0: those of
+								 * one call */
 	bool		there_is_done;	/* ... and whether it is there: then it is done.  Asked
 								 * also after a code that nobody documents */
 	const char *refused_because;	/* the reasons that are left then */

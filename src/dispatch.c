@@ -145,6 +145,8 @@ remove_live(ImDispatch *dispatch, ImCall *call)
 		count_row(dispatch, call->rows[i], -1);
 	if (call == dispatch->asking)
 		dispatch->asking = NULL;
+	if (call == dispatch->explaining)
+		dispatch->explaining = NULL;
 }
 
 /* A call with room for so many rows. */
@@ -300,6 +302,42 @@ asks_with_others(const ImDispatch *dispatch, const ImRow *row)
 		(dispatch->asking == NULL || dispatch->asking->command->kind == row->kind);
 }
 
+/* ---- questions why rows were refused ---- */
+
+/* True if more of the kind may be refused soon: some are under way, or their groups. */
+static bool
+more_to_explain(const ImDispatch *dispatch, const ImCommand *command)
+{
+	ListCell   *lc;
+
+	for (int i = 0; i < dispatch->ncalls; i++)
+	{
+		const ImCall *call = dispatch->live[i];
+
+		if (call->op == command->op || call->command->makes_groups)
+			return true;
+	}
+	foreach(lc, dispatch->outcomes)
+		if (im_commands[((ImRow *) lfirst(lc))->kind]->makes_groups)
+			return true;
+	return im_rooms_wait_at(dispatch->rooms, command->kind, false, im_now_us()) == 0;
+}
+
+/* The question that waits for more rows goes, unless more may come soon. */
+static void
+explain_or_wait(ImDispatch *dispatch)
+{
+	ImCall	   *call = dispatch->explaining;
+
+	if (call == NULL ||
+		!im_plan_explains(call->nrows, call->command->explain_batch,
+						  more_to_explain(dispatch, call->command), im_now_us() - dispatch->explaining_since))
+		return;
+	dispatch->explaining = NULL;
+	put_request(dispatch, call);
+	call->waits = false;
+}
+
 /* What the options say of a row's life. */
 static ImPolicy
 policy_of(const ImDispatch *dispatch)
@@ -369,6 +407,7 @@ im_dispatch_rows(ImDispatch *dispatch, List *rows)
 {
 	place_rows(dispatch, rows);
 	ask_or_wait(dispatch);
+	explain_or_wait(dispatch);
 }
 
 /* ------------------------------------------------------------------------
@@ -454,6 +493,38 @@ judge_row(ImDispatch *dispatch, ImRow *row, bool counts, Followers *followers)
 		keep_outcome(dispatch, row);
 }
 
+/* Refused rows, whose question may have rows of other calls in it. */
+static void
+explain_with_others(ImDispatch *dispatch, List *rows)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		ImRow	   *row = lfirst(lc);
+		const ImCommand *command = im_commands[row->kind];
+		ImCall	   *call = dispatch->explaining;
+
+		if (call == NULL)
+		{
+			call = make_call(dispatch, command->explain_op, row->kind, command->explain_batch);
+			call->rows[call->nrows++] = row;
+			call->waits = true;
+			dispatch->explaining = call;
+			dispatch->explaining_since = im_now_us();
+			send_call(dispatch, call, true);
+		}
+		else
+		{
+			call->rows[call->nrows++] = row;
+			count_row(dispatch, row, 1);
+		}
+		/* Full, it goes at once: there is no place for the next row. */
+		if (call->nrows == command->explain_batch)
+			explain_or_wait(dispatch);
+	}
+}
+
 /* Refused rows of one call, whose accounts, or they themselves, are to be looked at, so many a call. */
 static void
 explain(ImDispatch *dispatch, List *rows)
@@ -484,7 +555,11 @@ follow(ImDispatch *dispatch, Followers *followers)
 {
 	place_rows(dispatch, followers->look_up);
 	place_rows(dispatch, followers->send);
-	explain(dispatch, followers->explain);
+	if (followers->explain != NIL &&
+		im_commands[((ImRow *) linitial(followers->explain))->kind]->explain_batch > 0)
+		explain_with_others(dispatch, followers->explain);
+	else
+		explain(dispatch, followers->explain);
 }
 
 /* The rows of a call as two calls, which are sent at once and in order. */
@@ -657,6 +732,7 @@ im_dispatch_collect(ImDispatch *dispatch)
 		take_call(dispatch, call);
 	}
 	ask_or_wait(dispatch);
+	explain_or_wait(dispatch);
 }
 
 /* Judges the rows of a call that was taken back, whatever the protocol wants next. */

@@ -37,6 +37,9 @@ typedef struct ImDispatch
 	int			nrows_of[IM_KINDS]; /* ... by kind */
 	ImCall	   *asking;			/* a lookup in the sender that waits for more rows, or NULL ... */
 	int64		asking_since;	/* ... since then, monotonic us */
+	ImCall	   *explaining;		/* the same of a question why rows were refused */
+	int64		explaining_since;
+	const struct ImRooms *rooms;	/* at work */
 	List	   *outcomes;		/* rows to be written back */
 	int64		outcomes_since; /* monotonic us */
 	List	   *held;			/* of ImHeld, to be noted */

@@ -101,6 +101,7 @@ im_drain_create(MemoryContext ctx, ImSlot *slot)
 	drain->dispatch = im_dispatch_create(ctx, slot, &drain->plan);
 	drain->sender = drain->dispatch->sender;
 	drain->flow = im_flow_create(ctx);
+	drain->dispatch->rooms = drain->flow->rooms;
 	drain->installed = IM_INSTALLED;
 	/* A worker that did not leave in order may have left rows in sending. */
 	im_plan_start(&drain->plan, loose, !slot->clean, im_now_us());

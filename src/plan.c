@@ -456,6 +456,14 @@ im_plan_asks(const ImPlan *plan, ImKind kind, int nrows, int most, int coming, i
 	return coming == 0 && (!plan->hungry[kind] || waited >= ASK_SOON);
 }
 
+/* See plan.h. */
+bool
+im_plan_explains(int nrows, int most, bool coming, int64_t waited)
+{
+	/* Whole rooms may wait for it, but not for long. */
+	return nrows >= most || !coming || waited >= ASK_AFTER;
+}
+
 /* ------------------------------------------------------------------------
  * Waiting, leaving
  */

@@ -222,4 +222,10 @@ extern int64_t im_plan_sleep(const ImPlan *plan, const ImPlanFacts *facts, int64
 extern bool im_plan_asks(const ImPlan *plan, ImKind kind, int nrows, int most, int coming,
 						 int64_t waited);
 
+/*
+ * The same of a question why so many rows were refused; coming: more of them may be
+ * soon.
+ */
+extern bool im_plan_explains(int nrows, int most, bool coming, int64_t waited);
+
 #endif							/* IM_PLAN_H */

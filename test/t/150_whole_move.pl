@@ -57,6 +57,12 @@ foreach my $round (1, 2)
 	is(statuses('member'), 'failed 10, imported 440', "round $round: members");
 	is(statuses('message'), 'imported 120', "round $round: messages");
 	is(statuses('unread'), 'imported 6', "round $round: unread counts");
+	# The one who is refused is sent singly, for the reason, and asked for, for his rooms.
+	my %calls = %{ $service->stats->{calls} };
+	is_deeply(\%calls,
+		{ multiaccount_import => 3, account_import => 1, account_check => 1, import_group => 10,
+			import_group_member => 10 * 3, import_group_msg => 3 * 6, set_unread_msg_num => 6 },
+		"round $round: the least number of calls" . ($round == 1 ? '' : ', and none for what was there')) or diag(explain(\%calls));
 }
 
 like(value_of($node, "SELECT error_code || ': ' || error_info FROM im_account_outbox WHERE status = 'failed'"),
