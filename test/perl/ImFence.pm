@@ -9,6 +9,7 @@ use warnings;
 use Exporter 'import';
 use Test::More;
 
+use ImKinds;
 use ImTest;
 
 our @EXPORT = qw(
@@ -23,7 +24,7 @@ sub content
 
 	return value_of($node,
 		join(" || ' ' || ", map { "(SELECT count(*) || ' ' || coalesce(md5(string_agg(o::text, E'\\n' ORDER BY id)), '') FROM im_${_}_outbox o)" }
-			  qw(account friend dialog group member message unread)) =~ s/^/SELECT /r,
+			  kinds($node, $db)) =~ s/^/SELECT /r,
 		$db);
 }
 
