@@ -135,10 +135,10 @@ sub open_of_kinds
 {
 	my ($node, $db) = @_;
 
-	return value_of($node, 'SELECT ' . of_kinds($node, $db, ' + ', "(SELECT count(*) FROM im_{kind}_outbox WHERE status IN ('pending', 'sending', 'undo'))"), $db);
+	return value_of($node, 'SELECT ' . of_kinds($node, $db, ' + ', "(SELECT count(*) FROM im_{kind}_outbox WHERE status IN ('pending', 'sending'))"), $db);
 }
 
-# Waits until no row of any kind is open.
+# Waits until no row of any kind is to be imported.
 sub wait_kinds
 {
 	my ($node, $db) = @_;

@@ -11,6 +11,7 @@ use Test::More;
 
 use ImTest;
 use ImFence;
+use ImKinds;
 
 my $CONF = "wal_level = replica\nmax_wal_senders = 10\nhot_standby = on\nmax_worker_processes = 20";
 my $TIMELINE = qr/timeline.*im_import_adopt/;
@@ -33,6 +34,11 @@ foreach my $db (@databases)
 	insert_groups($primary, 5, "$db done", $db);
 	wait_settled($primary, $db);
 }
+# And of every kind: some done, some open.
+$primary->safe_psql('postgres', 'CREATE DATABASE kinds');
+connect_app($primary, $service, db => 'kinds', options => { rate_limit => 1000, account_rate_limit => 1000 });
+$primary->safe_psql('kinds', insert_kinds($primary, 'kinds', word => 'done'));
+wait_kinds($primary, 'kinds');
 $primary->backup('base');
 
 # A standby of the primary that follows it.
@@ -52,6 +58,8 @@ my $async = new_standby('async');
 my $sync = new_standby('sync');
 $primary->safe_psql($_, 'SELECT im_import_pause()') foreach @databases;
 insert_groups($primary, 30, "$_ open", $_) foreach @databases;
+$primary->safe_psql('kinds', 'SELECT im_import_pause()');
+$primary->safe_psql('kinds', insert_kinds($primary, 'kinds', word => 'open', n => 2));
 $primary->wait_for_catchup($_) foreach qw(async sync);
 is(status_of($async, 'hold')->{pending}, 30, 'a standby shows the rows');
 like(status_of($async, 'hold')->{reason}, qr/standby|paused/, 'and that it does not send them');
@@ -74,8 +82,10 @@ $primary->safe_psql('postgres', "ALTER SYSTEM SET synchronous_standby_names = 's
 $primary->reload;
 $primary->safe_psql($_, 'SELECT im_import_resume()') foreach @databases;
 wait_settled($primary, $_) foreach @databases;
+$primary->safe_psql('kinds', 'SELECT im_import_resume()');
+wait_kinds($primary, 'kinds');
 my $groups = $service->stats->{groups};
-is($groups, 4 * 35, 'the primary has imported all rows');
+is($groups, 4 * 35 + 3, 'the primary has imported all rows');
 $async->append_conf('postgresql.conf', "primary_conninfo = ''\nsynchronous_standby_names = ''");
 $async->start;
 # The pause came with the rows: it is this database's own.
@@ -99,6 +109,16 @@ is(value_of($async, "SELECT count(*) FROM im_group_outbox WHERE status = 'in_dou
 adopted_and_imported($async, $service, db => 'hold', adopted => 30, created => 0);
 adopted_and_imported($async, $service, db => 'hold_assigned', adopted => 30, created => 0, doubt => 30);
 is($service->stats->{groups}, $groups, 'asynchronous: no group was made twice');
+
+$calls = $service->stats->{journaled};
+$async->safe_psql('kinds', 'SELECT im_import_resume()');
+wait_state($async, 'fenced', 'kinds');
+is($service->stats->{journaled}, $calls, 'every kind: nothing is sent');
+is(value_of($async, 'SELECT im_import_adopt()', 'kinds'), 2 * kinds($async, 'kinds'), '... before it is adopted');
+wait_kinds($async, 'kinds');
+is_deeply(statuses_of_kinds($async, 'kinds'), each_kind($async, 'imported 3', 'kinds'), '... and all is imported then');
+is_deeply(things_of($async, $service, 'open', 'kinds'), each_kind($async, 2, 'kinds'), '... each is in the app');
+is_deeply([ $service->doubles ], [], '... and none twice');
 
 foreach my $db (@databases)
 {

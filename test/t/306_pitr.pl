@@ -11,6 +11,7 @@ use Test::More;
 
 use ImTest;
 use ImFence;
+use ImKinds;
 
 my $service = ImService->new;
 my $node = start_cluster(name => 'original', conf => "wal_level = replica\nmax_wal_senders = 10\nmax_worker_processes = 20");
@@ -27,20 +28,29 @@ foreach my $db (@databases)
 	insert_groups($node, 5, "$db done", $db);
 	wait_settled($node, $db);
 }
+# Of every kind: some done, some open.
+$node->safe_psql('postgres', 'CREATE DATABASE kinds');
+connect_app($node, $service, db => 'kinds', options => { rate_limit => 1000, account_rate_limit => 1000 });
+$node->safe_psql('kinds', insert_kinds($node, 'kinds', word => 'done'));
+wait_kinds($node, 'kinds');
 $node->backup('base');
 
 insert_groups($node, 10, "$_ after backup", $_) foreach @databases;
 wait_settled($node, $_) foreach @databases;
 $node->safe_psql($_, 'SELECT im_import_pause()') foreach @databases;
 insert_groups($node, 40, "$_ open", $_) foreach @databases;
+$node->safe_psql('kinds', 'SELECT im_import_pause()');
+$node->safe_psql('kinds', insert_kinds($node, 'kinds', word => 'open', n => 2));
 $node->safe_psql('postgres', "SELECT pg_create_restore_point('before the claims')");
 $node->safe_psql($_, 'SELECT im_import_resume()') foreach @databases;
 wait_settled($node, $_) foreach @databases;
+$node->safe_psql('kinds', 'SELECT im_import_resume()');
+wait_kinds($node, 'kinds');
 insert_groups($node, 10, "$_ lost", $_) foreach @databases;
 wait_settled($node, $_) foreach @databases;
 $node->safe_psql('postgres', 'SELECT pg_switch_wal()');
 $node->stop('fast');
-is($service->stats->{groups}, 130, 'the original has imported everything');
+is($service->stats->{groups}, 133, 'the original has imported everything');
 
 # The same backup restored twice: to the point, and to the backup's end.
 sub restore
@@ -64,6 +74,16 @@ foreach my $db (@databases)
 }
 adopted_and_imported($point, $service, db => 'hold', adopted => 40, created => 0);
 adopted_and_imported($point, $service, db => 'assigned', adopted => 40, created => 0, doubt => 40);
+
+my $calls = $service->stats->{journaled};
+$point->safe_psql('kinds', 'SELECT im_import_resume()');
+wait_state($point, 'fenced', 'kinds');
+is($service->stats->{journaled}, $calls, 'every kind: nothing is sent');
+is(value_of($point, 'SELECT im_import_adopt()', 'kinds'), 2 * kinds($point, 'kinds'), '... before it is adopted');
+wait_kinds($point, 'kinds');
+is_deeply(statuses_of_kinds($point, 'kinds'), each_kind($point, 'imported 3', 'kinds'), '... and all is imported then');
+is_deeply(things_of($point, $service, 'open', 'kinds'), each_kind($point, 2, 'kinds'), '... each is in the app');
+is_deeply([ $service->doubles ], [], '... and none twice');
 
 # The doubts are settled by a person: found, and not found.
 my ($group) = grep { $_->{name} eq 'assigned open1' } $service->ledger;
