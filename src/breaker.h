@@ -4,8 +4,8 @@
  *	  answer that decides anything.
  *
  * Pure, like limiter: a plain struct and the caller's monotonic clock in
- * microseconds.  The one sender of a database writes it, and a session whose
- * own call was answered resets it.
+ * microseconds.  The one sender of a database writes it; a session whose own
+ * call was answered resets it, and notes that the service asked all to wait.
  */
 #ifndef IM_BREAKER_H
 #define IM_BREAKER_H

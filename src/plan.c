@@ -33,6 +33,9 @@
 #define CLAIM_AHEAD_MAX		400
 #define DUE_MAX				(600 * SEC)	/* no back-off is longer */
 #define ROWS_MAX			4000	/* claimed at one time, of all kinds */
+#define POLL_EVERY			(30 * SEC)
+#define POLL_PAUSED			(600 * SEC) /* only for what no doorbell tells */
+#define START_EVERY			(5 * SEC)	/* no database gets more workers than that */
 #define ASK_AFTER			(10 * SEC)	/* rows wait no longer for others to be asked about ... */
 #define ASK_SOON			(2 * SEC)	/* ... if these are only to be claimed */
 #define COUNT_PATIENCE		10	/* looks without a chance to count */
@@ -657,4 +660,29 @@ im_plan_leaves(ImPlan *plan, const ImPlanFacts *facts)
 	}
 	/* News in the first seconds find us here: no second worker would come so soon. */
 	return facts->now - plan->idle_since >= linger && facts->now - plan->started_at >= STAY_AT_LEAST;
+}
+
+/* ------------------------------------------------------------------------
+ * The launcher
+ */
+
+/* See plan.h. */
+bool
+im_plan_calls_worker(const ImStart *start)
+{
+	/* While a person has to act first, only an urgent ring calls for a worker. */
+	if (start->ring && (start->urgent || !im_state_held_up(start->state)))
+		return true;
+	if (start->vacant)
+		return false;
+	if (start->wake_at != 0 && start->now >= start->wake_at)
+		return true;
+	return start->now - start->polled_at >= (start->state == IM_STATE_PAUSED ? POLL_PAUSED : POLL_EVERY);
+}
+
+/* See plan.h. */
+int64_t
+im_plan_start_from(int64_t started_at)
+{
+	return started_at == 0 ? 0 : started_at + START_EVERY;
 }

@@ -228,4 +228,24 @@ extern bool im_plan_asks(const ImPlan *plan, ImKind kind, int nrows, int most, i
  */
 extern bool im_plan_explains(int nrows, int most, bool coming, int64_t waited);
 
+/* ---- the launcher ---- */
+
+/* What the launcher knows of a database that has no worker. */
+typedef struct ImStart
+{
+	int64_t		now;
+	int64_t		polled_at;		/* a worker was last started */
+	int64_t		wake_at;		/* an alarm, 0: none */
+	bool		ring;			/* somebody has rung ... */
+	bool		urgent;			/* ... for more than new rows */
+	bool		vacant;			/* the extension is not there, as far as known */
+	ImState		state;			/* as last published */
+} ImStart;
+
+/* True if a worker is to come. */
+extern bool im_plan_calls_worker(const ImStart *start);
+
+/* Not before this time; started_at: the last one's, 0: there was none. */
+extern int64_t im_plan_start_from(int64_t started_at);
+
 #endif							/* IM_PLAN_H */

@@ -112,6 +112,9 @@ im_session_note(ImSlot *slot, const ImCall *call)
 	im_slot_lock(slot);
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
 		im_slot_slow(slot, call->op, call->begun_at, im_code_is_app_wide(call->verdict.code));
+	/* "Come back in so many seconds" is said to all who call: the worker waits, too. */
+	else if (call->verdict.retry_after > 0 && call->begun_at >= slot->changed_at)
+		im_breaker_note(&slot->breaker, &call->verdict, true, call->reply.info, call->begun_at, im_now_us());
 	/* What held the import up is over: this call shows it. */
 	else if (service_spoke(&call->verdict) && call->begun_at > slot->breaker.tried_at &&
 			 (slot->breaker.state == IM_BREAKER_STOPPED ||

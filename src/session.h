@@ -30,7 +30,7 @@ extern ImSender *im_session_sender(ImSlot *slot, ImProblem *problem);
  */
 extern void im_session_exchange(ImSender *sender, ImCall **calls, int ncalls);
 
-/* Lets the limiter learn from a verdict. */
+/* Lets the limiter and the breaker learn from a verdict. */
 extern void im_session_note(ImSlot *slot, const ImCall *call);
 
 #endif							/* IM_SESSION_H */

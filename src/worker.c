@@ -7,7 +7,7 @@
  * is known to be, and once in every database after the server's start, to
  * find out where that is.  A worker leaves when there is nothing to do, so
  * that its database can be dropped, renamed and copied.  No database gets a
- * second worker within START_EVERY, whatever happens; so a worker that finds
+ * second worker within five seconds, whatever happens; so a worker that finds
  * nothing stays for most of that, and news in the meantime need not wait, but
  * less than the five seconds for which DROP DATABASE is patient.
  *
@@ -48,14 +48,13 @@
 #include "compat.h"
 #include "drain.h"
 #include "outbox.h"
+#include "plan.h"
 #include "shared.h"
 #include "tally.h"
 #include "worker.h"
 
 #define SEC					INT64_C(1000000)
-#define POLL_EVERY			(30 * SEC)
-#define POLL_PAUSED			(600 * SEC) /* only for what no doorbell tells */
-#define START_EVERY			(5 * SEC)	/* no database gets more workers than that */
+#define CHECK_EVERY			(30 * SEC)	/* for databases that were dropped */
 #define START_AGAIN_FIRST	(1 * SEC)
 #define START_AGAIN_MAX		(30 * SEC)
 #define NO_ROOM_MAX			(5 * SEC)	/* somebody else's worker may end any time */
@@ -285,16 +284,11 @@ worker_ended(Watched *one, int64 now)
 static bool
 is_called_for(const Watched *one, const ImSlot *slot, int64 now)
 {
-	ImState		state = slot->report.state;
+	ImStart		start = {.now = now,.polled_at = one->polled_at,.wake_at = slot->wake_at,.ring = slot->ring,
+		.urgent = slot->urgent,.vacant = slot->vacant,.state = slot->report.state
+	};
 
-	/* While a person has to act first, only an urgent ring calls for a worker. */
-	if (slot->ring && (slot->urgent || !im_state_held_up(state)))
-		return true;
-	if (slot->vacant)
-		return false;
-	if (slot->wake_at != 0 && now >= slot->wake_at)
-		return true;
-	return now - one->polled_at >= (state == IM_STATE_PAUSED ? POLL_PAUSED : POLL_EVERY);
+	return im_plan_calls_worker(&start);
 }
 
 /*
@@ -363,7 +357,7 @@ look_after(Watched *one, int64 now)
 	/* A worker may live that a launcher before us has started. */
 	if (slot != NULL && slot->worker >= 0 && !forget_dead_worker(slot))
 		return;
-	if (one->started_at != 0 && now - one->started_at < START_EVERY)
+	if (now < im_plan_start_from(one->started_at))
 		return;
 	if (slot == NULL && !one->scouting)
 	{
@@ -455,8 +449,7 @@ nap_ms(int64 now)
 	{
 		Watched    *one = lfirst(lc);
 
-		int64		after = one->started_at == 0 ? one->start_after :
-			Max(one->start_after, one->started_at + START_EVERY);
+		int64		after = Max(one->start_after, im_plan_start_from(one->started_at));
 
 		if (one->handle == NULL && after > now)
 			nap = Min(nap, (long) ((after - now) / 1000) + 1);
@@ -497,7 +490,7 @@ im_launcher_main(Datum arg)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
-		if (im_now_us() - checked_at >= POLL_EVERY)
+		if (im_now_us() - checked_at >= CHECK_EVERY)
 		{
 			forget_dropped();
 			checked_at = im_now_us();

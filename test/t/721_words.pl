@@ -54,6 +54,26 @@ foreach my $what (sort keys %retry_after)
 }
 $service->set(clock_offset => 0);
 
+# It is said to all who call: who was told by a session's call is the worker, too.
+sub resume { $node->safe_psql('postgres', 'SELECT im_import_resume()') }
+resume();
+is(answer_to(do => 'http', status => 429, headers => { 'Retry-After' => '90' })->{ErrorCode}, -4, 'a session is asked to wait');
+insert_groups($node, 3, 'told');
+like(wait_state($node, 'unreachable')->{reason}, qr/the service asks to wait 90 s/, '... the worker waits, and says why');
+is(scalar(map { $service->calls_for("told$_") } 1 .. 3), 0, '... and calls nobody');
+resume();
+wait_settled($node);
+is(value_of($node, "SELECT string_agg(status || ' ' || attempts, ', ') FROM im_group_outbox WHERE name LIKE 'told%'"), join(', ', ('imported 1') x 3), 'im_import_resume() ends that');
+
+# And to the worker itself: one call hears it, and none follows before the time.
+$service->fault({ do => 'http', status => 503, headers => { 'Retry-After' => '3' }, times => 1, match => { command => 'import_group' } });
+resume();
+insert_groups($node, 20, 'worker');
+wait_settled($node);
+my ($first, @others) = map { $_->{t} } grep { $_->{body} =~ /"worker/ } $service->journal;
+cmp_ok($others[0] - $first, '>=', 2.9, 'after one answer with Retry-After nothing is called before the time');
+is(value_of($node, "SELECT count(*) || ' ' || max(attempts) FROM im_group_outbox WHERE name LIKE 'worker%' AND status = 'imported'"), '20 1', '... and every row goes then, with no attempt held against any');
+
 # ---------------------------------------------------------------------------
 # Whatever libcurl calls it
 
