@@ -334,7 +334,7 @@ explain_or_wait(ImDispatch *dispatch)
 						  more_to_explain(dispatch, call->command), im_now_us() - dispatch->explaining_since))
 		return;
 	dispatch->explaining = NULL;
-	put_request(dispatch, call);
+	compose(dispatch, call);
 	call->waits = false;
 }
 
