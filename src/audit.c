@@ -28,7 +28,6 @@
 #include "compat.h"
 #include "encoding.h"
 #include "errcodes.h"
-#include "session.h"
 #include "statements.h"
 #include "steer.h"
 

@@ -29,7 +29,6 @@
 #include "outbox.h"
 #include "protocol.h"
 #include "record.h"
-#include "rooms.h"
 #include "text.h"
 
 #define CHECK_BATCH			100 /* accounts in one account_check, as documented */

@@ -43,7 +43,6 @@
 #include "sender.h"
 #include "session.h"
 #include "shared.h"
-#include "statements.h"
 #include "usersig.h"
 #include "watch.h"
 

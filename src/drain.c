@@ -282,18 +282,6 @@ rows_ordered(const ImDrain *drain)
 	return ordered;
 }
 
-/* True if an account waits to be written back. */
-static bool
-accounts_judged(const ImDrain *drain)
-{
-	ListCell   *lc;
-
-	foreach(lc, drain->dispatch->outcomes)
-		if (((ImRow *) lfirst(lc))->kind == IM_ACCOUNT)
-			return true;
-	return false;
-}
-
 /* Microseconds until the day of groups_per_day ends, at midnight UTC. */
 static int64
 time_to_midnight(void)
@@ -331,6 +319,7 @@ gather(const ImDrain *drain, ImPlanFacts *facts)
 	const ImApp *app = im_sender_app(drain->sender);
 	const ImDispatch *dispatch = drain->dispatch;
 	const ImFlow *flow = drain->flow;
+	ListCell   *lc;
 
 	memset(facts, 0, sizeof(*facts));
 	facts->now = im_now_us();
@@ -342,7 +331,8 @@ gather(const ImDrain *drain, ImPlanFacts *facts)
 	facts->nrows = dispatch->nrows;
 	facts->outcomes = list_length(dispatch->outcomes);
 	facts->outcomes_since = dispatch->outcomes_since;
-	facts->accounts_judged = accounts_judged(drain);
+	foreach(lc, dispatch->outcomes)
+		facts->kinds[((ImRow *) lfirst(lc))->kind].judged++;
 	facts->queued = im_sender_queued(drain->sender);
 	facts->in_flight = im_sender_in_flight(drain->sender);
 	facts->rooms = flow->rooms;
@@ -533,7 +523,7 @@ claim_all(ImDrain *drain, Transaction *tx)
 		claim_rows(drain, claim);
 		found = found_by(claim);
 		rescanned = im_plan_found(&drain->plan, kind, &found) || rescanned;
-		if (kind == IM_ACCOUNT && im_plan_accounts_over(&drain->plan, &facts, &found))
+		if (im_plan_accounts_over(&drain->plan, &facts, kind, &found))
 			accounts = false;
 	}
 	if (rescanned)

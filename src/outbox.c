@@ -489,7 +489,7 @@ im_outbox_count(ImOutbox *outbox, int64 watermark, ImCounts *counts)
 		if (im_commands[kind]->roomed ||
 			(counts->exact && counts->tallies.of[kind].by_status[IM_PENDING] == 0))
 			continue;
-		oldest = oldest_pending(outbox, kind, kind == IM_GROUP ? watermark : PG_INT64_MIN);
+		oldest = oldest_pending(outbox, kind, im_commands[kind]->makes_groups ? watermark : PG_INT64_MIN);
 		if (oldest != 0 && (counts->oldest_pending == 0 || oldest < counts->oldest_pending))
 			counts->oldest_pending = oldest;
 	}

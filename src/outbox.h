@@ -21,7 +21,6 @@
 #include "app.h"
 #include "call.h"
 #include "identity.h"
-#include "protocol.h"
 #include "tally.h"
 
 /* The extension as installed in this database. */

@@ -232,7 +232,7 @@ static bool
 accounts_busy(const ImPlan *plan, const ImPlanFacts *facts)
 {
 	return plan->next_due[IM_ACCOUNT] != 0 || facts->kinds[IM_ACCOUNT].nrows > 0 ||
-		facts->accounts_judged;
+		facts->kinds[IM_ACCOUNT].judged > 0;
 }
 
 /* See plan.h. */
@@ -348,9 +348,9 @@ im_plan_recovered(ImPlan *plan, bool all, int64_t now)
 
 /* See plan.h. */
 bool
-im_plan_accounts_over(const ImPlan *plan, const ImPlanFacts *facts, const ImPlanFound *found)
+im_plan_accounts_over(const ImPlan *plan, const ImPlanFacts *facts, ImKind kind, const ImPlanFound *found)
 {
-	return found->want > 0 && found->short_scan && found->nrows == 0 && found->nsettled == 0 &&
+	return kind == IM_ACCOUNT && found->want > 0 && found->short_scan && found->nrows == 0 && found->nsettled == 0 &&
 		plan->next_due[IM_ACCOUNT] == 0 && facts->kinds[IM_ACCOUNT].nrows == 0;
 }
 

@@ -52,6 +52,7 @@ typedef struct ImPlanKind
 	int			open;			/* calls of its operation, queued or under way ... */
 	int			flying;			/* ... of which so many are under way */
 	int			nrows;			/* its rows in calls */
+	int			judged;			/* its rows to be written back */
 } ImPlanKind;
 
 /* What is so now. */
@@ -71,7 +72,6 @@ typedef struct ImPlanFacts
 	int			nrows;			/* in calls, of all kinds */
 	int			outcomes;		/* rows to be written back ... */
 	int64_t		outcomes_since; /* ... the first since then */
-	bool		accounts_judged;	/* ... and accounts are among them */
 	int			queued;			/* calls that have not started */
 	int			in_flight;
 	const ImRooms *rooms;		/* at work; NULL: none */
@@ -158,8 +158,8 @@ extern void im_plan_recovered(ImPlan *plan, bool all, int64_t now);
 /* True if accounts may be open, for which other kinds wait. */
 extern bool im_plan_accounts_open(const ImPlan *plan, const ImPlanFacts *facts);
 
-/* The claim of accounts found this; true: none is open. */
-extern bool im_plan_accounts_over(const ImPlan *plan, const ImPlanFacts *facts,
+/* The claim of a kind found this; true: it was that of accounts, and none is open. */
+extern bool im_plan_accounts_over(const ImPlan *plan, const ImPlanFacts *facts, ImKind kind,
 								  const ImPlanFound *found);
 
 /*

@@ -584,6 +584,13 @@ hide_signature(char *info, const char *sig)
 		strlcpy(found, "(hidden)", IM_INFO_MAX + 1 - (found - info));
 }
 
+/* True for a call whose row becomes a group. */
+static bool
+makes_group(const ImCall *call)
+{
+	return call->command != NULL && call->command->makes_groups && call->op == call->command->op;
+}
+
 /* Looks in the answer for what was asked. */
 static void
 read_asked(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
@@ -638,7 +645,7 @@ read_rows(ImSender *sender, ImCall *call, const ImExchange *exchange, const ImHt
 		row->verdict = call->verdict;
 		row->verdict.of_item = call->nrows == 1 && !listed;
 		strlcpy(row->info, call->reply.info, sizeof(row->info));
-		if (call->op == IM_OP_IMPORT_GROUP && call->reply.group_id[0] != '\0')
+		if (makes_group(call) && call->reply.group_id[0] != '\0')
 			strlcpy(row->said_id, call->reply.group_id, sizeof(row->said_id));
 	}
 }
@@ -691,7 +698,7 @@ judge(ImSender *sender, Flight *flight)
 		.failure = http_call->failure,
 		.reply = &call->reply,
 		.found = IM_FOUND_UNREADABLE,
-		.group_id = call->op == IM_OP_IMPORT_GROUP ? call->rows[0]->group_id : "",
+		.group_id = makes_group(call) ? call->rows[0]->group_id : "",
 		.resigned = im_signature_resigned(&sender->signatures, flight->sig_serial)
 	};
 

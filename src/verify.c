@@ -39,7 +39,6 @@
 #include "encoding.h"
 #include "queue.h"
 #include "reply.h"
-#include "session.h"
 #include "statements.h"
 #include "steer.h"
 #include "text.h"

@@ -26,7 +26,6 @@
 #include "encoding.h"
 #include "sender.h"
 #include "shared.h"
-#include "text.h"
 #include "watch.h"
 
 PG_FUNCTION_INFO_V1(im_sql_status);
