@@ -186,6 +186,16 @@ COMMENT ON COLUMN @extschema@.im_outbox_columns.claim IS
 COMMENT ON COLUMN @extschema@.im_outbox_columns.maybe_sent_at IS
 'internal: last time at which a request of unknown outcome was made; NULL: this row has surely been applied by no request';
 
+-- By which a row names its group.
+CREATE TABLE @extschema@.im_room_columns (
+	group_source_id text,
+	group_id text
+);
+COMMENT ON COLUMN @extschema@.im_room_columns.group_source_id IS
+'the group, by the source_id of its row in im_group_outbox; one of group_source_id and group_id';
+COMMENT ON COLUMN @extschema@.im_room_columns.group_id IS
+'the group, by its GroupId, if the app has it already; one of group_source_id and group_id';
+
 CREATE TABLE @extschema@.im_account_outbox (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	user_id text,
@@ -284,8 +294,7 @@ COMMENT ON COLUMN @extschema@.im_group_outbox.support_topic IS 'topics, of a Com
 CREATE TABLE @extschema@.im_member_outbox (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	source_id text,
-	group_source_id text,
-	group_id text,
+	LIKE @extschema@.im_room_columns INCLUDING COMMENTS,
 	member_account text,
 	role text,
 	join_time timestamptz,
@@ -294,10 +303,6 @@ CREATE TABLE @extschema@.im_member_outbox (
 COMMENT ON TABLE @extschema@.im_member_outbox IS
 'members to be imported into groups of the IM app; each waits for its group. A member can stand here once for each group';
 COMMENT ON COLUMN @extschema@.im_member_outbox.source_id IS 'your own key of the row, if you like';
-COMMENT ON COLUMN @extschema@.im_member_outbox.group_source_id IS
-'the group, by the source_id of its row in im_group_outbox; one of group_source_id and group_id';
-COMMENT ON COLUMN @extschema@.im_member_outbox.group_id IS
-'the group, by its GroupId, if the app has it already; one of group_source_id and group_id';
 COMMENT ON COLUMN @extschema@.im_member_outbox.member_account IS
 'UserID of the member, required; at most 32 bytes; it must exist in the app';
 COMMENT ON COLUMN @extschema@.im_member_outbox.role IS 'Admin, Member or NULL for a plain member';
@@ -307,8 +312,7 @@ COMMENT ON COLUMN @extschema@.im_member_outbox.join_time IS
 CREATE TABLE @extschema@.im_message_outbox (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	source_id text,
-	group_source_id text,
-	group_id text,
+	LIKE @extschema@.im_room_columns INCLUDING COMMENTS,
 	from_account text,
 	send_time timestamptz,
 	text text,
@@ -320,10 +324,6 @@ CREATE TABLE @extschema@.im_message_outbox (
 COMMENT ON TABLE @extschema@.im_message_outbox IS
 'group messages to be imported into the IM app; a group''s go in the order of send_time and id, after its members';
 COMMENT ON COLUMN @extschema@.im_message_outbox.source_id IS 'your own key of the message; can stand here once';
-COMMENT ON COLUMN @extschema@.im_message_outbox.group_source_id IS
-'the group, by the source_id of its row in im_group_outbox; one of group_source_id and group_id';
-COMMENT ON COLUMN @extschema@.im_message_outbox.group_id IS
-'the group, by its GroupId, if the app has it already; one of group_source_id and group_id';
 COMMENT ON COLUMN @extschema@.im_message_outbox.from_account IS
 'UserID of the sender, required; at most 32 bytes; it must exist in the app';
 COMMENT ON COLUMN @extschema@.im_message_outbox.send_time IS
@@ -339,8 +339,7 @@ COMMENT ON COLUMN @extschema@.im_message_outbox.msg_seq IS
 CREATE TABLE @extschema@.im_unread_outbox (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	source_id text,
-	group_source_id text,
-	group_id text,
+	LIKE @extschema@.im_room_columns INCLUDING COMMENTS,
 	member_account text,
 	unread_msg_num bigint,
 	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
@@ -348,15 +347,11 @@ CREATE TABLE @extschema@.im_unread_outbox (
 COMMENT ON TABLE @extschema@.im_unread_outbox IS
 'unread counts of members; each is set after the last message of its group. A member can stand here once for each group';
 COMMENT ON COLUMN @extschema@.im_unread_outbox.source_id IS 'your own key of the row, if you like';
-COMMENT ON COLUMN @extschema@.im_unread_outbox.group_source_id IS
-'the group, by the source_id of its row in im_group_outbox; one of group_source_id and group_id';
-COMMENT ON COLUMN @extschema@.im_unread_outbox.group_id IS
-'the group, by its GroupId, if the app has it already; one of group_source_id and group_id';
 COMMENT ON COLUMN @extschema@.im_unread_outbox.member_account IS 'UserID of the member, required; at most 32 bytes';
 COMMENT ON COLUMN @extschema@.im_unread_outbox.unread_msg_num IS
 'messages that the member has not read, required; the service cuts it to the number of the group''s messages. Has no effect in a ChatRoom';
 
-DROP TABLE @extschema@.im_outbox_columns;
+DROP TABLE @extschema@.im_outbox_columns, @extschema@.im_room_columns;
 
 -- What a load must not repeat: with ON CONFLICT DO NOTHING the same script
 -- adds only what is new.  NULLs are not compared.

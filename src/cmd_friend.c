@@ -14,7 +14,6 @@
 
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 
 #include "rules.h"
 
@@ -108,14 +107,9 @@ finish(ImEncoder *enc)
 void
 im_friend_ask(StringInfo body, ImCall *call, bool basic)
 {
-	appendStringInfoString(body, "{\"From_Account\":");
-	escape_json(body, call->rows[0]->key);
-	appendStringInfoString(body, ",\"CheckType\":\"CheckResult_Type_Single\",\"To_Account\":[");
-	for (int i = 0; i < call->nrows; i++)
-	{
-		if (i > 0)
-			appendStringInfoChar(body, ',');
-		escape_json(body, call->rows[i]->name);
-	}
-	appendStringInfoString(body, "]}");
+	appendStringInfoChar(body, '{');
+	im_put_text(body, "From_Account", call->rows[0]->key);
+	appendStringInfoString(body, ",\"CheckType\":\"CheckResult_Type_Single\",");
+	im_put_list(body, "To_Account", call, false);
+	appendStringInfoChar(body, '}');
 }

@@ -272,8 +272,8 @@ is_asked_for(const ImCall *call, int i)
 static void
 compose_destroy(StringInfo body, const ImCall *call)
 {
-	appendStringInfoString(body, "{\"GroupId\":");
-	escape_json(body, call->rows[0]->group_id);
+	appendStringInfoChar(body, '{');
+	im_put_text(body, "GroupId", call->rows[0]->group_id);
 	appendStringInfoChar(body, '}');
 }
 

@@ -9,7 +9,6 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
-#include "utils/json.h"
 
 #include "rules.h"
 
@@ -76,14 +75,9 @@ const ImCommand im_cmd_member = {
 void
 im_member_ask(StringInfo body, ImCall *call, bool basic)
 {
-	appendStringInfoString(body, "{\"GroupId\":");
-	escape_json(body, call->rows[0]->group_id);
-	appendStringInfoString(body, ",\"User_Account\":[");
-	for (int i = 0; i < call->nrows; i++)
-	{
-		if (i > 0)
-			appendStringInfoChar(body, ',');
-		escape_json(body, call->rows[i]->name);
-	}
-	appendStringInfoString(body, "]}");
+	appendStringInfoChar(body, '{');
+	im_put_text(body, "GroupId", call->rows[0]->group_id);
+	appendStringInfoChar(body, ',');
+	im_put_list(body, "User_Account", call, false);
+	appendStringInfoChar(body, '}');
 }

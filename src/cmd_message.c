@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
-#include "utils/json.h"
 
 #include "elements.h"
 #include "rules.h"
@@ -123,8 +122,8 @@ is_near(const ImCall *call, const ImRow *row)
 void
 im_message_ask(StringInfo body, ImCall *call, bool basic)
 {
-	appendStringInfoString(body, "{\"GroupId\":");
-	escape_json(body, call->rows[0]->group_id);
+	appendStringInfoChar(body, '{');
+	im_put_text(body, "GroupId", call->rows[0]->group_id);
 	appendStringInfo(body, ",\"ReqMsgNumber\":%d", READ_BACK_MAX);
 	if (call->read_below > 0)
 		appendStringInfo(body, ",\"ReqMsgSeq\":" INT64_FORMAT, call->read_below);
@@ -138,14 +137,9 @@ im_message_ask(StringInfo body, ImCall *call, bool basic)
 void
 im_message_ask_counts(StringInfo body, ImCall *call, bool basic)
 {
-	appendStringInfoString(body, "{\"GroupIdList\":[");
-	for (int i = 0; i < call->nrows; i++)
-	{
-		if (i > 0)
-			appendStringInfoChar(body, ',');
-		escape_json(body, call->rows[i]->group_id);
-	}
-	appendStringInfoString(body, "],\"ResponseFilter\":{\"GroupBaseInfoFilter\":[\"NextMsgSeq\",\"LastMsgTime\"]}}");
+	appendStringInfoChar(body, '{');
+	im_put_list(body, "GroupIdList", call, true);
+	appendStringInfoString(body, ",\"ResponseFilter\":{\"GroupBaseInfoFilter\":[\"NextMsgSeq\",\"LastMsgTime\"]}}");
 }
 
 /*

@@ -1,10 +1,13 @@
 /*
  * rules.c
- *	  Rules of fields that several commands share.
+ *	  What several commands share: rules of fields, and parts of questions.
  */
 #include "postgres.h"
 
 #include <ctype.h>
+
+#include "lib/stringinfo.h"
+#include "utils/json.h"
 
 #include "glyph.h"
 #include "rules.h"
@@ -80,4 +83,26 @@ void
 im_check_lines(ImEncoder *enc, const ImField *field, const ImText *text, int64 number)
 {
 	check_look(enc, field, text, true);
+}
+
+/* See rules.h. */
+void
+im_put_text(StringInfo body, const char *member, const char *text)
+{
+	appendStringInfo(body, "\"%s\":", member);
+	escape_json(body, text);
+}
+
+/* See rules.h. */
+void
+im_put_list(StringInfo body, const char *member, const ImCall *call, bool groups)
+{
+	appendStringInfo(body, "\"%s\":[", member);
+	for (int i = 0; i < call->nrows; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(body, ',');
+		escape_json(body, groups ? call->rows[i]->group_id : call->rows[i]->name);
+	}
+	appendStringInfoChar(body, ']');
 }

@@ -1,6 +1,6 @@
 /*
  * rules.h
- *	  Rules of fields that several commands share.
+ *	  What several commands share: rules of fields, parts of questions, advice.
  */
 #ifndef IM_RULES_H
 #define IM_RULES_H
@@ -16,6 +16,10 @@ extern void im_check_lines(ImEncoder *enc, const ImField *field, const ImText *t
 
 /* One of group_source_id and group_id; for a command's finish(). */
 extern void im_check_room(ImEncoder *enc);
+
+/* Appends a member that is a text; or one that lists the names, or the groups, of a call's rows. */
+extern void im_put_text(StringInfo body, const char *member, const char *text);
+extern void im_put_list(StringInfo body, const char *member, const ImCall *call, bool groups);
 
 /* What to do with rows of groups that are not there, or take none. */
 #define IM_ADVICE_OF_ROOMS \

@@ -322,7 +322,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" OR g.sent_time IS NULL)"
 		" AND g.room NOT IN (SELECT b.room FROM busy b) RETURNING g.room, g.sent_time),"
 		" counted AS (SELECT b.room, pg_catalog.count(b.sent_time) AS n FROM back b GROUP BY b.room),"
-		" known AS (UPDATE {schema}._im_room_state s SET messages = GREATEST(s.messages - c.n, 0),"
+		" known AS (UPDATE {schema}._im_room_state s SET {counted} = GREATEST(s.{counted} - c.n, 0),"
 		" newest_time = t.newest_time, settled_time = t.newest_time, newest_seq = t.newest_seq"
 		" FROM counted c LEFT JOIN there t ON t.room = c.room WHERE s.room = c.room)"
 		" SELECT (SELECT pg_catalog.count(*) FROM back), (SELECT pg_catalog.count(*) FROM gone)",
@@ -339,7 +339,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" WHERE id = $1 AND status = 'in_doubt'",
 	4, {INT8OID, TEXTOID, TEXTOID, INT8OID}},
 	[ST_RESOLVED_ROOM] = {
-		"UPDATE {schema}._im_room_state s SET messages = s.messages + 1,"
+		"UPDATE {schema}._im_room_state s SET {counted} = s.{counted} + 1,"
 		" newest_time = GREATEST(s.newest_time, i.sent_time), settled_time = GREATEST(s.settled_time, i.sent_time),"
 		" newest_seq = GREATEST(s.newest_seq, i.msg_seq) FROM " OUTBOX " i WHERE i.id = $1 AND s.room = " ROOM " COLLATE \"C\"",
 	1, {INT8OID}},
