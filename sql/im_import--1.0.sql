@@ -145,21 +145,24 @@ COMMENT ON EVENT TRIGGER im_import_server_made IS
 ------------------------------------------------------------------------------
 -- The outboxes: each has its own columns, then what the extension writes
 
--- A template for the outboxes below; it is dropped again.
+-- Templates for the outboxes below; they are dropped again.  What never changes
+-- comes last: then the log of a claim and of an outcome has only what does.
 CREATE TABLE @extschema@.im_outbox_columns (
 	status text NOT NULL DEFAULT 'pending',
 	attempts integer NOT NULL DEFAULT 0,
 	error_code integer,
 	error_info text,
-	enqueued_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	due_at timestamptz,
 	sent_at timestamptz,
 	settled_at timestamptz,
 	-- internal
-	row_key uuid NOT NULL DEFAULT @extschema@._im_row_key(),
-	origin bigint NOT NULL DEFAULT @extschema@._im_origin(),
 	claim bigint,
 	maybe_sent_at timestamptz
+);
+CREATE TABLE @extschema@.im_outbox_constants (
+	origin bigint NOT NULL DEFAULT @extschema@._im_origin(),
+	enqueued_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	row_key uuid NOT NULL DEFAULT @extschema@._im_row_key()
 );
 COMMENT ON COLUMN @extschema@.im_outbox_columns.status IS
 'pending, sending, imported, failed (refused by the service), invalid (not sent), in_doubt (may have been applied, see im_import_failures), undone (taken back with its group, and can be set to pending)';
@@ -169,7 +172,7 @@ COMMENT ON COLUMN @extschema@.im_outbox_columns.error_code IS
 'the service''s ErrorCode, or a negative code of im_import, see im_error_codes(); NULL: none';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.error_info IS
 'what the service or im_import says to error_code; of an invalid row all its problems';
-COMMENT ON COLUMN @extschema@.im_outbox_columns.enqueued_at IS
+COMMENT ON COLUMN @extschema@.im_outbox_constants.enqueued_at IS
 'start of the transaction that inserted the row';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.due_at IS
 'not to be sent again before this time';
@@ -177,9 +180,9 @@ COMMENT ON COLUMN @extschema@.im_outbox_columns.sent_at IS
 'when the row was last claimed to be sent';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.settled_at IS
 'when its last outcome was written; NULL while it is open';
-COMMENT ON COLUMN @extschema@.im_outbox_columns.row_key IS
+COMMENT ON COLUMN @extschema@.im_outbox_constants.row_key IS
 'internal: 128 random bits that tell the row from every other; a generated GroupId is made of them';
-COMMENT ON COLUMN @extschema@.im_outbox_columns.origin IS
+COMMENT ON COLUMN @extschema@.im_outbox_constants.origin IS
 'internal: the database in which the row was inserted, or set to pending by a person, see _im_origin(); open rows of another origin wait for im_import_adopt()';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.claim IS
 'internal: token of the worker''s claim, while status is sending';
@@ -196,12 +199,24 @@ COMMENT ON COLUMN @extschema@.im_room_columns.group_source_id IS
 COMMENT ON COLUMN @extschema@.im_room_columns.group_id IS
 'the group, by its GroupId, if the app has it already; one of group_source_id and group_id';
 
+-- Of what belongs to a group.  Its indexes go by the phase and not by the status,
+-- because a claim does not change it.
+CREATE TABLE @extschema@.im_room_outbox_columns (
+	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS,
+	phase "char" GENERATED ALWAYS AS (
+		CASE status WHEN 'sending' THEN 'o' WHEN 'pending' THEN CASE WHEN maybe_sent_at IS NULL THEN 'o' ELSE 'u' END
+			 WHEN 'imported' THEN 'i' WHEN 'in_doubt' THEN 'd' WHEN 'undone' THEN 'n' ELSE 'f' END) STORED
+);
+COMMENT ON COLUMN @extschema@.im_room_outbox_columns.phase IS
+'internal: made of the status: o open, u pending and may have been applied, i imported, d in doubt, f failed or invalid, n undone';
+
 CREATE TABLE @extschema@.im_account_outbox (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	user_id text,
 	nick text,
 	face_url text,
-	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS,
+	LIKE @extschema@.im_outbox_constants INCLUDING DEFAULTS INCLUDING COMMENTS
 );
 COMMENT ON TABLE @extschema@.im_account_outbox IS
 'users to be imported into the IM app: insert rows, the worker sends them. A user_id can stand here once';
@@ -217,7 +232,8 @@ CREATE TABLE @extschema@.im_friend_outbox (
 	add_source text,
 	group_names text[],
 	add_time timestamptz,
-	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS,
+	LIKE @extschema@.im_outbox_constants INCLUDING DEFAULTS INCLUDING COMMENTS
 );
 COMMENT ON TABLE @extschema@.im_friend_outbox IS
 'friendships to be imported into the IM app, one direction a row: a mutual one is two rows';
@@ -237,7 +253,8 @@ CREATE TABLE @extschema@.im_dialog_outbox (
 	send_time timestamptz,
 	text text,
 	body json,
-	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS,
+	LIKE @extschema@.im_outbox_constants INCLUDING DEFAULTS INCLUDING COMMENTS
 );
 COMMENT ON TABLE @extschema@.im_dialog_outbox IS
 'one-to-one messages to be imported into the IM app, as history: nobody is told, nothing becomes unread';
@@ -264,7 +281,8 @@ CREATE TABLE @extschema@.im_group_outbox (
 	app_defined_data json,
 	create_time timestamptz,
 	support_topic boolean,
-	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS,
+	LIKE @extschema@.im_outbox_constants INCLUDING DEFAULTS INCLUDING COMMENTS
 );
 COMMENT ON TABLE @extschema@.im_group_outbox IS
 'groups to be imported into the IM app: insert rows, the worker sends them and writes status, group_id or the error back';
@@ -298,7 +316,8 @@ CREATE TABLE @extschema@.im_member_outbox (
 	member_account text,
 	role text,
 	join_time timestamptz,
-	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+	LIKE @extschema@.im_room_outbox_columns INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING COMMENTS,
+	LIKE @extschema@.im_outbox_constants INCLUDING DEFAULTS INCLUDING COMMENTS
 );
 COMMENT ON TABLE @extschema@.im_member_outbox IS
 'members to be imported into groups of the IM app; each waits for its group. A member can stand here once for each group';
@@ -319,7 +338,8 @@ CREATE TABLE @extschema@.im_message_outbox (
 	body json,
 	sent_time bigint,
 	msg_seq bigint,
-	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+	LIKE @extschema@.im_room_outbox_columns INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING COMMENTS,
+	LIKE @extschema@.im_outbox_constants INCLUDING DEFAULTS INCLUDING COMMENTS
 );
 COMMENT ON TABLE @extschema@.im_message_outbox IS
 'group messages to be imported into the IM app; a group''s go in the order of send_time and id, after its members';
@@ -342,7 +362,8 @@ CREATE TABLE @extschema@.im_unread_outbox (
 	LIKE @extschema@.im_room_columns INCLUDING COMMENTS,
 	member_account text,
 	unread_msg_num bigint,
-	LIKE @extschema@.im_outbox_columns INCLUDING DEFAULTS INCLUDING COMMENTS
+	LIKE @extschema@.im_room_outbox_columns INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING COMMENTS,
+	LIKE @extschema@.im_outbox_constants INCLUDING DEFAULTS INCLUDING COMMENTS
 );
 COMMENT ON TABLE @extschema@.im_unread_outbox IS
 'unread counts of members; each is set after the last message of its group. A member can stand here once for each group';
@@ -351,7 +372,7 @@ COMMENT ON COLUMN @extschema@.im_unread_outbox.member_account IS 'UserID of the 
 COMMENT ON COLUMN @extschema@.im_unread_outbox.unread_msg_num IS
 'messages that the member has not read, required; the service cuts it to the number of the group''s messages. Has no effect in a ChatRoom';
 
-DROP TABLE @extschema@.im_outbox_columns, @extschema@.im_room_columns;
+DROP TABLE @extschema@.im_outbox_columns, @extschema@.im_room_outbox_columns, @extschema@.im_outbox_constants, @extschema@.im_room_columns;
 
 -- What a load must not repeat: with ON CONFLICT DO NOTHING the same script
 -- adds only what is new.  NULLs are not compared.
@@ -471,28 +492,32 @@ BEGIN
 		-- before all others.  The worker's statements are made for exactly these.
 		IF o.room_order IS NULL THEN
 			EXECUTE pg_catalog.format($sql$
-				CREATE INDEX %2$s_new ON %1$s (origin, id) WHERE status = 'pending' AND due_at IS NULL
+				CREATE INDEX %2$s_new ON %1$s (origin, id) WHERE status = 'pending' AND due_at IS NULL;
+				CREATE INDEX %2$s_due ON %1$s (origin, due_at) WHERE status = 'pending' AND due_at IS NOT NULL;
+				CREATE INDEX %2$s_sending ON %1$s (id) WHERE status = 'sending';
+				CREATE INDEX %2$s_attention ON %1$s (error_code, id) WHERE status IN ('failed', 'invalid', 'in_doubt')
 				$sql$, plain, o.name);
 		ELSE
+			-- No index names a column that a first claim changes, status among
+			-- them: then it changes none of them, and stays in the row's page.
 			EXECUTE pg_catalog.format($sql$
+				ALTER TABLE %1$s SET (fillfactor = 45);
 				CREATE INDEX %2$s_open ON %1$s (origin, %4$s, %3$s)
-					WHERE status IN ('pending', 'sending');
+					WHERE phase IN ('o', 'u');
 				-- What goes with its group when that is taken back.
 				CREATE INDEX %2$s_done ON %1$s (%4$s)
-					WHERE status IN ('imported', 'in_doubt')
+					WHERE phase IN ('i', 'd');
+				CREATE INDEX %2$s_due ON %1$s (origin, due_at) WHERE phase IN ('o', 'u') AND due_at IS NOT NULL;
+				CREATE INDEX %2$s_attention ON %1$s (error_code, id) WHERE phase IN ('f', 'd')
 				$sql$, plain, o.name, o.room_order, '(' OPERATOR(pg_catalog.||) room OPERATOR(pg_catalog.||) ')');
 		END IF;
 		IF o.room_order OPERATOR(pg_catalog.<>) 'id' THEN
 			EXECUTE pg_catalog.format($sql$
 				CREATE INDEX %2$s_unknown ON %1$s (origin, %4$s, %3$s)
-					WHERE status = 'pending' AND maybe_sent_at IS NOT NULL
+					WHERE phase = 'u'
 				$sql$, plain, o.name, o.room_order, '(' OPERATOR(pg_catalog.||) room OPERATOR(pg_catalog.||) ')');
 		END IF;
 		EXECUTE pg_catalog.format($sql$
-			CREATE INDEX %2$s_due ON %1$s (origin, due_at) WHERE status = 'pending' AND due_at IS NOT NULL;
-			CREATE INDEX %2$s_sending ON %1$s (id) WHERE status = 'sending';
-			CREATE INDEX %2$s_attention ON %1$s (error_code, id) WHERE status IN ('failed', 'invalid', 'in_doubt');
-
 			CREATE TRIGGER im_outbox_insert AFTER INSERT ON %1$s REFERENCING NEW TABLE AS new_rows
 				FOR EACH STATEMENT EXECUTE FUNCTION @extschema@._im_outbox_tally();
 			CREATE TRIGGER im_outbox_update AFTER UPDATE ON %1$s REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
@@ -518,12 +543,13 @@ BEGIN
 		-- Rows that need a person; a column that an outbox does not have is NULL.
 		attention := pg_catalog.concat_ws(' UNION ALL ', attention, pg_catalog.format($sql$
 			SELECT %2$L::text AS kind, o.id, %4$s, %3$s AS name, o.status, o.attempts, o.error_code, o.error_info, o.settled_at
-			FROM %1$s o WHERE o.status IN ('failed', 'invalid', 'in_doubt')$sql$,
+			FROM %1$s o WHERE %5$s$sql$,
 			plain, o.kind, o.label,
 			(SELECT pg_catalog.string_agg(CASE WHEN a.attname IS NULL THEN 'NULL::text AS ' ELSE 'o.' END OPERATOR(pg_catalog.||) c.name, ', ' ORDER BY c.n)
 			 FROM pg_catalog.unnest(ARRAY['source_id', 'group_source_id', 'group_id', 'type']) WITH ORDINALITY AS c (name, n)
 				  LEFT JOIN pg_catalog.pg_attribute a
-				  ON a.attrelid OPERATOR(pg_catalog.=) plain::pg_catalog.regclass AND a.attname OPERATOR(pg_catalog.=) c.name::pg_catalog.name)));
+				  ON a.attrelid OPERATOR(pg_catalog.=) plain::pg_catalog.regclass AND a.attname OPERATOR(pg_catalog.=) c.name::pg_catalog.name),
+			CASE WHEN o.room_order IS NULL THEN $sql$o.status IN ('failed', 'invalid', 'in_doubt')$sql$ ELSE $sql$o.phase IN ('f', 'd')$sql$ END));
 		IF o.compared THEN
 			imported := pg_catalog.concat_ws(' UNION ALL ', imported, pg_catalog.format(
 				'SELECT %L::text AS kind, o.id, o.row_key, o.settled_at FROM %s o WHERE o.status OPERATOR(pg_catalog.=) ''imported''', o.kind, plain));
@@ -797,21 +823,21 @@ CREATE VIEW @extschema@.im_import_rooms AS
 		 LEFT JOIN @extschema@._im_room_state s ON s.room OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id) COLLATE "C"
 		 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n
 							 FROM @extschema@.im_member_outbox i
-							 WHERE i.status IN ('pending', 'sending')
+							 WHERE i.phase IN ('o', 'u')
 								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@._im_tally y))
 								   AND (CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' OPERATOR(pg_catalog.||) i.group_source_id
 								WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' OPERATOR(pg_catalog.||) i.group_id
 								ELSE '' END) COLLATE "C" OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id)) m
 		 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n
 							 FROM @extschema@.im_message_outbox i
-							 WHERE i.status IN ('pending', 'sending')
+							 WHERE i.phase IN ('o', 'u')
 								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@._im_tally y))
 								   AND (CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' OPERATOR(pg_catalog.||) i.group_source_id
 								WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' OPERATOR(pg_catalog.||) i.group_id
 								ELSE '' END) COLLATE "C" OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id)) t
 		 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n
 							 FROM @extschema@.im_unread_outbox i
-							 WHERE i.status IN ('pending', 'sending')
+							 WHERE i.phase IN ('o', 'u')
 								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@._im_tally y))
 								   AND (CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' OPERATOR(pg_catalog.||) i.group_source_id
 								WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' OPERATOR(pg_catalog.||) i.group_id
@@ -1132,15 +1158,15 @@ AS $query$ SELECT $$
 	), members AS MATERIALIZED (
 		SELECT m.group_source_id, coalesce('+' || m.group_source_id, '=' || m.group_id) AS room, m.member_account AS account, m.join_time IS NULL AS timeless, lower(m.role) = 'admin' AS admin
 		FROM @im@.im_member_outbox m
-		WHERE m.status IN ('pending', 'sending') AND m.origin = @im@._im_origin()
+		WHERE m.phase IN ('o', 'u') AND m.origin = @im@._im_origin()
 	), messages AS MATERIALIZED (
 		SELECT m.group_source_id, coalesce('+' || m.group_source_id, '=' || m.group_id) AS room, m.from_account AS account, m.send_time, m.id
 		FROM @im@.im_message_outbox m
-		WHERE m.status IN ('pending', 'sending') AND m.origin = @im@._im_origin()
+		WHERE m.phase IN ('o', 'u') AND m.origin = @im@._im_origin()
 	), unread AS MATERIALIZED (
 		SELECT u.group_source_id, u.member_account AS account
 		FROM @im@.im_unread_outbox u
-		WHERE u.status IN ('pending', 'sending') AND u.origin = @im@._im_origin()
+		WHERE u.phase IN ('o', 'u') AND u.origin = @im@._im_origin()
 	), kinds (place, kind, item, most, batch) AS MATERIALIZED (
 		VALUES (31, 'account', 'accounts', 100::numeric, 100), (32, 'friend', 'friendships', NULL, 1000), (33, 'dialog', 'one-to-one messages', NULL, 1),
 			   (34, 'member', 'members', NULL, 20), (35, 'message', 'messages', NULL, 7), (36, 'unread', 'unread counts', NULL, 1)

@@ -441,14 +441,19 @@ static void
 recover_rows(ImDrain *drain)
 {
 	bool		all = true;
+	ImTallies	tallies;
+	bool		counted = im_tally_read(im_outbox_schema(im_outbox_get()), &tallies);
 
 	for (int kind = 0; kind < IM_KINDS; kind++)
 	{
+		/* Dead rows of a room are found by a look at all that is open: not in vain. */
+		bool		none = counted && im_commands[kind]->roomed &&
+			tallies.of[kind].by_status[IM_SENDING] == 0;
 		int			n;
 		int64	   *claims = im_dispatch_claims(drain->dispatch, kind, &n);
 
 		/* Claims that we still have are spared: their calls fly, or wait to be written. */
-		all = im_queue_recover(kind, claims, n) && all;
+		all = im_queue_recover(kind, !none, claims, n) && all;
 	}
 	im_plan_recovered(&drain->plan, all, im_now_us());
 	/* Rows that came back may belong to rooms that are not at work. */

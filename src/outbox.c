@@ -324,6 +324,18 @@ im_outbox_try_lock(ImOutbox *outbox)
 	return true;
 }
 
+/* See outbox.h. */
+bool
+im_outbox_rows_free(const ImOutbox *outbox, ImKind kind)
+{
+	LOCKTAG		tag;
+	int			n;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, outbox->relid[im_outbox_of(kind)]);
+	pfree(GetLockConflicts(&tag, ExclusiveLock, &n));
+	return n == 0;
+}
+
 /* Runs a statement that is about no kind, or about groups; see im_statement(). */
 static uint64
 execute(ImOutbox *outbox, ImStatement id, Datum *values, const char *nulls, long limit)

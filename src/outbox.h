@@ -107,6 +107,12 @@ extern bool im_outbox_keep_count(ImOutbox *outbox, bool insist);
  */
 extern bool im_outbox_try_lock(ImOutbox *outbox);
 
+/*
+ * True if nobody else can have locked a row of a kind's outbox, because nobody
+ * has a lock on the table with which rows are locked.
+ */
+extern bool im_outbox_rows_free(const ImOutbox *outbox, ImKind kind);
+
 /* Who was in the way of the last im_outbox_try_lock(), in words; "" if nobody was. */
 extern const char *im_outbox_blocker(const ImOutbox *outbox);
 

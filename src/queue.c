@@ -205,7 +205,7 @@ recover_sort(ImKind kind, ImRepeat repeat, Datum live)
 
 /* See queue.h. */
 bool
-im_queue_recover(ImKind kind, const int64 *live, int nlive)
+im_queue_recover(ImKind kind, bool any, const int64 *live, int nlive)
 {
 	Datum	   *claims = palloc(sizeof(Datum) * (nlive + 1));
 	Datum		args[2];
@@ -219,12 +219,15 @@ im_queue_recover(ImKind kind, const int64 *live, int nlive)
 	args[0] = Int64GetDatum(im_origin());
 	args[1] = int8_array(claims, nlive);
 
-	recover_sort(kind, IM_REPEAT_REFUSED, args[1]);
-	recover_sort(kind, IM_REPEAT_NEVER, args[1]);
+	if (any)
+	{
+		recover_sort(kind, IM_REPEAT_REFUSED, args[1]);
+		recover_sort(kind, IM_REPEAT_NEVER, args[1]);
+	}
 	/* After the clock was set back due times may lie hours ahead. */
 	execute(kind, ST_CAP_DUE, args, NULL, 0);
 	/* A row that somebody locks was passed over: then the recovery is not over. */
-	return execute(kind, ST_ANY_DEAD, args, NULL, 1) == 0;
+	return !any || execute(kind, ST_ANY_DEAD, args, NULL, 1) == 0;
 }
 
 /* ------------------------------------------------------------------------
@@ -1093,14 +1096,35 @@ fill(Column *columns, int i, ImRow *row)
 													   : row->suspect_at);
 }
 
-/* The arrays as arguments of ST_SETTLE. */
-static void
-write_rows(ImKind kind, List *rows, ImStatus from)
+/* Compares row keys for qsort and bsearch. */
+static int
+compare_keys(const void *a, const void *b)
+{
+	return memcmp(a, b, UUID_LEN);
+}
+
+/* The row keys of the last result, in a column of it, sorted. */
+static pg_uuid_t *
+keys_found(int n, int column)
+{
+	pg_uuid_t  *found = palloc(sizeof(pg_uuid_t) * (n + 1));
+	bool		isnull;
+
+	for (int i = 0; i < n; i++)
+		found[i] = *DatumGetUUIDP(im_statement_value(i, column, &isnull));
+	qsort(found, n, sizeof(pg_uuid_t), compare_keys);
+	return found;
+}
+
+/* Writes outcomes; returns the sorted row keys of those that could be written, *written of them. */
+static pg_uuid_t *
+write_rows(ImKind kind, List *rows, ImStatus from, int *written)
 {
 	static const Oid types[SET_COLUMNS] = {INT8OID, INT8OID, TEXTOID, INT4OID, TEXTOID,
 	INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, INT8OID};
 	Column		columns[SET_COLUMNS];
 	Datum		args[SET_COLUMNS];
+	pg_uuid_t  *keys;
 	int			n = list_length(rows);
 	int			lower = 1;
 
@@ -1130,13 +1154,10 @@ write_rows(ImKind kind, List *rows, ImStatus from)
 		if (name != NULL && im_status_parse(name, &to))
 			im_outbox_moved(kind, from, to, 1);
 	}
-}
-
-/* Compares row keys for qsort and bsearch. */
-static int
-compare_keys(const void *a, const void *b)
-{
-	return memcmp(a, b, UUID_LEN);
+	keys = keys_found(n, 2);
+	SPI_freetuptable(SPI_tuptable);
+	*written = n;
+	return keys;
 }
 
 /*
@@ -1151,7 +1172,6 @@ select_rows(ImKind kind, ImStatement statement, List *rows, int *n)
 	Datum	   *keys = palloc(sizeof(Datum) * (list_length(rows) + 1));
 	pg_uuid_t  *found;
 	Datum		args[2];
-	bool		isnull;
 	ListCell   *lc;
 
 	*n = 0;
@@ -1165,11 +1185,8 @@ select_rows(ImKind kind, ImStatement statement, List *rows, int *n)
 	args[0] = int8_array(ids, *n);
 	args[1] = PointerGetDatum(construct_array(keys, *n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 	*n = (int) execute(kind, statement, args, NULL, 0);
-	found = palloc(sizeof(pg_uuid_t) * (*n + 1));
-	for (int i = 0; i < *n; i++)
-		found[i] = *DatumGetUUIDP(im_statement_value(i, 1, &isnull));
+	found = keys_found(*n, 1);
 	SPI_freetuptable(SPI_tuptable);
-	qsort(found, *n, sizeof(pg_uuid_t), compare_keys);
 	return found;
 }
 
@@ -1314,23 +1331,43 @@ im_queue_settle(ImKind kind, List **rows, List **done)
 	List	   *locked = NIL;
 	List	   *gone = NIL;
 	pg_uuid_t  *keys;
+	bool		free;
 	int			n;
 
 	if (*rows == NIL)
 		return;
-	/* Locked here without waiting: the update below then waits for nobody. */
-	keys = select_rows(kind, ST_LOCKABLE, *rows, &n);
-	split(*rows, keys, n, &mine, &missing);
-	/* Before the rows are written: a group with rows left must stay undo. */
-	if (im_commands[kind]->undoes)
-		undo_rooms(mine);
-	if (mine != NIL)
-		write_rows(kind, mine, im_busy_status(im_commands[kind]));
-	/* What could not be locked is locked by somebody, or gone: a look tells which. */
+	free = !im_commands[kind]->undoes && im_outbox_rows_free(im_outbox_get(), kind);
+	if (free)
+	{
+		/*
+		 * Nobody can have locked a row.  Whoever locks one in this very
+		 * moment lets the update fail by lock_timeout, and what follows then
+		 * is careful.
+		 */
+		keys = write_rows(kind, *rows, im_busy_status(im_commands[kind]), &n);
+		split(*rows, keys, n, &mine, &missing);
+	}
+	else
+	{
+		/* Locked here without waiting: the update below then waits for nobody. */
+		keys = select_rows(kind, ST_LOCKABLE, *rows, &n);
+		split(*rows, keys, n, &mine, &missing);
+		/* Before the rows are written: a group with rows left must stay undo. */
+		if (im_commands[kind]->undoes)
+			undo_rooms(mine);
+		if (mine != NIL)
+			(void) write_rows(kind, mine, im_busy_status(im_commands[kind]), &n);
+	}
+
+	/*
+	 * What could not be locked is locked by somebody, or gone: a look tells
+	 * which.  What could not be written has another token, and is not ours to
+	 * write, or is gone.
+	 */
 	if (missing != NIL)
 	{
 		keys = select_rows(kind, ST_EXISTING, missing, &n);
-		split(missing, keys, n, &locked, &gone);
+		split(missing, keys, n, free ? &mine : &locked, &gone);
 	}
 	if (gone != NIL)
 		report_gone(im_commands[kind], gone);
@@ -1405,6 +1442,7 @@ write_claim(ImClaim *claim)
 {
 	List	   *settled = list_copy_tail(claim->settled, claim->nsettled);
 	ListCell   *lc;
+	int			n;
 
 	mark(claim->kind, list_copy_tail(claim->rows, claim->nwritten));
 	/* No answer judged these rows: their due times count from now. */
@@ -1414,7 +1452,7 @@ write_claim(ImClaim *claim)
 	if (im_commands[claim->kind]->undoes)
 		undo_rooms(settled);
 	if (settled != NIL)
-		write_rows(claim->kind, settled, im_open_status(im_commands[claim->kind]));
+		(void) write_rows(claim->kind, settled, im_open_status(im_commands[claim->kind]), &n);
 	claim->nwritten = list_length(claim->rows);
 	claim->nsettled = list_length(claim->settled);
 }

@@ -72,9 +72,9 @@ extern void im_queue_settle(ImKind kind, List **rows, List **done);
 /*
  * Rows whose sender died, except those of the live claims (tokens): back to
  * pending or into doubt.  False if some were locked by somebody and must be
- * looked at again.
+ * looked at again.  any: rows of the kind are known to be claimed, or may be.
  */
-extern bool im_queue_recover(ImKind kind, const int64 *live, int nlive);
+extern bool im_queue_recover(ImKind kind, bool any, const int64 *live, int nlive);
 
 /*
  * Takes over open rows of all kinds: of other origins if foreign, and after a

@@ -45,10 +45,18 @@ typedef struct Statement
 	" WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' || i.group_id" \
 	" ELSE '' END)"
 
+/*
+ * Rows of rooms are found by their phase, which is one while they are pending
+ * and sending: so a claim touches no index.  A condition on status alone finds
+ * no index of theirs.
+ */
+#define OPEN_PHASE	"phase IN ('o', 'u')"
+#define OPEN(i)		i "." OPEN_PHASE
+
 /* The rows of a room, r, of which nobody knows whether they were applied; open at its end. */
 #define UNKNOWN_OF_ROOM \
 	"(SELECT i.id, i.send_time FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room" \
-	" AND i.status = 'pending' AND i.maybe_sent_at IS NOT NULL ORDER BY i.send_time, i.id"
+	" AND i.phase = 'u' ORDER BY i.send_time, i.id"
 
 /*
  * True if a new account above $4 is not sent yet.  In one statement with the rows
@@ -72,7 +80,7 @@ typedef struct Statement
 
 /* A group, g, has no open row, of whatever database. */
 #define NONE_OPEN \
-	EACH "} AND NOT EXISTS (SELECT FROM " OUTBOX " i WHERE i.status IN ('pending', 'sending')" \
+	EACH "} AND NOT EXISTS (SELECT FROM " OUTBOX " i WHERE " OPEN("i") \
 	" AND i.origin = ANY (ARRAY(SELECT DISTINCT y.origin FROM " TALLY " y))" \
 	" AND " ROOM " COLLATE \"C\" = '+' || g.source_id)" END
 
@@ -80,11 +88,12 @@ typedef struct Statement
 #define UNDOING(o)	o ".status IN ('undo', 'undone')"
 
 /* A row that goes with its group. */
-#define IN_GROUP(i)	i ".status IN ('imported', 'in_doubt')"
+#define IN_GROUP(i)	i ".phase IN ('i', 'd')"
 
-/* Rooms in which something is under way now. */
+/* In one of the rooms r.rooms something is under way now. */
 #define FLYING \
-	EACH " UNION ALL }SELECT " ROOM " AS room FROM " OUTBOX " i WHERE i.status = 'sending' AND i.origin = $2" END
+	EACH " OR }EXISTS (SELECT FROM " OUTBOX " i WHERE i.origin = $2 AND " ROOM " COLLATE \"C\" = ANY (r.rooms)" \
+	" AND " OPEN("i") " AND i.status = 'sending')" END
 
 /* Rows of the rooms $2 that go with their groups. */
 #define LEFT_OF_ROOMS \
@@ -176,7 +185,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11))"
 		" AS v (id, claim, status, attempts, word, code, info, due_at, maybe_sent_at, row_key, number)"
 		" WHERE o.id = v.id AND o.row_key = v.row_key"
-		" AND o.claim IS NOT DISTINCT FROM v.claim RETURNING o.status",
+		" AND o.claim IS NOT DISTINCT FROM v.claim RETURNING o.status, o.row_key",
 	11, {INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
 	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID, INT8ARRAYOID}},
 	[ST_COUNT_DAY] = {
@@ -200,12 +209,12 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_CAP_DUE] = {
 		"UPDATE " OUTBOX " SET due_at = pg_catalog.now()"
 		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
-		" WHERE origin = $1 AND status = '{open}' AND due_at IS NOT NULL"
+		" WHERE origin = $1 AND {phase}status = '{open}' AND due_at IS NOT NULL"
 		" AND due_at > pg_catalog.now() + '10 minutes'::pg_catalog.interval FOR UPDATE SKIP LOCKED))",
 	1, {INT8OID}},
 	[ST_NEXT_DUE] = {
 		"SELECT due_at FROM " OUTBOX
-		" WHERE origin = $1 AND status = '{open}' AND due_at IS NOT NULL"
+		" WHERE origin = $1 AND {phase}status = '{open}' AND due_at IS NOT NULL"
 		" ORDER BY due_at LIMIT 1",
 	1, {INT8OID}},
 	[ST_HAS_OPEN] = {
@@ -293,7 +302,7 @@ static const Statement statements[NSTATEMENTS] = {
 	4, {INT8OID, BOOLOID, TEXTOID, TEXTOID}},
 	[ST_RETRY] = {
 		"UPDATE " OUTBOX " SET status = 'pending'"
-		" WHERE status IN ('failed', 'invalid', 'in_doubt')"
+		" WHERE {attention} AND status IN ('failed', 'invalid', 'in_doubt')"
 		" AND ($1 IS NULL OR error_code = $1) AND status = ANY ($2)",
 	2, {INT4OID, TEXTARRAYOID}},
 	[ST_RETRY_MISSING] = {
@@ -313,7 +322,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" there AS MATERIALIZED (SELECT r.room, pg_catalog.max(i.sent_time) AS newest_time, pg_catalog.max(i.msg_seq) AS newest_seq"
 		" FROM " OUTBOX " i JOIN rooms r ON r.room = " ROOM " WHERE i.status = 'imported' AND NOT " MISSING("i") " GROUP BY r.room),"
 		" busy AS MATERIALIZED (SELECT r.room FROM " OUTBOX " i JOIN rooms r ON r.room = " ROOM
-		" WHERE i.status IN ('pending', 'sending') AND (i.status = 'sending' OR i.maybe_sent_at IS NOT NULL)),"
+		" WHERE " OPEN("i") " AND (i.status = 'sending' OR i.maybe_sent_at IS NOT NULL)),"
 		" back AS (UPDATE " OUTBOX " o SET status = 'pending', attempts = 0, error_code = NULL, error_info = NULL,"
 		" due_at = NULL, settled_at = NULL, maybe_sent_at = NULL, claim = NULL, sent_time = NULL, msg_seq = NULL, origin = $1"
 		" FROM gone g LEFT JOIN there t ON t.room = g.room"
@@ -387,7 +396,7 @@ static const Statement statements[NSTATEMENTS] = {
 		"SELECT " CLAIM_COLUMNS ", r.n, 0::bigint, NULL::bigint"
 		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS r (room, after, n),"
 		" LATERAL (SELECT i.id FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
-		" AND i.status = 'pending' AND i.id > r.after AND (i.due_at IS NULL OR i.due_at <= pg_catalog.now())"
+		" AND " OPEN("i") " AND i.status = 'pending' AND i.id > r.after AND (i.due_at IS NULL OR i.due_at <= pg_catalog.now())"
 		" AND NOT " USER_IS_OPEN("i", "{user}")
 		" ORDER BY i.id LIMIT $4) a JOIN " OUTBOX " o ON o.id = a.id"
 		" WHERE " IS_PENDING("o") " ORDER BY r.n, o.id FOR UPDATE OF o SKIP LOCKED",
@@ -400,7 +409,7 @@ static const Statement statements[NSTATEMENTS] = {
 		/* What may be there already is looked up before anything is sent after it. */
 		" FROM (" UNKNOWN_OF_ROOM " LIMIT $4) UNION ALL"
 		" (SELECT i.id, i.send_time FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
-		" AND i.status IN ('pending', 'sending') AND NOT EXISTS " UNKNOWN_OF_ROOM " LIMIT 1)"
+		" AND " OPEN("i") " AND NOT EXISTS " UNKNOWN_OF_ROOM " LIMIT 1)"
 		" ORDER BY i.send_time, i.id LIMIT $4)) f) a"
 		" JOIN " OUTBOX " o ON o.id = a.id"
 		" WHERE " IS_PENDING("o") " AND (o.due_at IS NULL OR o.due_at <= pg_catalog.now())"
@@ -411,18 +420,18 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_ROOM_OPEN] = {
 		"SELECT r.n, (SELECT COALESCE(i.due_at, pg_catalog.now()) FROM " OUTBOX " i"
 		" WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
-		" AND i.status IN ('pending', 'sending') ORDER BY {order} LIMIT 1)"
+		" AND " OPEN("i") " ORDER BY {order} LIMIT 1)"
 		" FROM pg_catalog.unnest($2) WITH ORDINALITY AS r (room, n)",
 	2, {INT8OID, TEXTARRAYOID}},
 	[ST_SWEEP] = {
 		"WITH RECURSIVE w (room, n) AS ("
-		"(SELECT " ROOM ", 1 FROM " OUTBOX " i WHERE i.origin = $1 AND i.status = 'pending'"
+		"(SELECT " ROOM ", 1 FROM " OUTBOX " i WHERE i.origin = $1 AND " OPEN("i") " AND i.status = 'pending'"
 		" AND " ROOM " COLLATE \"C\" > $2 ORDER BY " ROOM " COLLATE \"C\" LIMIT 1)"
-		" UNION ALL SELECT (SELECT " ROOM " FROM " OUTBOX " i WHERE i.origin = $1 AND i.status = 'pending'"
+		" UNION ALL SELECT (SELECT " ROOM " FROM " OUTBOX " i WHERE i.origin = $1 AND " OPEN("i") " AND i.status = 'pending'"
 		" AND " ROOM " COLLATE \"C\" > w.room ORDER BY " ROOM " COLLATE \"C\" LIMIT 1), w.n + 1"
 		" FROM w WHERE w.room IS NOT NULL AND w.n < $3)"
 		" SELECT w.room, k.group_id, k.created, CASE WHEN k.group_id IS NULL THEN"
-		" (SELECT pg_catalog.count(*) FROM (SELECT FROM " OUTBOX " i WHERE i.origin = $1 AND i.status = 'pending'"
+		" (SELECT pg_catalog.count(*) FROM (SELECT FROM " OUTBOX " i WHERE i.origin = $1 AND " OPEN("i") " AND i.status = 'pending'"
 		" AND " ROOM " COLLATE \"C\" = w.room LIMIT 100000) c) ELSE 0 END"
 		" FROM w LEFT JOIN LATERAL ("
 		/* create_time by way of JSON: somebody may have made it a number of seconds. */
@@ -439,11 +448,19 @@ static const Statement statements[NSTATEMENTS] = {
 		" WHERE w.room IS NOT NULL",
 	3, {INT8OID, TEXTOID, INT8OID}},
 	[ST_ROOM_NOTE] = {
-		"INSERT INTO {schema}._im_room_state AS s (room, newest_time, settled_time, newest_seq, held, " EACH ", }{counted}" END ")"
-		" SELECT v.room, v.newest_time, v.settled_time, v.newest_seq, v.held, " EACH ", }v.{counted}" END
-		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
+		"WITH v AS MATERIALIZED (SELECT * FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
 		" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8))"
-		" AS v (room, newest_time, settled_time, newest_seq, held, " EACH ", }{counted}" END ")"
+		" AS v (room, newest_time, settled_time, newest_seq, held, " EACH ", }{counted}" END ")),"
+		/* Most are there: an UPDATE writes less to the log than an INSERT that finds them. */
+		" u AS (UPDATE {schema}._im_room_state s SET"
+		" newest_time = GREATEST(s.newest_time, v.newest_time),"
+		" settled_time = GREATEST(s.settled_time, v.settled_time),"
+		" newest_seq = GREATEST(s.newest_seq, v.newest_seq),"
+		" " EACH ", }{counted} = s.{counted} + v.{counted}" END ", held = COALESCE(v.held, s.held)"
+		" FROM v WHERE s.room = v.room COLLATE \"C\" RETURNING s.room)"
+		" INSERT INTO {schema}._im_room_state AS s (room, newest_time, settled_time, newest_seq, held, " EACH ", }{counted}" END ")"
+		" SELECT v.room, v.newest_time, v.settled_time, v.newest_seq, v.held, " EACH ", }v.{counted}" END
+		" FROM v WHERE v.room COLLATE \"C\" NOT IN (SELECT u.room FROM u)"
 		" ON CONFLICT (room) DO UPDATE SET"
 		" newest_time = GREATEST(s.newest_time, EXCLUDED.newest_time),"
 		" settled_time = GREATEST(s.settled_time, EXCLUDED.settled_time),"
@@ -455,7 +472,7 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_ROOM_LOWER] = {
 		"UPDATE {schema}._im_room_state s SET newest_time = GREATEST(s.settled_time,"
 		" (SELECT pg_catalog.max(i.sent_time) FROM " OUTBOX " i WHERE i.origin = $1"
-		" AND " ROOM " COLLATE \"C\" = s.room AND i.status IN ('pending', 'sending') AND i.maybe_sent_at IS NOT NULL))"
+		" AND " ROOM " COLLATE \"C\" = s.room AND " OPEN("i") " AND i.maybe_sent_at IS NOT NULL))"
 		" WHERE s.room = ANY ($2)",
 	2, {INT8OID, TEXTARRAYOID}},
 	/* Rooms of which rows are claimed that undo those of this kind. */
@@ -490,12 +507,11 @@ static const Statement statements[NSTATEMENTS] = {
 	 * nothing is counted: that would be done again and again.
 	 */
 	[ST_UNDO_LOOK] = {
-		"WITH flying AS MATERIALIZED (" FLYING ")"
-		" SELECT GREATEST(m.n, (SELECT pg_catalog.sum(s.messages) FROM {schema}._im_room_state s WHERE s.room = ANY (r.rooms)))::bigint,"
+		"SELECT GREATEST(m.n, (SELECT pg_catalog.sum(s.messages) FROM {schema}._im_room_state s WHERE s.room = ANY (r.rooms)))::bigint,"
 		" COALESCE(m.least, 0), COALESCE(m.most, 0), m.n = m.numbered AND m.most - m.least + 1 = m.n,"
 		" r.busy, o.support_topic IS TRUE, v.n, r.gone"
 		" FROM pg_catalog.unnest($1) WITH ORDINALITY AS v (id, n) JOIN " OUTBOX " o ON o.id = v.id,"
-		" LATERAL (SELECT r.rooms, (o.error_code = $3) IS TRUE AS gone, EXISTS (SELECT FROM flying f WHERE f.room = ANY (r.rooms)) AS busy"
+		" LATERAL (SELECT r.rooms, (o.error_code = $3) IS TRUE AS gone, " FLYING " AS busy"
 		" FROM (SELECT ARRAY['+' || o.source_id, '=' || o.group_id] COLLATE \"C\") AS r (rooms) OFFSET 0) r,"
 		" LATERAL (SELECT pg_catalog.count(*) AS n, pg_catalog.count(i.msg_seq) AS numbered, pg_catalog.min(i.msg_seq) AS least,"
 		" pg_catalog.max(i.msg_seq) AS most FROM {schema}.im_message_outbox i"
@@ -642,7 +658,10 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		{"free", command->undoes ? " AND claim IS NULL" : ""},
 		{"at_once", command->after_accounts ? "false" : "true"},
 		{"user", user_column(command)},
-		{"dead", command->undoes ? "status = 'undo' AND due_at IS NULL AND claim IS NOT NULL" : "status = 'sending'"},
+		{"dead", command->undoes ? "status = 'undo' AND due_at IS NULL AND claim IS NOT NULL" :
+			command->roomed ? OPEN_PHASE " AND status = 'sending'" : "status = 'sending'"},
+		{"phase", command->roomed ? OPEN_PHASE " AND " : ""},
+		{"attention", command->roomed ? "phase IN ('f', 'd')" : "true"},
 		{"sent_at", command->undoes ? "o.sent_at" : "pg_catalog.now()"},
 		{"number", command->sql.number},
 		{"resolved", command->sql.resolved},

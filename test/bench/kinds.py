@@ -99,7 +99,7 @@ def plain(stage: Stage, kind: str, rooms: int) -> dict:
     """The same claim and settle, by one session, in batches, and nothing in between."""
     database = stage.database
     claimed, settled = PLAIN[kind]
-    database.run("DROP TABLE IF EXISTS plain; CREATE TABLE plain (LIKE im_%s_outbox INCLUDING IDENTITY INCLUDING INDEXES);"
+    database.run("DROP TABLE IF EXISTS plain; CREATE TABLE plain (LIKE im_%s_outbox INCLUDING IDENTITY INCLUDING GENERATED INCLUDING INDEXES);"
                  "ALTER TABLE plain ALTER status SET DEFAULT 'pending', ALTER attempts SET DEFAULT 0, ALTER enqueued_at SET DEFAULT now(),"
                  " ALTER origin SET DEFAULT 0, ALTER row_key SET DEFAULT gen_random_uuid()" % kind)
     rows = fill(stage, "plain", kind, rooms)
