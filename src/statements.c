@@ -232,7 +232,7 @@ static const Statement statements[NSTATEMENTS] = {
 	9, {INT8OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, TEXTOID}},
 	[ST_DOUBT_CLOSED] = {
 		"UPDATE " OUTBOX " SET maybe_sent_at = pg_catalog.now()"
-		" WHERE origin = $1 AND status IN ('failed', 'invalid', 'in_doubt')",
+		" WHERE origin = $1 AND {attention} AND status IN ('failed', 'invalid', 'in_doubt')",
 	1, {INT8OID}},
 	[ST_TALLY_SUM] = {
 		"SELECT kind, " SUM("pending") ", " SUM("sending") ", " SUM("imported") ", " SUM("failed") ", "
@@ -515,7 +515,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" FROM (SELECT ARRAY['+' || o.source_id, '=' || o.group_id] COLLATE \"C\") AS r (rooms) OFFSET 0) r,"
 		" LATERAL (SELECT pg_catalog.count(*) AS n, pg_catalog.count(i.msg_seq) AS numbered, pg_catalog.min(i.msg_seq) AS least,"
 		" pg_catalog.max(i.msg_seq) AS most FROM {schema}.im_message_outbox i"
-		" WHERE NOT r.gone AND NOT r.busy AND " ROOM " COLLATE \"C\" = ANY (r.rooms) AND i.status = 'imported') m",
+		" WHERE NOT r.gone AND NOT r.busy AND " ROOM " COLLATE \"C\" = ANY (r.rooms) AND " IN_GROUP("i") " AND i.status = 'imported') m",
 	3, {INT8ARRAYOID, INT8OID, INT4OID}},
 	/* Rows of rooms whose group is gone; what somebody locks is left for later. */
 	[ST_UNDO_ROWS] = {
