@@ -48,7 +48,7 @@ sub arm
 	$node->adjust_conf('postgresql.conf', 'im_import.failpoint', "'$place'");
 	$node->reload;
 	# A new session that knows the place is a sign that the worker was told.
-	poll_until { value_of($node, "SELECT current_setting('im_import.failpoint')") eq $place } "failpoint $place";
+	poll_until { $node->safe_psql('postgres', "SELECT current_setting('im_import.failpoint')") eq $place } "failpoint $place";
 }
 
 # From now on the place holds whoever comes, once.

@@ -3,7 +3,8 @@
 #
 # The rule for waiting: nothing sleeps for a while and hopes.  poll_until()
 # asks again and again, up to a generous limit, and dies with the import's
-# status if that is reached.
+# status if that is reached.  What it asks a database it asks in one session,
+# which lasts as long as the wait: see look().
 package ImTest;
 
 use strict;
@@ -11,6 +12,7 @@ use warnings;
 
 use Exporter 'import';
 use FindBin ();
+use IPC::Open3 ();
 use JSON::PP ();
 use POSIX ();
 use PostgreSQL::Test::BackgroundPsql;
@@ -130,6 +132,77 @@ sub set_up
 }
 
 # ----------------------------------------------------------------------------
+# Looking at a database again and again
+
+# In poll_until(), and where there is much to look at: the session of each database.
+our $looks;
+
+# A psql that reads statements from a pipe.
+sub start_session
+{
+	my ($node, $db) = @_;
+	my ($in, $out);
+	local %ENV = $node->_get_env;
+
+	open(my $nowhere, '>', '/dev/null') or die "/dev/null: $!";
+	my $pid = IPC::Open3::open3($in, $out, '>&' . fileno($nowhere), $node->installed_command('psql'), '-XAtq',
+		'-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($db));
+	return bless { pid => $pid, in => $in, out => $out }, 'ImTest::Session';
+}
+
+# When it is forgotten, it ends.
+sub ImTest::Session::DESTROY
+{
+	my ($session) = @_;
+	local ($@, $!, $?);
+
+	close $session->{in};
+	close $session->{out};
+	waitpid $session->{pid}, 0;
+}
+
+# What the session answers to a statement; undef if it failed, or the connection.
+sub answer_of
+{
+	my ($session, $sql) = @_;
+	my $answer = '';
+	my $end = time() + $LIMIT;
+	local $SIG{PIPE} = 'IGNORE';
+
+	syswrite $session->{in}, "$sql\n;\n\\echo end_of_the_look\n" or return undef;
+	until ($answer =~ s/^end_of_the_look\n\z//m)
+	{
+		my $ready = '';
+
+		vec($ready, fileno($session->{out}), 1) = 1;
+		return undef if time() > $end;
+		next unless select($ready, undef, undef, 1) > 0;
+		sysread($session->{out}, $answer, 65536, length $answer) or return undef;
+	}
+	chomp $answer;
+	return $answer;
+}
+
+# safe_psql() of a statement that reads.  In a wait the session is asked, so that a
+# look costs no process; between two looks there is no transaction.  What the
+# session does not answer is asked by safe_psql(), whose errors are the test's.
+sub look
+{
+	my ($node, $db, $sql) = @_;
+
+	$db //= 'postgres';
+	if ($looks)
+	{
+		my $name = $node->name . " $db";
+		my $answer = answer_of($looks->{$name} //= start_session($node, $db), $sql);
+
+		return $answer if defined $answer;
+		delete $looks->{$name};
+	}
+	return $node->safe_psql($db, $sql);
+}
+
+# ----------------------------------------------------------------------------
 # Asking the database
 
 # JSON text, in UTF-8, as a structure.
@@ -140,8 +213,7 @@ sub rows
 {
 	my ($node, $query, $db) = @_;
 
-	return @{ json($node->safe_psql($db // 'postgres',
-			"SELECT coalesce(json_agg(q), '[]') FROM ($query) q")) };
+	return @{ json(look($node, $db, "SELECT coalesce(json_agg(q), '[]') FROM ($query) q")) };
 }
 
 # The one row of a query.
@@ -158,7 +230,7 @@ sub value_of
 {
 	my ($node, $query, $db) = @_;
 
-	return $node->safe_psql($db // 'postgres', $query);
+	return look($node, $db, $query);
 }
 
 # What psql says to a statement that must fail; '' if it does not.
@@ -216,8 +288,8 @@ sub poll_until(&$;$)
 	my ($block, $what, $limit) = @_;
 	my $end = time() + ($limit // $LIMIT);
 	my $nap = 0.05;
+	local $looks = {};
 
-	# A look is often a psql, which costs more than what it looks at.
 	while (1)
 	{
 		my $answer = $block->();
@@ -327,6 +399,7 @@ sub row_problems
 sub accounted
 {
 	my ($node, $service, %given) = @_;
+	local $looks = $looks // {};
 	my @rows = rows($node, 'SELECT id, status, group_id, name FROM im_group_outbox', $given{db});
 	my %ledger = map { ($_->{group_id} => $_) } $service->ledger;
 	my %others = map { ($_ => 'test') } @{ $given{others} // [] };
