@@ -36,12 +36,14 @@ our @EXPORT = qw(
 my $LIMIT = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 120;    # seconds
 
 # What a background session returns ends with a line end in some versions (16.2
-# is one), and does not in the others.
+# is one), and does not in the others.  Its timer is for one query, not for as long
+# as the session lasts.
 {
 	no warnings 'redefine';
 	my $query = \&PostgreSQL::Test::BackgroundPsql::query;
 
 	*PostgreSQL::Test::BackgroundPsql::query = sub {
+		$_[0]->{query_timer_restart} = 1;
 		my ($output, $failed) = $query->(@_);
 
 		$output =~ s/\r?\n\z// if defined $output;
@@ -407,7 +409,7 @@ sub accounted
 	my $status = status_of($node, $given{db});
 	my $total = 0;
 	my @problems;
-	my %others_of = (map({ $_ => 0 } qw(pending sending imported failed invalid in_doubt)),
+	my %others_of = (map({ $_ => 0 } qw(pending sending imported failed invalid in_doubt undo undone)),
 		map { $_->{status} => $_->{n} } rows($node, 'SELECT status, count(*) AS n FROM ('
 			  . join(' UNION ALL ', map { "SELECT status FROM im_${_}_outbox" } qw(account friend dialog member message unread))
 			  . ') o GROUP BY status', $given{db}));
