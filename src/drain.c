@@ -771,7 +771,11 @@ take_room_order(void *arg)
 
 	if (order == 0)
 		return false;
-	im_order_settled(drain->slot, order, false);	/* it is the room that is waited for */
+	/* It is the room that is waited for: nobody may see neither. */
+	im_slot_lock(drain->slot);
+	drain->slot->ordered_rooms++;
+	im_slot_unlock(drain->slot);
+	im_order_settled(drain->slot, order, false);
 	return true;
 }
 
@@ -871,6 +875,7 @@ note_history(ImSlot *slot, const List *rows)
 static void
 finish_written(ImDrain *drain, Transaction *tx)
 {
+	bool		accounts = false;
 	ListCell   *lc;
 
 	note_history(drain->slot, tx->written);
@@ -893,8 +898,12 @@ finish_written(ImDrain *drain, Transaction *tx)
 		/* A row of a room comes back through its room. */
 		if (is_open(row) && row->room == NULL)
 			im_plan_came_back(&drain->plan, row->kind);
+		accounts = accounts || row->kind == IM_ACCOUNT;
 		finish_row(drain, row);
 	}
+	/* One that was locked while the others were claimed may be left, below the watermark. */
+	if (accounts && drain->dispatch->nrows_of[IM_ACCOUNT] == 0)
+		im_plan_look_again(&drain->plan, IM_ACCOUNT);
 	im_plan_succeeded(&drain->plan, list_length(drain->dispatch->outcomes));
 }
 

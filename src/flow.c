@@ -15,7 +15,8 @@
 #define SWEEP_ROOMS			200 /* in one transaction */
 #define SWEEP_SHARE			20	/* of our time at most 1/20 for sweeps */
 #define ROOMS_ENOUGH		2000	/* at work: no need to find more */
-#define LOOK_AGAIN			INT64_C(1000000)	/* at a room whose rows are locked, us */
+#define LOOK_AGAIN			INT64_C(1000000)	/* at a room of which no row can be claimed, us ... */
+#define LOOK_SELDOM			3	/* ... doubled so many times */
 
 /* See flow.h. */
 ImFlow *
@@ -156,14 +157,23 @@ im_flow_pick(ImFlow *flow, ImClaim *claim, int max, int per_room, bool ordered_o
 		claim->rooms[i].room = picked[i];
 }
 
-/* When a time of the wall clock will be, by the monotonic one. */
-static int64
-monotonic(TimestampTz due)
+/* Nothing of the room can be claimed, though a row is open that is due then. */
+static void
+rest(ImFlow *flow, ImRoom *room, TimestampTz due)
 {
 	int64		delay = (int64) (due - GetCurrentTimestamp());
 
-	/* Due already, and yet not taken: somebody has it locked. */
-	return im_now_us() + (delay > 0 ? delay : LOOK_AGAIN);
+	/* Rows of earlier stages came meanwhile: they need not wait for this one. */
+	if (room->revisit)
+	{
+		room->revisit = false;
+		im_rooms_begin(flow->rooms, room);
+		return;
+	}
+	/* Due already, and yet not taken: it is locked, or its user is on the way. */
+	if (delay <= 0)
+		delay = LOOK_AGAIN << Min(room->vain, LOOK_SELDOM);
+	im_rooms_rest(flow->rooms, room, im_now_us() + delay);
 }
 
 /* See flow.h. */
@@ -183,7 +193,7 @@ im_flow_claimed(ImFlow *flow, const ImClaim *claim)
 			im_rooms_claimed(flow->rooms, found->room, found->nrows, found->last_id,
 							 !found->full && found->nrows > 0, in_order && found->nrows > 0);
 		else if (found->open_due != 0 && found->room->nrows == 0)
-			im_rooms_rest(flow->rooms, found->room, monotonic(found->open_due));
+			rest(flow, found->room, found->open_due);
 		else
 			im_rooms_advance(flow->rooms, found->room);
 	}

@@ -205,6 +205,13 @@ im_plan_calls(const ImPlanFacts *facts, ImKind kind, int allowed)
 	return (int) larger(want, 0);
 }
 
+/* True if a room is at work because of an order. */
+static bool
+rooms_ordered(const ImPlanFacts *facts)
+{
+	return facts->rooms != NULL && im_rooms_ordered(facts->rooms) > 0;
+}
+
 /* How many rows of a kind without rooms to claim, apart from accounts that are open. */
 static int
 rows_wanted(const ImPlan *plan, const ImPlanFacts *facts, ImKind kind, int allowed)
@@ -218,8 +225,9 @@ rows_wanted(const ImPlan *plan, const ImPlanFacts *facts, ImKind kind, int allow
 	want = smaller(want, ROWS_MAX - open_rows(facts));
 	if (its->makes_groups)
 		want = smaller(want, budget_of_day(facts));
-	/* What an order counts are groups; what they need goes with them. */
-	if (facts->paused && (its->makes_groups || its->undoes || facts->ordered <= 0))
+	/* What an order counts are groups; the accounts that their rooms need go with them. */
+	if (facts->paused && (its->makes_groups || its->undoes ||
+						  (facts->ordered <= 0 && !(kind == IM_ACCOUNT && rooms_ordered(facts)))))
 		want = smaller(want, facts->ordered);
 	/* It is spent on those that are to be undone first. */
 	if (facts->paused && its->makes_groups && plan->hungry[IM_UNDO_GROUP])
@@ -268,6 +276,14 @@ note_due(ImPlan *plan, int64_t now)
 		}
 }
 
+/* An order is spent on rooms after all accounts, and after what is to be undone. */
+static bool
+may_sweep(const ImPlan *plan, const ImPlanFacts *facts)
+{
+	return !facts->paused ||
+		!(plan->hungry[IM_UNDO_GROUP] || im_plan_accounts_open(plan, facts));
+}
+
 /* See plan.h. */
 bool
 im_plan_turn(ImPlan *plan, const ImPlanFacts *facts, bool rang, ImTurn *turn)
@@ -280,7 +296,7 @@ im_plan_turn(ImPlan *plan, const ImPlanFacts *facts, bool rang, ImTurn *turn)
 		return false;
 	note_due(plan, facts->now);
 	turn->sweep = facts->may_send && may_claim(facts) && facts->sweep_due != 0 &&
-		facts->now >= facts->sweep_due && !(facts->paused && plan->hungry[IM_UNDO_GROUP]);
+		facts->now >= facts->sweep_due && may_sweep(plan, facts);
 	return true;
 }
 
@@ -364,7 +380,8 @@ im_plan_next_due(ImPlan *plan, ImKind kind, int64_t delay, bool passed_over, int
 		plan->next_due[kind] = now + RESCAN_EVERY;
 	if (delay < 0)
 		return;
-	plan->next_due[kind] = now + smaller(delay, DUE_MAX) + MS;
+	/* Due already, and yet not claimed: somebody has it locked. */
+	plan->next_due[kind] = now + (delay == 0 ? LOCKED_AGAIN : smaller(delay, DUE_MAX) + MS);
 	if (delay > DUE_MAX)
 		plan->dirty = true;		/* the clock was set back: recovery caps it */
 }
@@ -438,6 +455,17 @@ void
 im_plan_came_back(ImPlan *plan, ImKind kind)
 {
 	plan->hungry[kind] = plan->loose[kind];
+}
+
+/* See plan.h. */
+void
+im_plan_look_again(ImPlan *plan, ImKind kind)
+{
+	plan->hungry[kind] = plan->loose[kind];
+	plan->rescan[kind] = true;
+	/* One look from the minimum pays the debt of all: then it is one of all. */
+	if (plan->rescan_owed)
+		rescan_all(plan);
 }
 
 /* See plan.h. */
@@ -559,11 +587,11 @@ earliest_due(const ImPlan *plan)
 
 /* When a room's turn comes, or the next part of a sweep; 0: never. */
 static int64_t
-next_in_rooms(const ImPlanFacts *facts)
+next_in_rooms(const ImPlan *plan, const ImPlanFacts *facts)
 {
 	int64_t		wait = rooms_wait(facts);
 	int64_t		at = wait >= 0 ? facts->now + wait : 0;
-	int64_t		sweep = facts->sweep_due;
+	int64_t		sweep = may_sweep(plan, facts) ? facts->sweep_due : 0;
 
 	if (sweep != 0 && (at == 0 || sweep < at))
 		at = larger(sweep, facts->now + 1);
@@ -577,7 +605,7 @@ im_plan_sleep(const ImPlan *plan, const ImPlanFacts *facts, int64_t pump, int al
 	int64_t		now = facts->now;
 	int64_t		probe = im_breaker_wait(facts->breaker, now);
 	int64_t		due = earliest_due(plan);
-	int64_t		rooms = next_in_rooms(facts);
+	int64_t		rooms = next_in_rooms(plan, facts);
 	int64_t		sleep = LOOK_EVERY;
 
 	/* There is more to claim, and nobody who would wake us for it. */
@@ -609,7 +637,7 @@ int64_t
 im_plan_alarm(const ImPlan *plan, const ImPlanFacts *facts)
 {
 	int64_t		due = earliest_due(plan);
-	int64_t		rooms = next_in_rooms(facts);
+	int64_t		rooms = next_in_rooms(plan, facts);
 
 	/* While paused a probe would be more than anybody asked for. */
 	if (!facts->may_send || !may_claim(facts))
@@ -628,7 +656,7 @@ is_quiet(const ImPlan *plan, const ImPlanFacts *facts)
 {
 	int64_t		now = facts->now;
 	int64_t		due = earliest_due(plan);
-	int64_t		rooms = next_in_rooms(facts);
+	int64_t		rooms = next_in_rooms(plan, facts);
 
 	if (open_rows(facts) > 0 || facts->ring || waits_to_rescan(plan, facts) || plan->retry_at > now)
 		return false;

@@ -729,6 +729,19 @@ take_asked(ImClaim *claim)
 	}
 }
 
+/* The highest id of an outbox now; the least there is if it is empty. */
+static int64
+highest_id(ImKind kind)
+{
+	bool		isnull;
+	Datum		id;
+
+	execute(kind, ST_HIGHEST, NULL, NULL, 1);
+	id = im_statement_value(0, 1, &isnull);
+	SPI_freetuptable(SPI_tuptable);
+	return isnull ? PG_INT64_MIN : DatumGetInt64(id);
+}
+
 /* Claims in the outbox's own order: due retries, then new rows. */
 static void
 take_next(ImClaim *claim)
@@ -736,11 +749,15 @@ take_next(ImClaim *claim)
 	Queue	   *queue = queue_of(claim->kind);
 	Datum		args[4] = {Int64GetDatum(im_origin())};
 	int			want = claim->want;
+	int64		floor = PG_INT64_MIN;
 	int64		last;
 
 	/* From the beginning: rows that were repaired or committed late lie below the watermark. */
 	if (claim->rescan)
+	{
+		floor = queue->watermark != PG_INT64_MIN ? queue->watermark : highest_id(claim->kind);
 		queue->watermark = PG_INT64_MIN;
+	}
 	args[1] = Int64GetDatum(want);
 	want -= (int) execute(claim->kind, ST_CLAIM_DUE, args, NULL, 0);
 	take_rows(claim, -1, NULL);
@@ -752,6 +769,9 @@ take_next(ImClaim *claim)
 	args[3] = Int64GetDatum(claim->accounts_above);
 	claim->short_scan = execute(claim->kind, ST_CLAIM_NEW, args, NULL, 0) < (uint64) want;
 	last = take_rows(claim, -1, NULL);
+	/* All there was is claimed: nothing is left below the old watermark either. */
+	if (claim->short_scan)
+		last = Max(last, floor);
 	/* Ids may be committed out of order; a rescan finds those that came late. */
 	if (last > queue->watermark)
 		queue->watermark = last;

@@ -121,6 +121,7 @@ begin_stage(ImRooms *rooms, ImRoom *room)
 {
 	room->exhausted = false;
 	room->again = false;
+	room->vain = 0;
 	room->after = INT64_MIN;
 	enlist(rooms, room);
 }
@@ -196,6 +197,7 @@ im_rooms_claimed(ImRooms *rooms, ImRoom *room, int nrows, int64_t last_id,
 {
 	room->nrows += nrows;
 	room->exhausted = exhausted;
+	room->vain = 0;
 	if (last_id > room->after)
 		room->after = last_id;
 	unlist(rooms, room);
@@ -237,6 +239,7 @@ im_rooms_rest(ImRooms *rooms, ImRoom *room, int64_t not_before)
 	room->not_before = not_before;
 	room->after = INT64_MIN;
 	room->exhausted = false;
+	room->vain++;
 	unlist(rooms, room);
 	enlist(rooms, room);
 }

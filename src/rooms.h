@@ -31,6 +31,7 @@ typedef struct ImRoom
 	bool		exhausted;		/* the last claim of this stage took all there was */
 	bool		again;			/* a row came back: look from the beginning */
 	bool		revisit;		/* rows came meanwhile: begin again before it is left */
+	int			vain;			/* looks at this stage that found nothing to claim */
 	bool		held;			/* others write in it: gone when its rows are settled */
 	int64_t		newest;			/* no message of ours is later, UNIX seconds */
 	int64_t		after;			/* rows of this stage up to this id are claimed */

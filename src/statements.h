@@ -29,6 +29,7 @@ typedef enum ImStatement
 	ST_CAP_DUE,
 	ST_NEXT_DUE,
 	ST_HAS_OPEN,
+	ST_HIGHEST,
 	ST_ADOPT,
 	ST_DOUBT_CLOSED,
 	ST_TALLY_SUM,

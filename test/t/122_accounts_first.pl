@@ -85,9 +85,26 @@ is(value_of($node, "SELECT string_agg(status || attempts, ' ') FROM im_group_out
 $early->quit;
 
 # ---------------------------------------------------------------------------
-# New users of a room that is there already, one of them held by somebody
+# The first of many accounts is held by somebody: it is passed over, not forgotten
 
 my $holder = $node->background_psql('postgres', on_error_stop => 0);
+sql("SELECT im_import_pause('until somebody holds an account')");
+sql('BEGIN; ' . load_of('b') . "INSERT INTO im_account_outbox (user_id) SELECT 'many' || i FROM generate_series(1, 500) i; COMMIT");
+$holder->query_safe("BEGIN; SELECT FROM im_account_outbox WHERE user_id = 'b1' FOR UPDATE");
+sql('SELECT im_import_resume()');
+poll_until { value_of($node, "SELECT count(*) FROM im_account_outbox WHERE status = 'pending'") == 1 } 'the accounts that nobody holds';
+# What looks for a moment when nothing seems to be open comes by several times meanwhile.
+sql("INSERT INTO im_account_outbox (user_id) VALUES ('ring$_')") foreach 1 .. 3;
+poll_until { value_of($node, "SELECT count(*) FROM im_account_outbox WHERE status = 'pending'") == 1 } 'those that come meanwhile';
+is(value_of($node, "SELECT string_agg(status || attempts, ' ') FROM im_group_outbox WHERE source_id = 'b'"), 'pending0',
+	'a group waits for an account that somebody holds');
+$holder->query_safe('COMMIT');
+poll_until { left() == 0 } 'the group, when the account is free';
+is(value_of($node, 'SELECT max(attempts) FROM im_group_outbox'), 1, '... and then goes, at its first attempt');
+
+# ---------------------------------------------------------------------------
+# New users of a room that is there already, one of them held by somebody
+
 sql('BEGIN; ' . delta_of('a', 'slow') . delta_of('a', 'quick') . 'COMMIT; ');
 poll_until { left() == 0 } 'new users of an old room';
 is(left(), 0, 'new users of an old room');

@@ -227,6 +227,13 @@ $service->fault({ do => 'close_after', match => { command => 'import_group_msg',
 ($status, $out, $err) = $node->psql('postgres', 'CALL im_import_drain(1)', timeout => 120);
 is($status, 0, 'a drain waits for a room that is looked at later');
 is(statuses('message', "group_source_id = 'drain3'"), 'imported 10', '... and moves it whole');
+
+# A room that is there already, with new users, more than go at once; the last of those four goes first.
+load("BEGIN;\n", accounts('new', 1900), members('first', 'new', 1900, ', NULL, NULL'), 'COMMIT;');
+($status, $out, $err) = $node->psql('postgres', 'CALL im_import_drain(2)', timeout => 120);
+is($status, 0, 'a drain of a room that is there, with new users') or diag($err);
+is(open_rows('account'), 0, 'a drain takes all accounts');
+is(statuses('member', "member_account LIKE 'new%'"), 'imported 1900', '... and then the members of that room');
 load('SELECT im_import_resume();');
 poll_until { open_rows('message', 'unread') == 0 } 'all the others';
 is_deeply([ $service->doubles ], [], 'nothing was done twice');
