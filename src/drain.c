@@ -491,7 +491,7 @@ claim_rows(ImDrain *drain, ImClaim *claim)
 	claim->ctx = drain->dispatch->calls_ctx;
 	claim->steady = &drain->slot->steady;
 	claim->rescan = drain->plan.rescan[claim->kind];
-	claim->accounts_above = im_plan_looks_below(&drain->plan) ? PG_INT64_MIN : im_queue_watermark(IM_ACCOUNT);
+	claim->all_accounts = im_plan_looks_below(&drain->plan);
 	im_queue_claim(claim);
 	if (claim->want > 0 && claim->short_scan)
 		note_next_due(drain, claim->kind, claim->rows != NIL);
@@ -875,7 +875,6 @@ note_history(ImSlot *slot, const List *rows)
 static void
 finish_written(ImDrain *drain, Transaction *tx)
 {
-	bool		accounts = false;
 	ListCell   *lc;
 
 	note_history(drain->slot, tx->written);
@@ -898,12 +897,10 @@ finish_written(ImDrain *drain, Transaction *tx)
 		/* A row of a room comes back through its room. */
 		if (is_open(row) && row->room == NULL)
 			im_plan_came_back(&drain->plan, row->kind);
-		accounts = accounts || row->kind == IM_ACCOUNT;
+		if (drain->dispatch->nrows_of[row->kind] == 0)
+			im_plan_through(&drain->plan, row->kind);
 		finish_row(drain, row);
 	}
-	/* One that was locked while the others were claimed may be left, below the watermark. */
-	if (accounts && drain->dispatch->nrows_of[IM_ACCOUNT] == 0)
-		im_plan_look_again(&drain->plan, IM_ACCOUNT);
 	im_plan_succeeded(&drain->plan, list_length(drain->dispatch->outcomes));
 }
 

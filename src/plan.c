@@ -459,8 +459,11 @@ im_plan_came_back(ImPlan *plan, ImKind kind)
 
 /* See plan.h. */
 void
-im_plan_look_again(ImPlan *plan, ImKind kind)
+im_plan_through(ImPlan *plan, ImKind kind)
 {
+	/* An account that was locked meanwhile is below the watermark: others would not wait for it. */
+	if (kind != IM_ACCOUNT)
+		return;
 	plan->hungry[kind] = plan->loose[kind];
 	plan->rescan[kind] = true;
 	/* One look from the minimum pays the debt of all: then it is one of all. */

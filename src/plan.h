@@ -188,8 +188,8 @@ extern bool im_plan_wrote(ImPlan *plan, bool locked, int64_t now);
 /* It committed, and so many outcomes are left. */
 extern void im_plan_succeeded(ImPlan *plan, int outcomes);
 
-/* Rows of a kind may have been passed over: it is looked for from the minimum. */
-extern void im_plan_look_again(ImPlan *plan, ImKind kind);
+/* The last row of a kind that was on its way is written. */
+extern void im_plan_through(ImPlan *plan, ImKind kind);
 
 /* A loose row is pending again. */
 extern void im_plan_came_back(ImPlan *plan, ImKind kind);

@@ -766,7 +766,7 @@ take_next(ImClaim *claim)
 
 	args[1] = Int64GetDatum(queue->watermark);
 	args[2] = Int64GetDatum(want);
-	args[3] = Int64GetDatum(claim->accounts_above);
+	args[3] = Int64GetDatum(claim->all_accounts ? PG_INT64_MIN : queue_of(IM_ACCOUNT)->watermark);
 	claim->short_scan = execute(claim->kind, ST_CLAIM_NEW, args, NULL, 0) < (uint64) want;
 	last = take_rows(claim, -1, NULL);
 	/* All there was is claimed: nothing is left below the old watermark either. */

@@ -48,8 +48,8 @@ typedef struct ImClaim
 	List	   *asked;			/* of ImAsked, of this kind */
 	int			want;			/* rows in the outbox's own order */
 	bool		rescan;			/* start from the true minimum */
-	int64		accounts_above; /* what waits for accounts looks for them above
-								 * this id */
+	bool		all_accounts;	/* what waits for accounts looks for them from
+								 * the true minimum, too */
 	ImRoomClaim *rooms;			/* or rows of these rooms, at this stage ... */
 	int			nrooms;
 	int			per_room;		/* ... at most so many of each */
