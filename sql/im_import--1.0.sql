@@ -560,13 +560,14 @@ BEGIN
 END
 $make$;
 
--- Groups that are to be taken back: in order, later ones by due time; and those
--- whose GroupId means nothing any more.
+-- Groups that are to be taken back: in order, later ones by due time.
 CREATE INDEX im_group_outbox_undo ON @extschema@.im_group_outbox (origin, id) WHERE status = 'undo' AND due_at IS NULL;
 CREATE INDEX im_group_outbox_undo_due ON @extschema@.im_group_outbox (origin, due_at) WHERE status = 'undo' AND due_at IS NOT NULL;
 -- Groups that were to be taken back and stay: only then an imported row has words.
 CREATE INDEX im_group_outbox_kept ON @extschema@.im_group_outbox (id) WHERE status = 'imported' AND error_info IS NOT NULL;
-CREATE INDEX im_group_outbox_undone ON @extschema@.im_group_outbox (group_id) WHERE status IN ('undo', 'undone') AND group_id IS NOT NULL;
+-- Groups whose GroupId means nothing yet, or not any more.
+CREATE INDEX im_group_outbox_coming ON @extschema@.im_group_outbox (group_id)
+	WHERE status IN ('pending', 'sending', 'undo', 'undone') AND group_id IS NOT NULL;
 
 -- How far each room is: a group's members, messages and unread counts.  The
 -- time of the newest message decides with what time the next one can be sent.

@@ -89,7 +89,9 @@ sub reads_all
 		my ($index, $below) = ($1, $2);
 
 		next if $index eq 'im_group_outbox_sending';
-		my $single = { im_group_outbox_pkey => 'id', im_group_outbox_key => 'source_id' }->{$index};
+		# The highest id stands at the end of the index.
+		next if $below =~ /Index Cond: \(id IS NOT NULL\)/ && $plan =~ /Limit/;
+		my $single = { im_group_outbox_pkey => 'id', im_group_outbox_key => 'source_id', im_group_outbox_coming => 'group_id' }->{$index};
 		my $column = $single // 'origin';
 		return 1 unless $below =~ /Index Cond: \(+$column = /;
 	}
