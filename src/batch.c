@@ -186,12 +186,22 @@ failed_strangely(const ImCall *call, const ImRow *row)
 		row->verdict.outcome == IM_OUT_REFUSED && !im_error_documented(row->verdict.code);
 }
 
+/* True if an earlier request may have applied what is refused now: it may be there. */
+static bool
+refused_after_all(const ImCall *call, const ImRow *row)
+{
+	return call->command->there_is_done && call->op == call->command->op &&
+		row->verdict.outcome == IM_OUT_REFUSED && row->life.maybe_sent;
+}
+
 /* True if the service can be asked why the row was refused, or whether it is there. */
 static bool
 wants_explanation(const ImCall *call, const ImRow *row)
 {
 	const ImCommand *command = call->command;
 
+	if (refused_after_all(call, row))
+		return true;
 	if (command->explain_op == IM_OP_NONE || row->request >= 0)
 		return false;
 	if (!command->ordered)
@@ -232,12 +242,22 @@ im_batch_judge(ImRow *row, const ImPolicy *policy, bool counts, double jitter)
 		row->life.why = IM_WHY_NONE;
 }
 
-/* Done if it is there; else what it was refused for is told. */
+/*
+ * Done if it is there, whatever became of its content; else what it was refused for
+ * is told.  What was sent before is not called failed if nobody can say: it is in
+ * doubt where the service refuses the question, and else it is tried again.
+ */
 static void
-decide_by_presence(ImRow *row)
+decide_by_presence(ImRow *row, const ImCall *call)
 {
 	decide_refused(row, row->refusal_code);
-	if (row->check.found == IM_FOUND_SAME)
+	if (row->check.found == IM_FOUND_UNREADABLE && row->life.maybe_sent)
+	{
+		row->verdict.of_item = false;
+		if (call->verdict.outcome != IM_OUT_UNREADABLE || im_error_find(call->verdict.code)->class != IM_CLASS_ROW)
+			row->verdict.outcome = IM_OUT_UNKNOWN;
+	}
+	if (row->check.found == IM_FOUND_SAME || row->check.found == IM_FOUND_OTHER)
 	{
 		row->verdict.outcome = IM_OUT_DONE;
 		row->verdict.code = 0;
@@ -257,7 +277,7 @@ im_batch_explained(ImCall *call)
 
 		if (call->command->there_is_done)
 		{
-			decide_by_presence(row);
+			decide_by_presence(row, call);
 			continue;
 		}
 		decide_refused(row, IM_CODE_ITEM);

@@ -6,7 +6,9 @@
  * The service drops a second message of the same MsgSeq, MsgRandom and time
  * between the same two, in either direction.  Both numbers are made of the row,
  * so a second call changes nothing, and two rows never agree in both.  MsgSeq
- * orders the messages of one second: it is made of the id.
+ * orders the messages of one second: it is made of the id.  Which code a second
+ * one gets is not documented; after a refusal admin_getroammsg tells whether the
+ * first has arrived.
  *
  * Source: document 1047/35014; of admin_getroammsg 1047/35478.
  */
@@ -56,6 +58,8 @@ const ImCommand im_cmd_dialog = {
 	.name = "dialog",
 	.table = "im_dialog_outbox",
 	.op = IM_OP_IMPORT_DIALOG,
+	.explain_op = IM_OP_CHECK_DIALOG,
+	.there_is_done = true,
 	.fields = fields,
 	.nfields = lengthof(fields),
 	.batch = 1,

@@ -152,7 +152,8 @@ typedef struct ImCommand
 	int			explain_batch;	/* rows of any keys in one such question; 0: those of
 								 * one call */
 	bool		there_is_done;	/* ... and whether it is there: then it is done.  Asked
-								 * also after a code that nobody documents */
+								 * also after a code that nobody documents, and if an
+								 * earlier request may have been applied */
 	const char *refused_because;	/* the reasons that are left then */
 	bool		contact_flag;	/* takes RecentContactFlag */
 	const char *list;			/* key of the items' list in the request; NULL:

@@ -108,6 +108,7 @@ wait_kinds($node, 'dumped');
 is_deeply(statuses_of_kinds($node, 'dumped'), each_kind($node, 'imported 6'), 'every row is imported');
 is_deeply(things_of($node, $service, $_), each_kind($node, { done => 3, held => 1, open => 2 }->{$_}), "'$_' is in the app, once") foreach qw(done held open);
 is_deeply([ $service->doubles ], [], 'nothing is there twice');
+is(scalar(grep { $_->{body} =~ /"held 1"/ } $service->journal('import_group_msg')), 1, 'the group message that was with the service was read back, not sent again');
 counts_of_kinds($node, 'dumped', 'the counts of every kind are right');
 
 # ---------------------------------------------------------------------------

@@ -122,6 +122,26 @@ is(statuses('bad'), 'failed 1, imported 13, invalid 2', 'bad rows fail alone');
 is(value_of($node, "SELECT error_code FROM im_message_outbox WHERE source_id = 'bad/3'"), 80002, '... with the code of the row');
 like(value_of($node, "SELECT error_info FROM im_message_outbox WHERE source_id = 'bad/sound'"), qr/TIMSoundElem/, '... and words for an element');
 $service->set(fail => { message => {} });
+is(value_of($node, "SELECT error_code FROM im_message_outbox WHERE source_id = 'bad/long'"), 10004, '... and a message that is too long is not sent');
+
+# A repaired message is sent behind the others, a failed one as an invalid one.
+load("UPDATE im_message_outbox SET text = 'bad 15', status = 'pending' WHERE source_id = 'bad/3'; UPDATE im_message_outbox SET body = NULL, text = 'bad 16', status = 'pending' WHERE source_id = 'bad/long';");
+settled("group_source_id = 'bad'", 'repaired messages');
+is(statuses('bad'), 'imported 15, invalid 1', 'repaired messages are imported');
+is(join(' | ', sort((map { "bad $_" } 1, 2, 4 .. 14), 'bad 15', 'bad 16')), join(' | ', sort(split / \| /, texts('g-bad'))), '... each once');
+like(texts('g-bad'), qr/bad 14 \| bad 1[56] \| bad 1[56]$/, '... behind those that are there');
+
+# How large a message may be is an option, as is whether a room becomes a recent contact.
+load("ALTER SERVER im OPTIONS (ADD message_bytes '200', ADD recent_contact 'on')");
+load(room_sql('small', 3, 60), "UPDATE im_message_outbox SET text = repeat('x', 300) WHERE source_id = 'small/2' AND status = 'pending';");
+settled("group_source_id = 'small'", 'a room with small messages');
+is(statuses('small'), 'imported 2, invalid 1', 'message_bytes makes a longer message invalid');
+like(value_of($node, "SELECT error_code || ' ' || error_info FROM im_message_outbox WHERE source_id = 'small/2'"), qr/^10004 .*message_bytes/, '... which says so');
+is_deeply([ map { $_->{recent} } grep { $_->{group_id} eq 'g-small' } $service->entries('message') ], [ 1, 1 ], 'recent_contact is sent');
+is(scalar(grep { $_->{recent} && $_->{group_id} ne 'g-small' } $service->entries('message')), 0, '... and only where it is on');
+load("ALTER SERVER im OPTIONS (SET message_bytes '1000', DROP recent_contact); UPDATE im_message_outbox SET status = 'pending' WHERE source_id = 'small/2'");
+settled("group_source_id = 'small'", 'the long one');
+is(statuses('small'), 'imported 3', 'with another message_bytes it goes');
 
 # ---------------------------------------------------------------------------
 # Times

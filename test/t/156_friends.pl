@@ -14,7 +14,7 @@ use ImCrash;
 
 my ($node, $service) = set_up(
 	conf => "restart_after_crash = on\nlog_statement = none",
-	options => { rate_limit => 2000, account_rate_limit => 2000, request_timeout => '30s' });
+	options => { rate_limit => 2000, account_rate_limit => 2000, dialog_rate_limit => 300, request_timeout => '120s' });
 
 $service->set(accounts => 'listed', fail => { friend => { u99 => 30010 }, dialog => { u98 => 90048 } });
 
@@ -33,6 +33,9 @@ sub statuses
 	return value_of($node, "SELECT string_agg(status || ' ' || n, ', ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM im_${kind}_outbox WHERE $where GROUP BY 1) s");
 }
 
+# The messages of two, in the order of their numbers.
+sub said { return sort { $a->{time} <=> $b->{time} || $a->{seq} <=> $b->{seq} } $service->dialog(@_) }
+
 # ---------------------------------------------------------------------------
 # What each looks like in the app
 
@@ -42,42 +45,73 @@ INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, te
  ('2', 'b', 'a', timestamptz '2020-01-01 00:00:01Z', 'hello', NULL),
  ('3', 'a', 'b', timestamptz '2020-01-01 00:00:02Z', NULL, '[{"MsgType": "TIMImageElem", "MsgContent": {"UUID": "x", "ImageInfoArray": []}}]'),
  ('4', 'a', 'b', timestamptz '2020-01-01 00:00:03Z', 'both', '[]'),
- ('5', 'a', 'nobody', timestamptz '2020-01-01 00:00:04Z', 'to nobody', NULL);
+ ('5', 'a', 'nobody', timestamptz '2020-01-01 00:00:04Z', 'to nobody', NULL),
+ ('6', 'b', 'a', timestamptz '2020-01-01 00:00:05Z', NULL, '[{"MsgType": "TIMFileElem", "MsgContent": {"Url": "u", "FileSize": 1, "FileName": "f"}}, {"MsgType": "TIMTextElem", "MsgContent": {"Text": "see file"}}]'),
+ ('7', 'b', 'a', timestamptz '2020-01-01 00:00:06Z', NULL, '[{"MsgType": "TIMVideoFileElem", "MsgContent": {"VideoUrl": "u", "VideoSecond": 3}}]'),
+ ('8', 'b', 'a', timestamptz '2020-01-01 00:00:07Z', NULL, '[{"MsgType": "TIMSoundElem", "MsgContent": {"Url": "u", "Second": 3}}]'),
+ ('9', 'b', 'a', timestamptz '2020-01-01 00:00:08Z', NULL, '[{"MsgType": "TIMRelayElem", "MsgContent": {}}]');
 INSERT INTO im_friend_outbox (user_id, friend_id, remark, add_source, group_names, add_time) VALUES
  ('a', 'b', 'Bee', 'Import', '{work,"close friends"}', timestamptz '2019-01-01 00:00Z'),
  ('b', 'a', NULL, NULL, NULL, NULL), ('a', 'nobody', NULL, NULL, NULL, NULL);
 INSERT INTO im_account_outbox (user_id) VALUES ('a'), ('b');
 SQL
 poll_until { open_rows() == 0 } 'the first rows';
-is(statuses('dialog'), 'failed 1, imported 3, invalid 1', 'one-to-one messages are judged one by one');
+is(statuses('dialog'), 'failed 1, imported 6, invalid 2', 'one-to-one messages are judged one by one');
 is(statuses('friend'), 'failed 1, imported 2', 'friends, too');
 like(value_of($node, "SELECT error_code || ': ' || error_info FROM im_friend_outbox WHERE status = 'failed'"),
 	qr/^30003: /, 'the service\'s code and words stand in the row of a friend');
 my @calls = map { $_->{command} } $service->journal;
 is($calls[0], 'multiaccount_import', 'the accounts came first');
-my @said = $service->dialog('a', 'b');
-is(join(' ', map { "$_->{from}>$_->{to}" } sort { $a->{seq} <=> $b->{seq} } @said), 'a>b b>a a>b', 'the messages are there, numbered in their order');
-is(join(' ', map { $_->{time} } sort { $a->{seq} <=> $b->{seq} } @said), '1577836801 1577836801 1577836802', 'with their times');
+my @said = said('a', 'b');
+is(join(' ', map { "$_->{from}>$_->{to}" } @said), 'a>b b>a a>b b>a b>a b>a', 'the messages are there, numbered in their order');
+is(join(' ', map { $_->{time} - 1577836800 } @said), '1 1 2 5 6 7', 'with their times');
 is_deeply([ grep { $_->{mode} != 2 } @said ], [], 'as history: nobody is told, nothing is unread');
-is($said[2]{body}[0]{MsgType}, 'TIMImageElem', 'images may go, too') or diag(explain(\@said));
+is(join(' ', map { join '+', map { $_->{MsgType} =~ /TIM(\w+?)(?:File)?Elem/ } @{ $_->{body} } } @said[ 2 .. 5 ]), 'Image +Text Video Sound' =~ s/ \+/ File+/r, 'images, files, videos and sounds go, too')
+  or diag(explain(\@said));
+like(value_of($node, "SELECT error_info FROM im_dialog_outbox WHERE source_id = '9'"), qr/TIMRelayElem/, 'another element is invalid, and named');
 my $friends = $service->account('a')->{friends};
 is_deeply($friends->{b}, { To_Account => 'b', Remark => 'Bee', AddSource => 'AddSource_Type_Import', GroupName => [ 'work', 'close friends' ], AddTime => 1546300800 },
 	'a friend is there with remark, source, groups and time');
 is(join(' ', keys %{ $service->account('b')->{friends} }), 'a', 'one row is one direction');
-is(row($node, "SELECT error_info FROM im_dialog_outbox WHERE status = 'invalid'")->{error_info} =~ /text|body/ ? 1 : 0, 1, 'text and body together are too much');
+is(row($node, "SELECT error_info FROM im_dialog_outbox WHERE source_id = '4'")->{error_info} =~ /text|body/ ? 1 : 0, 1, 'text and body together are too much');
 
 # A time is a part of a message's identity: also where the app's clock is ahead.
 load("INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text) VALUES ('ahead', 'a', 'b', date_trunc('second', now()) + interval '3 s', 'ahead');");
 poll_until { open_rows() == 0 } 'a message of the near future';
-is(scalar(grep { $_->{body}[0]{MsgContent}{Text} // '' eq 'ahead' and $_->{time} == value_of($node, "SELECT extract(epoch FROM send_time)::bigint FROM im_dialog_outbox WHERE source_id = 'ahead'") } $service->dialog('a', 'b')), 1,
-	'a one-to-one message is sent with its very time');
+my $ahead = value_of($node, "SELECT extract(epoch FROM send_time)::bigint FROM im_dialog_outbox WHERE source_id = 'ahead'");
+is(join(' ', map { $_->{time} } grep { ($_->{body}[0]{MsgContent}{Text} // '') eq 'ahead' } said('a', 'b')), $ahead, 'a one-to-one message is sent with its very time');
+
+# Where a repeat is refused, not swallowed: the service is asked whether it is there.
+$service->set(dialog_duplicate_code => 20022);
+$service->fault({ do => 'close_after', match => { command => 'importmsg' }, times => 2 }, { do => 'close_before', match => { command => 'importmsg' }, times => 1 });
+load("INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text) SELECT 'again' || i, 'a', 'b', timestamptz '2020-01-03' + make_interval(secs => i), 'again ' || i FROM generate_series(1, 3) i;");
+poll_until { open_rows() == 0 } 'messages whose answers were lost';
+is(statuses('dialog', "source_id LIKE 'again%'"), 'imported 3', 'a repeat that is refused does not make a message fail') or diag(explain(rows($node, "SELECT * FROM im_dialog_outbox WHERE source_id LIKE 'again%'")));
+is(scalar(grep { ($_->{body}[0]{MsgContent}{Text} // '') =~ /^again/ } said('a', 'b')), 3, '... and each is there once');
+$service->set(dialog_duplicate_code => 0);
+$service->clear;
+
+# More friends than a call takes, and a service that takes fewer.
+$service->set(accounts => 'any');
+sub calls_of { my ($user) = @_; return grep { $_->{body} =~ /"From_Account":"$user"/ } $service->journal('friend_import') }
+load("INSERT INTO im_friend_outbox (user_id, friend_id) SELECT 'popular', 'fan' || i FROM generate_series(1, 1100) i;");
+poll_until { open_rows() == 0 } '1,100 friends of one';
+is(join(' ', map { scalar(() = $_->{body} =~ /"To_Account"/g) } calls_of('popular')), '1000 100', '1,100 friends of one are two calls');
+is(scalar(keys %{ $service->account('popular')->{friends} }), 1100, '... and all are there');
+$service->set(batch_limits => { friend_import => 300 });
+load("INSERT INTO im_friend_outbox (user_id, friend_id) SELECT 'known', 'fan' || i FROM generate_series(1, 1000) i;");
+poll_until { open_rows() == 0 } 'smaller batches';
+is(statuses('friend', "user_id = 'known'"), 'imported 1000', 'nobody is blamed for the size of a batch') or diag(explain(rows($node, "SELECT status, error_code, error_info, count(*) FROM im_friend_outbox WHERE user_id = 'known' GROUP BY 1, 2, 3")));
+is(scalar(keys %{ $service->account('known')->{friends} }), 1000, '... and all are there');
+cmp_ok(scalar(grep { $_->{code} } calls_of('known')), '<=', 4, '... and the size is remembered');
+$service->set(accounts => 'listed', batch_limits => { friend_import => 1000 });
 
 # ---------------------------------------------------------------------------
 # One user's friends are written by one call at a time
 
-$service->fault({ do => 'hold', match => { command => 'friend_import' }, times => 1 });
 load("INSERT INTO im_account_outbox (user_id) SELECT 'u' || u FROM generate_series(1, 100) u;");
 poll_until { open_rows() == 0 } 'accounts';
+$service->fault({ do => 'hold', match => { command => 'friend_import' }, times => 1 });
 my $before = $service->journal('friend_import');
 load("INSERT INTO im_friend_outbox (user_id, friend_id) VALUES ('u1', 'u2');");
 $service->wait_for(held => 1);
@@ -127,15 +161,27 @@ FROM (SELECT m, 1 + m % 100 AS a FROM generate_series(1, 5000) m) s;
 SQL
 foreach my $n (1 .. 4)
 {
-	my $done = value_of($node, "SELECT count(*) FROM im_dialog_outbox WHERE status = 'imported'");
-
-	poll_until { open_rows() == 0 || value_of($node, "SELECT count(*) FROM im_dialog_outbox WHERE status = 'imported'") > $done + 500 } 'more messages';
-	die_of($node, 'kill -9 of the worker');
+	# One call is held until the death: it does not come after the end.
+	$service->fault({ do => 'hold', times => 1, match => { command => 'importmsg' } });
+	$service->wait_for(held => 1);
+	poll_until { defined worker_pid($node) } 'a worker';
+	cmp_ok(open_rows(), '>', 0, "before death $n there is work");
+	ok(die_of($node, 'kill -9 of the worker'), "death $n");
+	$service->release;
 }
 $service->clear;
-poll_until { open_rows() == 0 } 'all rows', 180;
-is(statuses('dialog', "source_id LIKE 'm%'"), value_of($node, "SELECT 'failed ' || count(*) FILTER (WHERE to_account = 'u98' OR from_account = 'u98') || ', imported ' || count(*) FILTER (WHERE to_account <> 'u98' AND from_account <> 'u98') FROM im_dialog_outbox WHERE source_id LIKE 'm%'"),
-	'every one-to-one message is imported, but those that the service refuses');
+eval { poll_until { open_rows() == 0 } 'all rows', 120 };
+if ($@)
+{
+	diag(explain(rows($node, "SELECT * FROM im_${_}_outbox WHERE status IN ('pending', 'sending') LIMIT 2"))) foreach qw(account friend dialog);
+	die $@;
+}
+my $refused = "(from_account = 'u98' OR to_account = 'u98')";
+is(statuses('dialog', "source_id LIKE 'm%' AND NOT $refused"), 'imported ' . value_of($node, "SELECT count(*) FROM im_dialog_outbox WHERE source_id LIKE 'm%' AND NOT $refused"),
+	'every one-to-one message is imported');
+like(statuses('dialog', "source_id LIKE 'm%' AND $refused"), qr/^failed \d+(?:, in_doubt \d+)?$/, '... but those that the service refuses');
+is(value_of($node, "SELECT count(*) FROM im_dialog_outbox WHERE status = 'in_doubt' AND (maybe_sent_at IS NULL OR error_info !~ 'an earlier request may have been applied')"), 0,
+	'... and in doubt is only what was sent before, while the service says nothing of it');
 is(statuses('friend', "friend_id = 'u99'"), 'failed 3', 'a refused friend fails alone');
 is(statuses('friend', "friend_id LIKE 'u%' AND friend_id <> 'u99'"), 'failed 1, imported 303', 'the others are imported');
 my %there;
