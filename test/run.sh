@@ -1,7 +1,7 @@
 #!/bin/sh
 # All tests.  As root, on Debian 12 or 13:
 #
-#   sh test/run.sh             everything but ejabberd, package and majors, after installing packages that are missing
+#   sh test/run.sh             everything but ejabberd and package, and majors in short, after installing packages that are missing
 #   sh test/run.sh PART...     of: build tidy unit fuzz service regress tap mutants demo ejabberd package
 #                              majors
 #
@@ -25,7 +25,7 @@ HERE=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 . "$HERE/test/package.sh"
 
 ALL_PARTS="build tidy unit fuzz service regress tap mutants demo ejabberd package majors"
-USUAL_PARTS="build tidy unit fuzz service regress tap mutants demo"
+USUAL_PARTS="build tidy unit fuzz service regress tap mutants demo majors"
 CHOSEN=${TESTS:-test/t/*.pl}
 unset TESTS			# a Makefile has a variable of that name
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
@@ -508,6 +508,7 @@ files_of_tree >"$DIR/files_of_tree"
 
 start=$(date +%s)
 began=$start
+[ $# != 0 ] || majors_in_short
 for part in ${*:-$USUAL_PARTS}; do
 	"part_$part"
 done
