@@ -55,7 +55,6 @@ const ImCommand im_cmd_account = {
 	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing can be sent again.",
 	.harmless = true,
 	.checkup = &checkup,
-	.sql = IM_SQL_PLAIN,
 	.record_hint = "Give the record named columns, at least user_id: a row of a table, or of a subquery as in FROM (SELECT login AS user_id FROM users) AS r."
 };
 

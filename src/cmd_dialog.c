@@ -73,7 +73,6 @@ const ImCommand im_cmd_dialog = {
 	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing can be sent again.",
 	.harmless = true,
 	.checkup = &checkup,
-	.sql = IM_SQL_PLAIN,
 	.record_hint = "Give the record named columns, at least from_account, to_account, send_time and one of text and body."
 };
 

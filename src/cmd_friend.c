@@ -81,7 +81,7 @@ const ImCommand im_cmd_friend = {
 	.serial = true,
 	.harmless = true,
 	.checkup = &checkup,
-	.sql = IM_SQL_PLAIN_IN("i.user_id COLLATE \"C\", i.id"),
+	.sql = {.place = "i.user_id COLLATE \"C\", i.id"},
 	.record_hint = "Give the record named columns, at least user_id and friend_id."
 };
 

@@ -117,10 +117,7 @@ const ImCommand im_cmd_group = {
 		.settled = "group_id = COALESCE(v.word, o.group_id),",
 		.named = "group_id",
 		.unnamed = "group_id IS NULL",
-		.order = "i.id",
-		.number = "NULL::bigint",
 		.askable = "i.group_id IS NOT NULL",
-		.place = "i.id",
 		.resolved = "group_id = COALESCE($3, group_id),"
 	},
 	.checkup = &checkup,
@@ -143,14 +140,7 @@ const ImCommand im_cmd_undo = {
 	.undoes = true,
 	.outbox = IM_GROUP,
 	.done_codes = {10010, 10015},
-	.sql = {
-		.extra = "o.source_id",
-		.claimed = "",
-		.settled = "",
-		.named = "group_id",
-		.unnamed = "false",
-		.order = "i.id"
-	},
+	.sql = {.extra = "o.source_id",.named = "group_id"},
 };
 
 /* AVChatRoom has a code and a way out of its own. */

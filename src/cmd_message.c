@@ -80,11 +80,8 @@ const ImCommand im_cmd_message = {
 		.extra = "o.sent_time",
 		.claimed = "sent_time = v.number, ",
 		.settled = "msg_seq = COALESCE(v.number, o.msg_seq),",
-		.named = "NULL::text",
-		.unnamed = "false",
 		.order = "i.send_time, i.id",
 		.number = "o.msg_seq",
-		.askable = "true",
 		/* From the newest on, as they are read. */
 		.place = IM_ROOM_ORDER ", i.msg_seq DESC NULLS LAST, i.sent_time DESC, i.id DESC",
 		.resolved = "msg_seq = $4,"

@@ -51,7 +51,6 @@ const ImCommand im_cmd_unread = {
 	.advice = advice,
 	.change_hint = "It is in the app: change it there.",
 	.harmless = true,
-	.sql = IM_SQL_PLAIN,
 	.record_hint = "Give the record named columns, at least member_account, unread_msg_num and one of group_source_id and group_id."
 };
 

@@ -111,7 +111,8 @@ typedef struct ImCheckup
 /*
  * What the statements of a command's outbox differ in; see statements.c, where
  * {extra} and so on stand for these.  o and i are rows of the outbox; v.word and
- * v.number are what C knows of a row, its GroupId and its number or time.
+ * v.number are what C knows of a row, its GroupId and its number or time.  NULL:
+ * as for most kinds.
  */
 typedef struct ImCommandSql
 {
@@ -126,11 +127,6 @@ typedef struct ImCommandSql
 	const char *place;			/* order in which they are compared */
 	const char *resolved;		/* what im_import_resolve() sets, with a comma at its end */
 } ImCommandSql;
-
-#define IM_SQL_PLAIN_IN(order_of_checks) \
-	{.extra = "NULL::text", .claimed = "", .settled = "", .named = "NULL::text", .unnamed = "false", .order = "i.id", \
-		.number = "NULL::bigint", .askable = "true", .place = order_of_checks, .resolved = ""}
-#define IM_SQL_PLAIN	IM_SQL_PLAIN_IN("i.id")
 
 typedef struct ImCommand
 {

@@ -640,6 +640,13 @@ user_column(const ImCommand *command)
 	return "";
 }
 
+/* What a command says, or what is so for most. */
+static const char *
+said_or(const char *said, const char *usual)
+{
+	return said != NULL ? said : usual;
+}
+
 /* What a word in braces stands for. */
 static void
 put_word(StringInfo sql, const char *word, size_t len, const char *schema, const ImCommand *command)
@@ -652,13 +659,13 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		{"schema", schema},
 		{"table", command->table},
 		{"kind", command->name},
-		{"counted", command->counted},
-		{"extra", command->sql.extra},
-		{"claimed", command->sql.claimed},
-		{"settled", command->sql.settled},
-		{"named", command->sql.named},
-		{"unnamed", command->sql.unnamed},
-		{"order", command->sql.order},
+		{"counted", said_or(command->counted, "")},
+		{"extra", said_or(command->sql.extra, "NULL::text")},
+		{"claimed", said_or(command->sql.claimed, "")},
+		{"settled", said_or(command->sql.settled, "")},
+		{"named", said_or(command->sql.named, "NULL::text")},
+		{"unnamed", said_or(command->sql.unnamed, "false")},
+		{"order", said_or(command->sql.order, "i.id")},
 		{"first", command->ordered ? command->sql.order : "i.due_at NULLS FIRST"},
 		{"open", im_status_name(im_open_status(command))},
 		{"busy", im_status_name(im_busy_status(command))},
@@ -673,10 +680,10 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		{"phase", command->roomed ? OPEN_PHASE " AND " : ""},
 		{"attention", command->roomed ? "phase IN ('f', 'd')" : "true"},
 		{"sent_at", command->undoes ? "o.sent_at" : "pg_catalog.now()"},
-		{"number", command->sql.number},
-		{"resolved", command->sql.resolved},
-		{"askable", command->sql.askable},
-		{"place", command->sql.place},
+		{"number", said_or(command->sql.number, "NULL::bigint")},
+		{"resolved", said_or(command->sql.resolved, "")},
+		{"askable", said_or(command->sql.askable, "true")},
+		{"place", said_or(command->sql.place, "i.id")},
 	};
 
 	if (len == strlen("columns") && strncmp(word, "columns", len) == 0)
