@@ -121,7 +121,7 @@ typedef struct ImCommandSql
 	const char *settled;		/* what an outcome sets, with a comma at its end */
 	const char *named;			/* the GroupId of the row's own group */
 	const char *unnamed;		/* the row's own group has no GroupId yet */
-	const char *order;			/* of the rows of one group */
+	const char *order;			/* of the rows of one group, if .ordered */
 	const char *number;			/* of the row in its group, as the service counts */
 	const char *askable;		/* an imported row can be compared with the app */
 	const char *place;			/* order in which they are compared */

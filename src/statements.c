@@ -665,7 +665,6 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		{"settled", said_or(command->sql.settled, "")},
 		{"named", said_or(command->sql.named, "NULL::text")},
 		{"unnamed", said_or(command->sql.unnamed, "false")},
-		{"order", said_or(command->sql.order, "i.id")},
 		{"first", command->ordered ? command->sql.order : "i.due_at NULLS FIRST"},
 		{"open", im_status_name(im_open_status(command))},
 		{"busy", im_status_name(im_busy_status(command))},
