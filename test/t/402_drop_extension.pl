@@ -16,8 +16,8 @@ my ($node, $service) = set_up(options => { max_in_flight => 8, rate_limit => 100
 my $started_at = value_of($node, 'SELECT pg_postmaster_start_time()');
 
 hold_in_flight($node, $service, 60, 'held');
-is(error_of($node, 'DROP EXTENSION im_import CASCADE'), '', 'DROP EXTENSION while requests are held');
-is($service->stats->{held}, 8, 'which are still held');
+# The requests would end after 120 s; the worker leaves as soon as it sees the drop.
+is(error_of($node, "SET statement_timeout = '60 s'; DROP EXTENSION im_import CASCADE"), '', 'DROP EXTENSION does not wait for requests that are held');
 worker_gone($node);
 
 # Made anew at once, with rows that have the same ids.
