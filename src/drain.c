@@ -25,6 +25,7 @@
 
 #include "commands/async.h"
 #include "commands/dbcommands.h"
+#include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -69,6 +70,7 @@ struct ImDrain
 	char		trouble[IM_REASON_MAX]; /* why not configured */
 	uint64		options;		/* generation of them at the last look, 0: none yet */
 	uint32		rings;			/* of the doorbell, as last looked after */
+	ImSweepMark swept_at;		/* as the last worker left it */
 };
 
 /* What one transaction is to do and has done. */
@@ -102,6 +104,9 @@ im_drain_create(MemoryContext ctx, ImSlot *slot)
 	drain->sender = drain->dispatch->sender;
 	drain->flow = im_flow_create(ctx);
 	drain->dispatch->rooms = drain->flow->rooms;
+	drain->swept_at = slot->clean ? slot->swept_at : (ImSweepMark) {0};
+	drain->flow->mark.rings = drain->flow->begun.rings = drain->swept_at.rings;
+	drain->flow->begun.counts = drain->swept_at.counts;
 	drain->installed = IM_INSTALLED;
 	/* A worker that did not leave in order may have left rows in sending. */
 	im_plan_start(&drain->plan, loose, !slot->clean, im_now_us());
@@ -561,6 +566,18 @@ keep_count(ImDrain *drain)
 	return true;
 }
 
+/* A number made of the counts of groups, and of what belongs to them; not 0. */
+static uint64
+counts_of_rooms(const ImTallies *tallies)
+{
+	uint64		sum = 1;
+
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+		if (im_commands[kind]->roomed || im_commands[kind]->makes_groups)
+			sum = hash_bytes_extended((const unsigned char *) &tallies->of[kind], sizeof(ImTally), sum);
+	return Max(sum, 1);
+}
+
 /*
  * Tells pg_stat_activity how far the import is, and why it waits.  Only with a
  * look, once a second, because it reads the tally.
@@ -578,6 +595,7 @@ show_activity(const ImDrain *drain)
 
 	if (!im_tally_read(im_outbox_schema(im_outbox_get()), &tallies))
 		return;					/* being counted */
+	drain->flow->mark.counts = counts_of_rooms(&tallies);
 	rows = tallies.all;
 	/* Without open rows of rooms an imported group need not come to work. */
 	drain->flow->dependents = false;
@@ -670,7 +688,7 @@ transact(void *arg)
 	claim_all(drain, tx);
 	/* After it: what was set to undo before the claim of it is not found any more. */
 	if (tx->turn.sweep)
-		im_flow_sweep(drain->flow);
+		im_flow_sweep(drain->flow, drain->dispatch->nrows == 0 && !im_rooms_busy(drain->flow->rooms));
 	/* After the claim, which knows in which rooms what is about to be sent. */
 	for (int kind = IM_FIRST_STAGE; kind <= IM_LAST_STAGE; kind++)
 		if (im_commands[kind]->undone_by != NULL)
@@ -1180,6 +1198,8 @@ leave_or_stay(ImDrain *drain, ImPlanFacts *facts)
 		slot->wake_at = im_plan_alarm(&drain->plan, facts);
 		/* The next worker need not look for dead rows if we know of none. */
 		slot->clean = !drain->plan.dirty;
+		/* Nor look over the rooms again, if nothing has changed since we did. */
+		slot->swept_at = im_flow_mark(drain->flow);
 		slot->worker = -1;
 		slot->worker_pid = 0;
 		stay = IM_LEAVE;
@@ -1193,6 +1213,7 @@ static bool
 answer_doorbell(ImDrain *drain)
 {
 	ImSlot	   *slot = drain->slot;
+	bool		rang_anew;
 	bool		rang;
 
 	im_slot_lock(slot);
@@ -1200,6 +1221,8 @@ answer_doorbell(ImDrain *drain)
 	/* Silenced before we look at the table: what rings from now on is news. */
 	slot->ring = slot->urgent = false;
 	drain->rings = slot->rings;
+	rang_anew = drain->flow->mark.rings != slot->all_rings;
+	drain->flow->mark.rings = slot->all_rings;
 	if (slot->recover)
 		im_plan_owe_recovery(&drain->plan);
 	slot->recover = false;
@@ -1215,7 +1238,7 @@ answer_doorbell(ImDrain *drain)
 	}
 	im_slot_unlock(slot);
 	/* A ring does not tell the kind: new rows may belong to any room. */
-	if (rang)
+	if (rang_anew)
 		im_flow_owe_sweep(drain->flow);
 	im_plan_wake(&drain->plan, rang, im_now_us());
 	return rang;
@@ -1228,6 +1251,8 @@ first_look(ImDrain *drain)
 	Transaction tx = {.turn = {.look = true,.count = true}};
 
 	run_transaction(drain, &tx);
+	/* What the last worker has looked at is known, if it left in order and nothing came since. */
+	im_flow_compare(drain->flow, &drain->swept_at);
 }
 
 /*

@@ -13,7 +13,8 @@
 #include "shared.h"
 
 #define SWEEP_ROOMS			200 /* in one transaction */
-#define SWEEP_SHARE			20	/* of our time at most 1/20 for sweeps */
+#define SWEEP_SHARE			20	/* of our time at most 1/20 for sweeps; an idle
+								 * worker makes each in one go */
 #define ROOMS_ENOUGH		2000	/* at work: no need to find more */
 #define LOOK_AGAIN			INT64_C(1000000)	/* at a room of which no row can be claimed, us ... */
 #define LOOK_SELDOM			3	/* ... doubled so many times */
@@ -31,8 +32,7 @@ im_flow_create(MemoryContext ctx)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory"),
 				 errdetail("The list of groups at work could not be made.")));
-	/* What the last worker had at work is not known: all rooms are looked for. */
-	flow->sweep_owed = flow->dependents = true;
+	flow->dependents = true;
 	return flow;
 }
 
@@ -41,6 +41,26 @@ void
 im_flow_owe_sweep(ImFlow *flow)
 {
 	flow->sweep_owed = true;
+}
+
+/* See flow.h. */
+void
+im_flow_compare(ImFlow *flow, const ImSweepMark *known)
+{
+	if (known->counts == 0 || known->counts != flow->mark.counts || known->rings != flow->mark.rings)
+		flow->sweep_owed = true;
+}
+
+/* See flow.h. */
+ImSweepMark
+im_flow_mark(const ImFlow *flow)
+{
+	ImSweepMark mark = flow->begun;
+
+	if (flow->sweep_owed || flow->sweeping || flow->stale || im_rooms_count(flow->rooms) > 0 ||
+		flow->begun.counts != flow->mark.counts || flow->begun.rings != flow->mark.rings)
+		mark.counts = 0;
+	return mark;
 }
 
 /* See flow.h. */
@@ -64,21 +84,26 @@ begin_kind(ImFlow *flow, ImKind kind)
 
 /* See flow.h. */
 void
-im_flow_sweep(ImFlow *flow)
+im_flow_sweep(ImFlow *flow, bool idle)
 {
 	int64		start = im_now_us();
+	int64		cost;
 
 	if (!flow->sweeping)
 	{
 		flow->sweeping = true;
 		/* Cleared at its beginning: what comes while it runs is owed another one. */
 		flow->sweep_owed = flow->stale = false;
+		flow->begun = flow->mark;
+		flow->sweep_cost = 0;
 		memset(flow->waiting, 0, sizeof(flow->waiting));
 		begin_kind(flow, IM_FIRST_STAGE);
 	}
 	flow->found = im_queue_sweep(flow->sweep_kind, flow->sweep_after, SWEEP_ROOMS);
+	cost = im_now_us() - start;
+	flow->sweep_cost += cost;
 	/* By its own cost: a look that is slow is made less often. */
-	flow->sweep_at = im_now_us() + (im_now_us() - start) * SWEEP_SHARE;
+	flow->sweep_at = start + cost + (idle ? 0 : cost * SWEEP_SHARE);
 }
 
 /* Takes note of one room that was found. */
@@ -141,6 +166,8 @@ im_flow_swept(ImFlow *flow, bool paused, bool (*take_order) (void *arg), void *a
 		return false;
 	}
 	flow->sweeping = false;
+	/* Whoever rings all the time does not have us look all the time. */
+	flow->sweep_at = im_now_us() + flow->sweep_cost * SWEEP_SHARE;
 	return true;
 }
 

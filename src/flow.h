@@ -14,6 +14,7 @@
 
 #include "queue.h"
 #include "rooms.h"
+#include "shared.h"
 
 typedef struct ImFlow
 {
@@ -24,6 +25,9 @@ typedef struct ImFlow
 	bool		stale;			/* rooms came to work since the last sweep began */
 	bool		sweep_owed;		/* something may be found that is not at work */
 	bool		sweeping;
+	ImSweepMark mark;			/* how things stand, as far as known ... */
+	ImSweepMark begun;			/* ... and stood when the last sweep began */
+	int64		sweep_cost;		/* us that it took */
 	ImKind		sweep_kind;
 	char	   *sweep_after;	/* key of the last room that was found */
 	int64		sweep_at;		/* monotonic us: not before */
@@ -39,8 +43,20 @@ extern void im_flow_owe_sweep(ImFlow *flow);
 /* When the next part of a sweep is due, monotonic; 0: there is none to make. */
 extern int64 im_flow_sweep_due(const ImFlow *flow);
 
-/* Makes it, in a transaction. */
-extern void im_flow_sweep(ImFlow *flow);
+/* Makes it, in a transaction; idle: nothing else is to be done. */
+extern void im_flow_sweep(ImFlow *flow, bool idle);
+
+/*
+ * A worker begins, or knows more: owes a sweep if things are not as they were
+ * when all rooms were looked at, known.
+ */
+extern void im_flow_compare(ImFlow *flow, const ImSweepMark *known);
+
+/*
+ * What the next worker may compare with: how things stood when the last sweep
+ * began, if they still do, and no room is at work, which it would not know.
+ */
+extern ImSweepMark im_flow_mark(const ImFlow *flow);
 
 /*
  * The transaction has committed.  take_order says whether a room may go although

@@ -575,6 +575,7 @@ im_ring(ImSlot *slot, bool urgent)
 	/* The process that an earlier ring has woken has yet to look. */
 	wake = !slot->ring || (urgent && !slot->urgent);
 	slot->ring = true;
+	slot->all_rings++;
 	if (urgent)
 	{
 		slot->urgent = true;

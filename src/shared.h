@@ -117,6 +117,14 @@ typedef struct ImPulse
 	int32		count[IM_SECONDS];	/* ... and how many calls */
 } ImPulse;
 
+/* What a look over all rooms depends on: as long as it is the same, so are they. */
+typedef struct ImSweepMark
+{
+	uint32		rings;			/* of the doorbell */
+	uint64		counts;			/* made of the counts of groups and of what belongs
+								 * to them; 0: not known */
+} ImSweepMark;
+
 typedef struct ImSlot
 {
 	LWLockPadded lock;
@@ -132,6 +140,7 @@ typedef struct ImSlot
 	bool		urgent;			/* ... that what holds the sender up may not hold */
 	uint32		rings;			/* counts the urgent ones ... */
 	uint32		rings_seen;		/* ... and how many the state below knows of */
+	uint32		all_rings;		/* counts these, and those that are not urgent */
 	uint32		changes;		/* options changed so many times ... */
 	uint32		changes_seen;	/* ... and a sender acted on so many */
 	int64		changed_at;		/* when, monotonic us: a refusal of a call that
@@ -151,6 +160,7 @@ typedef struct ImSlot
 	int			batch[IM_KINDS];	/* rows a call that the service takes; 0: not known */
 	int64		waiting[IM_KINDS];	/* open rows whose group is not imported ... */
 	bool		swept;			/* ... as of a look over all rooms since the start */
+	ImSweepMark swept_at;		/* how things stood then */
 	int			ordered_rooms;	/* at work because of im_import_drain() */
 	ImLimiter	limiters[IM_OPS];	/* by the operation that im_op_limiter() says */
 	ImBreaker	breaker;
