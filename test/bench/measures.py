@@ -20,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 IN_FLIGHT = 64
 EDGE = 10000                    # rows at either end whose rate is compared
 AWAKE_CALLS = 200
+LOOP = 100                      # rows of the loop of psql and curl
 ROW_COLUMNS = "source_id, type, name, owner_account, introduction, notification, create_time"
 ROW_VALUES = ("{i}::text, 'Public', 'group ' || {i}, 'user' || {i} % 1000,"
               " 'introduction of the group, some words of it', 'a notice', now() - interval '1 day'")
@@ -254,17 +255,31 @@ def plpython(stage: Stage, rows: int) -> float:
     return time.monotonic() - began
 
 
+def curl_loop(stage: Stage, rows: int) -> float:
+    """psql and curl in a loop; seconds."""
+    make_alternative(stage, rows)
+    began = time.monotonic()
+    subprocess.run(["sh", os.path.join(HERE, "alternative_curl.sh"), os.path.join(stage.bin, "psql"), stage.folder + "/socket",
+                    stage.endpoint(), stage.ca_file], check=True, stdin=subprocess.DEVNULL)
+    seconds = time.monotonic() - began
+    done = stage.database.value("SELECT count(*) FROM alternative_outbox WHERE status = 'imported'")
+    if done != rows:
+        raise RuntimeError("the loop of psql and curl imported %d of %d rows" % (done, rows))
+    return seconds
+
+
 def part_alternatives(stage: Stage, sizes: Sizes):
     """The drain beside what one would write without it."""
     stage.point(stage.endpoint(), stage.ca_file, 1000000, IN_FLIGHT)
     with open(os.path.join(HERE, "alternative_plpython.sql")) as file:
         stage.database.run(file.read())
-    ours, theirs, serial = [], [], []
+    ours, theirs, serial, loop = [], [], [], []
     for _ in range(sizes.rounds):
         fill(stage, sizes.drain)
         ours.append(drain(stage, sizes.drain))
         theirs.append(asyncio_worker(stage, sizes.alternative))
         serial.append(sizes.serial / plpython(stage, sizes.serial))
+        loop.append(LOOP / curl_loop(stage, LOOP))
     rate = median(one.rate for one in ours)
     other = median(one["rows"] / one["seconds"] for one in theirs)
     yield Line("drain beside a worker on asyncpg and aiohttp", number(rate) + " rows/s",
@@ -274,6 +289,8 @@ def part_alternatives(stage: Stage, sizes: Sizes):
                "%.2f" % (cpu / sizes.drain / (other / sizes.alternative)))
     yield Line("drain beside plpython3u and requests, in one transaction", number(rate) + " rows/s",
                "%s rows/s" % number(median(serial)), "%.1f" % (rate / median(serial)))
+    yield Line("drain beside a loop of psql and curl, a row at a time", number(rate) + " rows/s",
+               "%s rows/s" % number(median(loop)), "%.0f" % (rate / median(loop)))
     yield Line("drain beside pg_net, pgsql-http", "", "by hand: [profile.md](profile.md)", "", "≥ 40 × pg_net")
 
 

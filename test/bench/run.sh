@@ -19,7 +19,7 @@ need_root
 choose_major
 # shellcheck disable=SC2086
 need_packages $BUILD_PACKAGES postgresql-contrib nginx-light libnginx-mod-http-echo python3-asyncpg \
-	python3-aiohttp python3-requests "postgresql-plpython3-$PG_MAJOR"
+	python3-aiohttp python3-requests curl "postgresql-plpython3-$PG_MAJOR"
 claim_folder "$(mktemp -d /tmp/im_import_bench.XXXXXX)"
 trap 'cd / && rm -rf "$DIR"' EXIT
 trap 'exit 1' HUP INT TERM

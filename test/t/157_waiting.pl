@@ -26,18 +26,17 @@ sub starts { return value_of($node, 'SELECT max(worker_starts) FROM pg_stat_im_i
 
 sub waiting { return value_of($node, "SELECT waiting FROM im_import_progress WHERE kind = 'member'") }
 
-# An account that is due later brings the worker back, and nobody rings for it.
+# A message that is due later brings the worker back, and nobody rings for it.
 # Later, if the worker has not left by then.
 sub come_back
 {
-	my ($name) = @_;
-	my $open = "SELECT count(*) FROM im_account_outbox WHERE status = 'pending'";
+	my $open = "SELECT count(*) FROM im_dialog_outbox WHERE status = 'pending'";
 
-	for (my $after = 8; $after <= 64; $after *= 2)
+	for (my $after = 6; $after <= 64; $after *= 2)
 	{
-		$node->safe_psql('postgres', "INSERT INTO im_account_outbox (user_id, due_at) VALUES ('$name $after', now() + '$after s')");
+		$node->safe_psql('postgres', "INSERT INTO im_dialog_outbox (from_account, to_account, send_time, text, due_at) VALUES ('a', 'b', '2020-01-01', 'text', now() + '$after s')");
 		my ($looks, $starts, $waits) = (looks(), starts(), value_of($node, $open));
-		poll_until { value_of($node, $open) == 0 } 'the account';
+		poll_until { value_of($node, $open) == 0 } 'the message';
 		my $again = looks();
 
 		return ($looks, $again) if $waits && starts() > $starts;
@@ -48,13 +47,13 @@ sub come_back
 $node->safe_psql('postgres', "INSERT INTO im_member_outbox (group_source_id, member_account) SELECT 'nowhere ' || i, 'm' FROM generate_series(1, 500) i");
 poll_until { waiting() == 500 } 'the rows that wait to be told';
 
-my ($looks, $again) = come_back('account');
+my ($looks, $again) = come_back();
 cmp_ok($looks, '>=', 500, "all rooms were looked at, by $looks scans");
 is($again, $looks, 'another worker does not look at rooms that it need not look at');
 is(waiting(), 500, 'and knows what waits all the same');
 
 # A room whose row is due later is not known to the next worker: it looks.
-$node->safe_psql('postgres', "INSERT INTO im_member_outbox (group_source_id, member_account, due_at) VALUES ('room1', 'm', now() + '12 s')");
+$node->safe_psql('postgres', "INSERT INTO im_member_outbox (group_source_id, member_account, due_at) VALUES ('room1', 'm', now() + '6 s')");
 insert_groups($node, 1, 'room');
 poll_until { value_of($node, "SELECT status FROM im_member_outbox WHERE group_source_id = 'room1'") eq 'imported' } 'a row that is due later';
 is(waiting(), 500, 'the others wait on');
