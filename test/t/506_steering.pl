@@ -48,6 +48,13 @@ my $session = drain_in_background(1000);
 poll_until { value_of($node, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL im_import_drain%' AND state = 'active'") }
 'a drain';
 sql("SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE query LIKE 'CALL im_import_drain%'");
+my $killed = drain_in_background(1000);
+poll_until { value_of($node, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL im_import_drain%' AND state = 'active'") }
+'another drain';
+kill 'KILL', $killed->{run}{KIDS}[0]{PID} or die "kill: $!";
+poll_until { value_of($node, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL im_import_drain%'") == 0 }
+'the session of a killed psql to end';
+pass('a drain ends with its psql, even if that is killed');
 $lock->query_safe('ROLLBACK;');
 $lock->quit;
 my $before = calls();
@@ -56,7 +63,7 @@ sql("ALTER SERVER im OPTIONS (ADD max_in_flight '20')");
 worker_gone($node);
 is(calls(), $before, 'a drain that was terminated: nothing is sent any more');
 is(status_of($node)->{state}, 'paused', 'and it is paused');
-eval { $session->quit };
+eval { $_->quit } foreach $session, $killed;
 
 # ---------------------------------------------------------------------------
 # Two drains at once order the sum
@@ -182,5 +189,9 @@ foreach my $ids ('generated', 'assigned')
 		wait_settled($node);
 	}
 }
+
+# Whatever happened: no second worker within five seconds.
+my $most = value_of($node, 'SELECT 2 + extract(epoch FROM now() - pg_postmaster_start_time()) / 5');
+cmp_ok(value_of($node, 'SELECT max(worker_starts) FROM pg_stat_im_import'), '<=', $most, 'no more than one worker in five seconds was started');
 
 done_testing();

@@ -74,7 +74,7 @@ my $node;
 	local $ENV{LD_PRELOAD} = "$dir/names.so";
 	$node = start_cluster();
 }
-connect_app($node, $service, options => { rate_limit => 1000, ca_file => "$certs/ca.pem", endpoint => "https://example.invalid:$port" });
+connect_app($node, $service, options => { rate_limit => 1000, request_timeout => '10s', ca_file => "$certs/ca.pem", endpoint => "https://example.invalid:$port" });
 
 my $since = time();
 is(reply_of($node, "SELECT 'Public' AS type, 'a session' AS name")->{ErrorCode}, 0, 'a session finds the second address');
@@ -83,7 +83,7 @@ $since = time();
 insert_groups($node, 50, 'row');
 wait_settled($node);
 note sprintf 'settled after %.1f s', time() - $since;
-is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status = 'imported' AND attempts = 1"), 50, 'so does the worker, each row at its first attempt');
+is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status = 'imported' AND attempts = 1"), 50, 'so does the worker, each row at its first attempt, within request_timeout');
 ok(swallows(), 'all the time the first address took no connection');
 accounted($node, $service, others => [ map { $_->{group_id} } grep { $_->{name} eq 'a session' } $service->ledger ]);
 
