@@ -180,6 +180,26 @@ foreach my $db (sort keys %encoding)
 	cmp_ok($ends{imported}, '>', @{ $cases{$db} } / 3, "$db: not simply everything is refused ($ends{imported} of " . scalar(@{ $cases{$db} }) . ')');
 	is_deeply({ map { $_ => $rows{$_}[0]{status} } @kinds }, each_kind($node, 'imported'), "$db: what comes after them goes");
 }
+# ---------------------------------------------------------------------------
+# Who may do what, by the recipes of doc/privileges.md
+
+my @recipes = slurp_file("$FindBin::RealBin/../../doc/privileges.md") =~ /^```sql\n(.*?)^```/msg;
+sql($_) foreach @recipes[ 0 .. $#recipes - 1 ];
+my $internal = "column_name IN ('id', 'status', 'attempts', 'error_code', 'error_info', 'sent_at', 'settled_at', 'maybe_sent_at', 'claim', 'origin', 'row_key')";
+sub allowed
+{
+	my ($role, $what, $where) = @_;
+	return value_of($node, "SELECT coalesce(string_agg(table_name || '.' || column_name, ' '), '') FROM information_schema.columns
+		WHERE table_name ~ '^im_\\w+_outbox\$' AND has_column_privilege('$role', table_name::text, column_name::text, '$what') AND $where");
+}
+is(value_of($node, "SELECT count(DISTINCT table_name) FROM information_schema.columns WHERE table_name ~ '^im_\\w+_outbox\$'"), scalar(@kinds), 'outboxes of every kind');
+is(allowed('chat_backend', 'INSERT', $internal), '', 'who enqueues chooses no internal column of any kind');
+is(allowed('chat_backend', $_, $_ eq 'SELECT' ? "column_name <> 'id'" : 'true'), '', "... and may not $_") foreach qw(SELECT UPDATE REFERENCES);
+is(allowed('chat_operator', 'UPDATE', "$internal AND column_name <> 'status'"), '', 'who operates changes no internal column of any kind');
+is(value_of($node, of_kinds($node, undef, " || ", "CASE WHEN has_column_privilege('chat_operator', 'im_{kind}_outbox', 'status', 'UPDATE') AND has_any_column_privilege('chat_backend', 'im_{kind}_outbox', 'INSERT') THEN '' ELSE ' {kind}' END") =~ s/^/SELECT /r), '',
+	'... but the status of every kind, and rows of every kind can be enqueued');
+is(value_of($node, of_kinds($node, undef, " || ", "CASE WHEN has_table_privilege('chat_backend', 'im_{kind}_outbox', 'DELETE, TRUNCATE, TRIGGER') OR has_table_privilege('chat_operator', 'im_{kind}_outbox', 'TRUNCATE, TRIGGER') THEN ' {kind}' ELSE '' END") =~ s/^/SELECT /r), '',
+	'nobody of them empties an outbox or adds a trigger');
 $node->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal|\[im_import worker\].*ERROR/, 'no error in a worker');
 
