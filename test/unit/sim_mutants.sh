@@ -33,7 +33,7 @@ copy_sources()
 		rm "$tmp/work/sim_messages.c"
 		shared="limiter.h limiter.c breaker.h breaker.c errcodes.h errcodes.c plan.h plan.c rooms.h rooms.c state.h state.c text.h text.c utf8.h"
 	fi
-	for f in call.h protocol.h protocol.c $shared; do
+	for f in call.h commandlist.h protocol.h protocol.c $shared; do
 		cp "$here/../../src/$f" "$tmp/work"
 	done
 }
