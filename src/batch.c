@@ -285,7 +285,7 @@ im_batch_explained(ImCall *call)
 			snprintf(row->info, sizeof(row->info), "the app has no account \"%s\"", row->name);
 		else
 			snprintf(row->info, sizeof(row->info), "%s%s",
-					 row->check.found == IM_FOUND_SAME ? "the account exists; " : "",
+					 row->check.found == IM_FOUND_SAME ? "the account exists; " : "the account may not exist; ",
 					 call->command->refused_because);
 	}
 }

@@ -111,6 +111,9 @@ im_dialog_ask(StringInfo body, ImCall *call, bool basic)
 	appendStringInfoChar(body, '{');
 	put_member(body, row, "From_Account", "From_Account");
 	put_member(body, row, "To_Account", "To_Account");
+	/* Newer pages of the same document call them so. */
+	put_member(body, row, "From_Account", "Operator_Account");
+	put_member(body, row, "To_Account", "Peer_Account");
 	put_member(body, row, "MsgTimeStamp", "MinTime");
 	put_member(body, row, "MsgTimeStamp", "MaxTime");
 	appendStringInfo(body, "\"MaxCnt\":%d}", READ_MAX);

@@ -93,7 +93,7 @@ im_flow_sweep(ImFlow *flow, bool idle)
 	{
 		flow->sweeping = true;
 		/* Cleared at its beginning: what comes while it runs is owed another one. */
-		flow->sweep_owed = flow->stale = false;
+		flow->sweep_owed = flow->stale = flow->named = false;
 		flow->begun = flow->mark;
 		flow->sweep_cost = 0;
 		memset(flow->waiting, 0, sizeof(flow->waiting));
@@ -117,12 +117,16 @@ take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_orde
 	if (found->group_id == NULL)
 	{
 		flow->waiting[flow->sweep_kind] += found->waiting;
+		flow->named = flow->named || found->key[0] == '=';
 		return;
 	}
 	/* At work already: these rows may have come after it had passed their stage. */
 	if (room != NULL)
 	{
 		room->revisit = true;
+		/* It was at work before the pause: to go on it needs an order, too. */
+		if (paused && !room->ordered)
+			room->ordered = take_order(arg);
 		return;
 	}
 	/* While paused a room goes only if an order pays for it. */
@@ -237,6 +241,9 @@ im_flow_settled(ImFlow *flow, const List *rows)
 		const ImRow *row = lfirst(lc);
 		bool		again = row->next.status == IM_PENDING;
 
+		/* It is not to come any more: who names it by its GroupId need not wait. */
+		if (im_commands[row->kind]->makes_groups && !again && flow->named)
+			flow->sweep_owed = true;
 		if (row->room != NULL)
 			im_rooms_settled(flow->rooms, row->room, 1, again,
 							 again ? im_now_us() + row->next.delay_ms * 1000 : 0);

@@ -23,6 +23,8 @@ typedef struct ImFlow
 	bool		dependents;		/* there are open rows of members, messages or unread
 								 * counts, as far as known */
 	bool		stale;			/* rooms came to work since the last sweep began */
+	bool		named;			/* the last sweep found rows that wait for a group
+								 * which they name by its GroupId */
 	bool		sweep_owed;		/* something may be found that is not at work */
 	bool		sweeping;
 	ImSweepMark mark;			/* how things stand, as far as known ... */

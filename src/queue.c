@@ -1694,6 +1694,7 @@ im_queue_send_again(ImKind kind, const ImClaim *undoing)
 	args[0] = Int64GetDatum(im_origin());
 	args[1] = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
 	im_outbox_moved(kind, IM_IMPORTED, IM_PENDING, (int64) execute(kind, ST_SEND_AGAIN, args, NULL, 0));
+	execute(kind, ST_AGAIN_DONE, args, NULL, 0);
 }
 
 /* See queue.h. */

@@ -104,6 +104,14 @@ typedef struct Statement
 #define LEFT_OF_ROOMS \
 	EACH " UNION ALL }SELECT FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = ANY ($2) AND " IN_GROUP("i") END
 
+/* Imported rows, i, of a room, by the keys of their outbox. */
+#define DONE_OF_SOURCE(r) \
+	"pg_catalog.left(" r ".room, 1) = '+' AND i.group_source_id = pg_catalog.substr(" r ".room, 2)" \
+	" AND i.group_id IS NULL AND i.origin = $1 AND i.status = 'imported'"
+#define DONE_OF_GROUP(r) \
+	"pg_catalog.left(" r ".room, 1) = '=' AND i.group_id = pg_catalog.substr(" r ".room, 2)" \
+	" AND i.group_source_id IS NULL AND i.origin = $1 AND i.status = 'imported'"
+
 #define TALLY	"{schema}._im_tally"
 #define SUM(column) "COALESCE(pg_catalog.sum(" column "), 0)::bigint"
 #define COUNT(status) "pg_catalog.count(*) FILTER (WHERE status = '" status "')"
@@ -484,16 +492,20 @@ static const Statement statements[NSTATEMENTS] = {
 	2, {INT8OID, TEXTARRAYOID}},
 	/* Rooms of which rows are claimed that undo those of this kind. */
 	[ST_AGAIN_ROOMS] = {
-		"UPDATE {schema}._im_room_state SET {counted} = 0 WHERE room = ANY ($1) AND {counted} > 0 RETURNING room",
+		"SELECT s.room FROM {schema}._im_room_state s WHERE s.room = ANY ($1) AND s.{counted} > 0",
 	1, {TEXTARRAYOID}},
 	[ST_SEND_AGAIN] = {
 		"UPDATE " OUTBOX " SET status = 'pending', attempts = 0, due_at = NULL, settled_at = NULL, maybe_sent_at = NULL"
-		" WHERE id = ANY (ARRAY(SELECT i.id FROM pg_catalog.unnest($2) AS r (room), " OUTBOX " i"
-		" WHERE pg_catalog.left(r.room, 1) = '+' AND i.group_source_id = pg_catalog.substr(r.room, 2)"
-		" AND i.group_id IS NULL AND i.origin = $1 AND i.status = 'imported'"
-		" UNION ALL SELECT i.id FROM pg_catalog.unnest($2) AS r (room), " OUTBOX " i"
-		" WHERE pg_catalog.left(r.room, 1) = '=' AND i.group_id = pg_catalog.substr(r.room, 2)"
-		" AND i.group_source_id IS NULL AND i.origin = $1 AND i.status = 'imported'))",
+		" WHERE id = ANY (ARRAY(SELECT o.id FROM " OUTBOX " o WHERE o.id = ANY (ARRAY("
+		"SELECT i.id FROM pg_catalog.unnest($2) AS r (room), " OUTBOX " i WHERE " DONE_OF_SOURCE("r")
+		" UNION ALL SELECT i.id FROM pg_catalog.unnest($2) AS r (room), " OUTBOX " i WHERE " DONE_OF_GROUP("r")
+		")) AND o.status || '' = 'imported' FOR UPDATE SKIP LOCKED))",
+	2, {INT8OID, TEXTARRAYOID}},
+	/* Where somebody had a row locked, the next message tries again. */
+	[ST_AGAIN_DONE] = {
+		"UPDATE {schema}._im_room_state s SET {counted} = 0 WHERE s.room = ANY ($2)"
+		" AND NOT EXISTS (SELECT FROM " OUTBOX " i WHERE " DONE_OF_SOURCE("s") ")"
+		" AND NOT EXISTS (SELECT FROM " OUTBOX " i WHERE " DONE_OF_GROUP("s") ")",
 	2, {INT8OID, TEXTARRAYOID}},
 	/* The group to which a row of a room belongs. */
 	[ST_ROOM_OF] = {

@@ -204,6 +204,18 @@ load(room_sql('unread', 12, 60));
 poll_until { open_messages("group_source_id = 'unread'") == 0 && value_of($node, $unread_open) == 0
 	  && value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'unread' AND status = 'imported'") == 12 } 'later messages';
 is_deeply($service->unread('g-unread'), { u0 => 4, u2 => 2 }, 'after later messages they are set again');
+
+# Somebody works on the unread counts meanwhile: nothing waits for him.
+my $holder = $node->background_psql('postgres', on_error_stop => 0);
+$holder->query_safe("BEGIN; SELECT FROM im_unread_outbox WHERE group_source_id = 'unread' AND member_account = 'u0' FOR UPDATE");
+load(room_sql('unread', 14, 60));
+poll_until { value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'unread' AND status = 'imported'") == 14 } 'messages while an unread count is locked';
+$holder->query_safe('COMMIT');
+$holder->quit;
+load(room_sql('unread', 16, 60));
+poll_until { value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'unread' AND status = 'imported'") == 16
+	  && value_of($node, $unread_open) == 0 } 'still later messages';
+is_deeply($service->unread('g-unread'), { u0 => 4, u2 => 2 }, 'an unread count that was locked is set again with the next messages');
 is(status_of($node)->{total}, value_of($node, "SELECT sum(n) FROM (SELECT count(*) AS n FROM im_group_outbox UNION ALL SELECT count(*) FROM im_message_outbox UNION ALL SELECT count(*) FROM im_member_outbox UNION ALL SELECT count(*) FROM im_unread_outbox) s"),
 	'the counts are right');
 is(value_of($node, "SELECT imported FROM im_import_status"), value_of($node, "SELECT sum(n) FROM (SELECT count(*) AS n FROM im_group_outbox WHERE status = 'imported' UNION ALL SELECT count(*) FROM im_message_outbox WHERE status = 'imported' UNION ALL SELECT count(*) FROM im_member_outbox WHERE status = 'imported' UNION ALL SELECT count(*) FROM im_unread_outbox WHERE status = 'imported') s"),

@@ -133,6 +133,12 @@ $service->release;
 settled('the members', qw(group member));
 is(statuses('member', "group_id = 'g-own'"), 'imported 2', '... and then go');
 
+# ... also where that row has no source_id.
+load("BEGIN;\nINSERT INTO im_member_outbox (group_id, member_account) VALUES ('g-anon', 'a1');
+INSERT INTO im_group_outbox (group_id, type, name, create_time) VALUES ('g-anon', 'Public', 'anon', timestamptz '2020-01-01 00:00Z');\nCOMMIT;");
+load('CALL im_import_wait(raise_on_failure => false);');
+is(statuses('member', "group_id = 'g-anon'"), 'imported 1', '... also if the row of the group has no source_id');
+
 # Whoever joined in the group's first second joined after it was made; to join now needs no time.
 load(room('second'), "INSERT INTO im_member_outbox (group_source_id, member_account, join_time)
 SELECT 'second', 'b1', create_time + interval '0.4 s' FROM im_group_outbox WHERE source_id = 'second' UNION ALL SELECT 'second', 'b2', now();");
@@ -228,7 +234,21 @@ $service->fault({ do => 'close_after', match => { command => 'import_group_msg',
 is($status, 0, 'a drain waits for a room that is looked at later');
 is(statuses('message', "group_source_id = 'drain3'"), 'imported 10', '... and moves it whole');
 
-# A room that is there already, with new users, more than go at once; the last of those four goes first.
+# A room that was at work before the pause needs an order, and gets one.
+load('SELECT im_import_resume();');
+poll_until { open_rows('message', 'unread') == 0 } 'the fourth of them';
+$service->fault({ do => 'hold', match => { command => 'import_group_msg', group_id => 'g-drain1' } });
+load("INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) SELECT 'more/' || i, 'drain1', 'a1', timestamptz '2020-02-02 00:00Z' + make_interval(mins => i), 'm' || i FROM generate_series(1, 20) i;");
+$service->wait_for(held => 1);
+load('SELECT im_import_pause();');
+$service->clear;
+$service->release;
+($status, $out, $err) = $node->psql('postgres', 'CALL im_import_drain(1)', timeout => 120);
+is($status, 0, 'a drain of a room that was at work before the pause') or diag($err);
+is(statuses('message', "source_id LIKE 'more/%'"), 'imported 20', '... moves it whole');
+load(room('drain5'));
+
+# A room that is there already, with new users, more than go at once; another group goes first.
 load("BEGIN;\n", accounts('new', 1900), members('first', 'new', 1900, ', NULL, NULL'), 'COMMIT;');
 ($status, $out, $err) = $node->psql('postgres', 'CALL im_import_drain(2)', timeout => 120);
 is($status, 0, 'a drain of a room that is there, with new users') or diag($err);
