@@ -457,8 +457,10 @@ static const Statement statements[NSTATEMENTS] = {
 		" AND g.source_id = pg_catalog.substr(w.room, 2) AND g.status = 'imported'"
 		" UNION ALL SELECT pg_catalog.substr(w.room, 2), 0 WHERE pg_catalog.left(w.room, 1) = '='"
 		/* A GroupId may be that of a row of ours, too, which is to be made first. */
+		" AND NOT EXISTS (SELECT FROM {schema}.im_group_outbox u WHERE u.group_id = pg_catalog.substr(w.room, 2) AND " UNDOING("u") ")"
 		" AND NOT EXISTS (SELECT FROM {schema}.im_group_outbox u WHERE u.group_id = pg_catalog.substr(w.room, 2)"
-		" AND u.status IN ('pending', 'sending', 'undo', 'undone'))"
+		" AND pg_catalog.left(u.group_id, 64) = pg_catalog.left(pg_catalog.substr(w.room, 2), 64)"
+		" AND u.status IN ('pending', 'sending'))"
 		") k ON NOT EXISTS (SELECT FROM {schema}._im_room_state s WHERE s.room = w.room AND s.held IS NOT NULL)"
 		" WHERE w.room IS NOT NULL",
 	3, {INT8OID, TEXTOID, INT8OID}},

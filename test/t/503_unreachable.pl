@@ -79,6 +79,8 @@ foreach my $silence ('close_before', 'reset_before', 'hold')
 # ---------------------------------------------------------------------------
 # "Done", and nothing that can be read of any row
 
+# Each such answer is an attempt of the rows that it is about.
+sql("ALTER SERVER im OPTIONS (SET max_attempts '12')");
 $service->fault({ do => 'bytes', body => '{"ActionStatus":"OK","ErrorCode":0,"FailAccounts":[', match => { command => 'multiaccount_import' } });
 sql("INSERT INTO im_account_outbox (user_id) SELECT 'cut' || i FROM generate_series(1, 30) i");
 $status = wait_state($node, 'unreachable');

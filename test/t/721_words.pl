@@ -57,6 +57,9 @@ $service->set(clock_offset => 0);
 # It is said to all who call: who was told by a session's call is the worker, too.
 sub resume { $node->safe_psql('postgres', 'SELECT im_import_resume()') }
 resume();
+# What it ends is what came before it: the worker has to see it first.
+insert_groups($node, 1, 'before');
+wait_settled($node);
 is(answer_to(do => 'http', status => 429, headers => { 'Retry-After' => '90' })->{ErrorCode}, -4, 'a session is asked to wait');
 insert_groups($node, 3, 'told');
 like(wait_state($node, 'unreachable')->{reason}, qr/the service asks to wait 90 s/, '... the worker waits, and says why');
