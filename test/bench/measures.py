@@ -326,7 +326,7 @@ def pgbench(stage: Stage, script: str, *options) -> dict:
 def single(stage: Stage, table: str, seconds: int) -> float:
     """Single-row INSERTs a second of two sessions, one transaction each."""
     script = ("\\set i random(1, 1000000000)\nINSERT INTO %s (%s) VALUES (%s);"
-              % (table, ROW_COLUMNS, ROW_VALUES.format(i=":i").replace(":i::text", "(:i)::text")))
+              % (table, ROW_COLUMNS, ROW_VALUES.format(i=":i").replace(":i::text", "gen_random_uuid()::text")))
     return pgbench(stage, script, "-c", "2", "-T", str(seconds))["tps"]
 
 
