@@ -1,7 +1,7 @@
 /*
  * test_plan.c
  *	  When accounts that were committed late are looked for before what waits
- *	  for accounts is claimed.  The simulators live the rest of plan.c.
+ *	  for accounts is claimed, and that they go with an order of a drain.  The simulators live the rest of plan.c.
  */
 #include <string.h>
 
@@ -25,6 +25,32 @@ begin(ImPlan *plan, int64_t cost, int64_t now)
 	im_plan_claimed(plan, IM_ACCOUNT, &found);
 }
 
+/* While paused: an order is spent on a room only after all accounts, which go with it. */
+static void
+test_order(int64_t now)
+{
+	ImBreaker	breaker;
+	ImRooms    *rooms = im_rooms_create();
+	ImPlanFacts facts = {
+		.now = now,.may_send = true,.paused = true,.ordered = 1,.max_in_flight = 8,
+		.breaker = &breaker,.rooms = rooms,.sweep_due = 1
+	};
+	ImPlan		plan;
+	ImTurn		turn = {0};
+
+	im_breaker_init(&breaker);
+	facts.kinds[IM_ACCOUNT].rate = 100;
+	facts.kinds[IM_ACCOUNT].batch = 100;
+	im_plan_start(&plan, loose, false, now);
+	(void) im_plan_turn(&plan, &facts, true, &turn);
+	ok(!turn.sweep, "paused: no room is looked for while accounts are open");
+	facts.ordered = 0;
+	is_int(im_plan_rows(&plan, &facts, IM_ACCOUNT, 8), 0, "no order, no room of one: no account goes");
+	im_rooms_add(rooms, "+r", "g", 0)->ordered = true;
+	ok(im_plan_rows(&plan, &facts, IM_ACCOUNT, 8) > 0, "the accounts of a room that was ordered go");
+	im_rooms_free(rooms);
+}
+
 int
 main(void)
 {
@@ -45,5 +71,6 @@ main(void)
 	begin(&plan, 500 * MS, now);
 	im_plan_wake(&plan, true, now + 50 * MS);
 	ok(!im_plan_looks_below(&plan), "where a look from the minimum is dear, claims do not make it");
+	test_order(now);
 	return tap_done();
 }
