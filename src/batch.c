@@ -116,6 +116,13 @@ im_batch_give_back(ImRow *row, const ImPolicy *policy)
  * A call that failed as a whole
  */
 
+/* True if a refusal with the code is about what all rows of a call have in common. */
+static bool
+is_about_key(const ImCommand *command, int32_t code)
+{
+	return code != 0 && (command->key_codes[0] == code || command->key_codes[1] == code);
+}
+
 /* See batch.h. */
 bool
 im_batch_splits(const ImCall *call)
@@ -127,8 +134,34 @@ im_batch_splits(const ImCall *call)
 	/* An answer that tells of no row must not be held against any of them. */
 	if (call->op == call->command->lookup_op && call->command->lookup_batch > 0)
 		return verdict->outcome == IM_OUT_UNREADABLE && verdict->answered;
-	return call->op == call->command->op &&
+	return call->op == call->command->op && !is_about_key(call->command, verdict->code) &&
 		(verdict->outcome == IM_OUT_REFUSED || verdict->outcome == IM_OUT_EXISTS);
+}
+
+/* How many of the call's rows were refused with a code. */
+static int
+refused_with(const ImCall *call, int32_t code)
+{
+	int			n = 0;
+
+	for (int i = 0; i < call->nrows; i++)
+		n += call->rows[i]->verdict.outcome == IM_OUT_REFUSED && call->rows[i]->verdict.code == code;
+	return n;
+}
+
+/* See batch.h. */
+bool
+im_batch_says(const ImCall *call, int32_t *code)
+{
+	*code = call->verdict.outcome == IM_OUT_REFUSED ? call->verdict.code : 0;
+	if (im_op_asks(call->op) || im_batch_splits(call) ||
+		(call->verdict.outcome != IM_OUT_REFUSED && call->verdict.outcome != IM_OUT_DONE))
+		return false;
+	/* A code that nine of ten rows have is that of one of the first tenth, and one more. */
+	for (int i = 0; call->verdict.outcome == IM_OUT_DONE && i <= call->nrows / 10 && i < call->nrows; i++)
+		if (refused_with(call, call->rows[i]->verdict.code) * 10 >= call->nrows * 9)
+			*code = call->rows[i]->verdict.code;
+	return true;
 }
 
 /* See batch.h. */

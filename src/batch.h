@@ -56,6 +56,13 @@ extern void im_batch_give_back(ImRow *row, const ImPolicy *policy);
 
 /* ---- a call that failed as a whole ---- */
 
+/*
+ * What the answer says of the call's rows: the code with which it refused nine of
+ * ten of them, 0 if it did not.  False if it says nothing of rows: it answers a
+ * question, or the call goes again in halves, or nothing was decided.
+ */
+extern bool im_batch_says(const ImCall *call, int32_t *code);
+
 /* True if its rows go again, as two calls: no row is blamed yet. */
 extern bool im_batch_splits(const ImCall *call);
 

@@ -130,9 +130,9 @@ close_breaker(ImBreaker *breaker, int64_t now)
 	breaker->code = 0;
 }
 
-/* Remembers how one row was answered; 0 means that it went through. */
-static void
-remember(ImBreaker *breaker, int32_t code)
+/* See breaker.h. */
+void
+im_breaker_answered(ImBreaker *breaker, int32_t code)
 {
 	breaker->codes[breaker->at] = code;
 	breaker->at = (breaker->at + 1) % IM_BREAKER_WINDOW;
@@ -221,13 +221,9 @@ note_verdict(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int
 			return;
 		case IM_OUT_RESIGN:
 			return;				/* the next call, freshly signed, will tell */
-		case IM_OUT_REFUSED:
-			remember(breaker, verdict->code);
-			break;
 		case IM_OUT_DONE:
 			/* A call went through: the quota is not used up. */
 			breaker->quota_since = 0;
-			remember(breaker, 0);
 			break;
 		default:
 			break;

@@ -96,8 +96,14 @@ extern void im_breaker_describe(const ImBreaker *breaker, bool probes, int64_t n
 								char *out, size_t size);
 
 /*
+ * An answer that is about rows: the code with which it refused them, 0 if it did
+ * not.  See im_batch_says(), which knows what is such an answer.
+ */
+extern void im_breaker_answered(ImBreaker *breaker, int32_t code);
+
+/*
  * The code with which at least IM_BREAKER_SAME of the last IM_BREAKER_WINDOW
- * answers refused their row, or 0.
+ * answers refused their rows, or 0.
  */
 extern int32_t im_breaker_same_refusal(const ImBreaker *breaker);
 

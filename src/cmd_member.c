@@ -55,6 +55,7 @@ const ImCommand im_cmd_member = {
 	.result_done = {1, 2},
 	.fields = fields,
 	.nfields = lengthof(fields),
+	.key_codes = {10010, 10015},
 	.batch = 20,
 	.variant_field = -1,
 	.roomed = true,

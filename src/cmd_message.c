@@ -64,6 +64,7 @@ const ImCommand im_cmd_message = {
 	.result_done = {0, 0},
 	.fields = fields,
 	.nfields = lengthof(fields),
+	.key_codes = {10010, 10015},
 	.batch = 7,
 	.ordered = true,
 	.variant_field = -1,

@@ -180,6 +180,8 @@ typedef struct ImCommand
 								 * sent now */
 	bool		undoes;			/* rows of another kind are taken back */
 	ImKind		outbox;			/* ... of this one; else see im_outbox_of() */
+	int32_t		key_codes[2];	/* of a call: it is refused for its key's sake, and so
+								 * is each of its rows; 0: none */
 	int32_t		done_codes[2];	/* of a call: nothing was left to do, which is as
 								 * good as done; 0: none */
 	bool		after_accounts; /* a row waits until no account is open */

@@ -436,6 +436,7 @@ note_verdict(ImDispatch *dispatch, const ImCall *call)
 	const ImLife *first = &call->rows[0]->life;
 	bool		again = first->maybe_sent || first->attempts > 1;
 	int64		now = im_now_us();
+	int32		code;
 	bool		counts;
 
 	im_slot_lock(slot);
@@ -444,6 +445,8 @@ note_verdict(ImDispatch *dispatch, const ImCall *call)
 	{
 		im_breaker_note(&slot->breaker, &call->verdict, again, call->reply.info,
 						call->begun_at, now);
+		if (im_batch_says(call, &code))
+			im_breaker_answered(&slot->breaker, code);
 		note_last_error(slot, call);
 	}
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)

@@ -998,7 +998,7 @@ check_same_refusal(ImDrain *drain, Transaction *tx)
 	im_slot_unlock(drain->slot);
 	if (code != 0)
 		snprintf(tx->pause_reason, sizeof(tx->pause_reason),
-				 "%d of the last %d rows were refused with error code %d; "
+				 "%d of the last %d answers refused their rows with error code %d; "
 				 "see im_import_errors, cure the cause, then im_import_resume()",
 				 IM_BREAKER_SAME, IM_BREAKER_WINDOW, code);
 }

@@ -13,6 +13,7 @@ use PostgreSQL::Test::Utils qw(slurp_file);
 
 use ImTest;
 use ImFence;
+use ImKinds;
 
 my ($node, $service) = set_up(options => { rate_limit => 1000, max_in_flight => 16 });
 
@@ -87,5 +88,28 @@ sql('SELECT im_import_resume()');
 wait_settled($node);
 is(value_of($node, "SELECT count(*) FROM im_group_outbox WHERE status <> 'imported'"), 0, 'mended: every row is imported');
 accounted($node, $service);
+
+# Refused within their calls: members of whom none has an account.  Twenty a call, so
+# that 180 calls are 3,600 rows; and rows of a room that is gone are one refusal a call.
+$service->set(accounts => 'listed');
+sql(q{INSERT INTO im_group_outbox (source_id, group_id, type, name) SELECT 'big' || i, 'big' || i, 'Public', 'big' FROM generate_series(0, 4) i;
+	INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('gone', 'gone', 'Public', 'gone')});
+wait_settled($node);
+$service->change('group', group_id => 'gone');
+my $before = $service->stats->{journaled};
+sql(q{INSERT INTO im_member_outbox (group_source_id, member_account) SELECT 'gone', 'm' || i FROM generate_series(1, 100) i});
+wait_kinds($node);
+is(value_of($node, "SELECT string_agg(DISTINCT status || ' ' || error_code, ',') FROM im_member_outbox"), 'failed 10010', 'a room that is gone: its rows say so');
+is($service->stats->{journaled} - $before, 5, 'and its calls are not split');
+sql(q{INSERT INTO im_member_outbox (group_source_id, member_account) SELECT 'big' || i % 5, 'm' || i FROM generate_series(1, 8000) i});
+$status = wait_state($node, 'paused');
+poll_until { value_of($node, "SELECT count(*) FROM im_member_outbox WHERE status = 'sending'") == 0 } 'calls in flight';
+like($status->{reason}, qr/paused by im_import: .*refused their rows with error code -12;/, 'refused within their calls: paused');
+my $spared = value_of($node, "SELECT count(*) FROM im_member_outbox WHERE status = 'pending'");
+cmp_ok($spared, '>', 2000, "and $spared rows were spared");
+$service->set(accounts => 'any');
+sql('SELECT im_import_retry(); SELECT im_import_resume()');
+wait_kinds($node);
+is(value_of($node, "SELECT string_agg(DISTINCT concat_ws(' ', status, error_code), ',') FROM im_member_outbox WHERE group_source_id LIKE 'big%'"), 'imported', 'mended: all are imported');
 
 done_testing();

@@ -488,6 +488,8 @@ note_verdict(SimWorld *world, SimCopy *copy, const SimCall *call)
 	sim_coverage.outcomes[call->verdict.outcome]++;
 	im_breaker_note(breaker, &call->verdict, call->life.maybe_sent || call->life.attempts > 1, "",
 					call->begun_at, world->now);
+	if (call->verdict.outcome == IM_OUT_REFUSED || call->verdict.outcome == IM_OUT_DONE)
+		im_breaker_answered(breaker, call->verdict.code);
 	sim_coverage.breaker[breaker->state]++;
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
 		im_limiter_slow(&copy->slot.limiter, call->begun_at, world->now);

@@ -20,6 +20,8 @@ note(ImOutcome outcome, int32_t code, bool answered)
 	.http_status = !answered ? 0 : code == IM_CODE_HTTP ? 502 : 200};
 
 	im_breaker_note(&breaker, &verdict, false, "info", now, now);
+	if (outcome == IM_OUT_REFUSED || outcome == IM_OUT_DONE)
+		im_breaker_answered(&breaker, code);
 }
 
 /* A breaker that has seen a success. */
