@@ -55,12 +55,12 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- An event, or account data, as jsonb.
-CREATE FUNCTION migration.content(json text) RETURNS jsonb
+CREATE FUNCTION migration.content(said text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-	RETURN json::jsonb;
+	RETURN said::jsonb;
 EXCEPTION WHEN untranslatable_character THEN
-	RETURN regexp_replace(json, '(^|[^\\])((\\\\)*)\\u0000', '\1\2', 'g')::jsonb;
+	RETURN regexp_replace(said, '(^|[^\\])((\\\\)*)\\u0000', '\1\2', 'g')::jsonb;
 END $$;
 
 -- Direct rooms, each with its two people: by somebody's m.direct, or without a name and with two people.

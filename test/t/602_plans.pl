@@ -91,6 +91,7 @@ sub reads_all
 		next if $index eq 'im_group_outbox_sending';
 		# The highest id stands at the end of the index.
 		next if $below =~ /Index Cond: \(id IS NOT NULL\)/ && $plan =~ /Limit/;
+		next if $plan =~ /^\s*->  Limit [^\n]*\n\s*->  Index Only Scan Backward using im_group_outbox_pkey [^\n]*\n?\z/m;
 		my $single = { im_group_outbox_pkey => 'id', im_group_outbox_key => 'source_id', im_group_outbox_undone => 'group_id', im_group_outbox_coming => '"left"\(group_id, 64\)' }->{$index};
 		my $column = $single // 'origin';
 		return 1 unless $below =~ /Index Cond: \(+$column = /;
