@@ -1082,11 +1082,13 @@ AS $query$ SELECT $$
 	WITH app AS MATERIALIZED (
 		SELECT count(*) = 1 AS configured,
 			   coalesce(max(o.option_value) FILTER (WHERE o.option_name = 'rate_limit'), '200')::numeric AS rate,
+			   coalesce(max(o.option_value) FILTER (WHERE o.option_name = 'group_rate_limit'),
+						max(o.option_value) FILTER (WHERE o.option_name = 'rate_limit'), '200')::numeric AS group_rate,
 			   (max(o.option_value) FILTER (WHERE o.option_name = 'groups_per_day'))::numeric AS budget
 		FROM pg_foreign_data_wrapper w
 			 JOIN pg_foreign_server s ON s.srvfdw = w.oid
 			 LEFT JOIN LATERAL pg_options_to_table(s.srvoptions) o
-				  ON o.option_name IN ('rate_limit', 'groups_per_day')
+				  ON o.option_name IN ('rate_limit', 'group_rate_limit', 'groups_per_day')
 		WHERE w.fdwname = 'im_import'
 	), there AS MATERIALIZED (
 		-- what is imported; the content only if there is something to compare with it
@@ -1135,7 +1137,7 @@ AS $query$ SELECT $$
 			   (SELECT count(*) FROM @im@.im_group_outbox b
 				WHERE b.status IN ('pending', 'sending') AND b.origin <> @im@._im_origin()) AS foreign_open
 	), pace AS MATERIALIZED (
-		SELECT ceil(n.calls / app.rate) * interval '1 second' AS sending,
+		SELECT ceil(n.calls / app.group_rate) * interval '1 second' AS sending,
 			   CASE WHEN app.budget IS NOT NULL AND n.news + n.again > app.budget
 					THEN (ceil((n.news + n.again) / app.budget) - 1) * interval '1 day' ELSE interval '0' END AS waiting
 		FROM n, app
@@ -1326,8 +1328,8 @@ AS $query$ SELECT $$
 			   CASE WHEN NOT app.configured THEN 'no server of this extension is configured' END
 		FROM n, app
 		UNION ALL
-		SELECT 4, 'rate', app.rate || ' calls a second',
-			   CASE WHEN app.rate > 200 THEN 'the documented limit is 200' END
+		SELECT 4, 'rate', app.group_rate || ' calls a second',
+			   CASE WHEN app.group_rate > 200 THEN 'the documented limit is 200' END
 		FROM app
 		UNION ALL
 		SELECT 5, 'time for groups', (p.sending + p.waiting)::text,

@@ -19,6 +19,8 @@
 #include "errcodes.h"
 #include "rooms.h"
 
+#define COMMUNITY_ID		"@TGS#_"
+
 /* ------------------------------------------------------------------------
  * Rows to calls
  */
@@ -100,6 +102,16 @@ im_batch_place(ImCall *const *calls, int ncalls, const ImRow *row, int batch)
 		if (calls[i]->rows[0]->room == row->room)
 			return IM_PLACE_LATER;
 	return IM_PLACE_NEW;
+}
+
+/* See batch.h. */
+const char *
+im_batch_extra(const ImCommand *command, bool recent_contact, const char *group_id)
+{
+	if (!command->contact_flag || !recent_contact ||
+		strncmp(group_id, COMMUNITY_ID, strlen(COMMUNITY_ID)) == 0)
+		return "";
+	return "\"RecentContactFlag\":1,";
 }
 
 /* See batch.h. */

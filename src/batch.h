@@ -51,6 +51,12 @@ extern ImOp im_batch_op(const ImRow *row);
 /* Which of the calls that are being filled takes the row, at most batch a call. */
 extern int	im_batch_place(ImCall *const *calls, int ncalls, const ImRow *row, int batch);
 
+/*
+ * Members of a request beside its items, each with a comma at its end.  Communities
+ * know no RecentContactFlag.
+ */
+extern const char *im_batch_extra(const ImCommand *command, bool recent_contact, const char *group_id);
+
 /* A row goes back to its outbox as if never claimed. */
 extern void im_batch_give_back(ImRow *row, const ImPolicy *policy);
 

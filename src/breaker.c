@@ -56,7 +56,7 @@ im_breaker_allows(const ImBreaker *breaker, int in_flight, int64_t now)
 		return INT_MAX;
 	/* It may be the beginning of the end: a few more calls tell. */
 	if (breaker->state == IM_BREAKER_CLOSED && breaker->proven)
-		return in_flight < IM_BREAKER_MISSES ? IM_BREAKER_MISSES - in_flight : 0;
+		return in_flight < IM_BREAKER_FEW ? IM_BREAKER_FEW - in_flight : 0;
 	/* Not proven, or open: one call finds out, alone. */
 	if (in_flight > 0)
 		return 0;

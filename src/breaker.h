@@ -14,7 +14,8 @@
 
 #define IM_BREAKER_WINDOW	200 /* answers that are looked at together ... */
 #define IM_BREAKER_SAME		180 /* ... and how many with one code are too many */
-#define IM_BREAKER_MISSES	8	/* calls in a row without a verdict */
+#define IM_BREAKER_MISSES	16	/* calls in a row without a verdict */
+#define IM_BREAKER_FEW		8	/* calls that may fly after one of them */
 
 typedef enum ImBreakerState
 {

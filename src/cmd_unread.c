@@ -12,7 +12,7 @@
 
 #include "rules.h"
 
-#define UNREAD_MAX			INT64CONST(4294967295)
+#define UNREAD_MAX			INT64CONST(2147483647)
 
 static void check_number(ImEncoder *enc, const ImField *field, const ImText *text, int64 number);
 

@@ -202,8 +202,8 @@ compose_import(ImCall *call, const ImApp *app)
 		appendBinaryStringInfo(&body, items[0], (int) lengths[0]);
 	else
 		im_record_request(&body, call->command, call->rows[0]->key,
-						  call->command->contact_flag && app->recent_contact ?
-						  "\"RecentContactFlag\":1," : "", items, lengths, call->nrows);
+						  im_batch_extra(call->command, app->recent_contact, call->rows[0]->group_id),
+						  items, lengths, call->nrows);
 	pfree(items);
 	pfree(lengths);
 	call->body = body.data;

@@ -88,6 +88,17 @@ typedef struct Transaction
 
 static void describe(const ImDrain *drain, const ImPlanFacts *facts, ImReport *report);
 
+/* Rows that the last worker took for sessions, which wait for an answer of somebody. */
+static void
+ask_again(ImSlot *slot)
+{
+	im_slot_lock(slot);
+	for (int i = 0; i < IM_REQUESTS; i++)
+		if (slot->requests[i].state == IM_REQUEST_TAKEN)
+			slot->requests[i].state = slot->requests[i].asker >= 0 ? IM_REQUEST_ASKED : IM_REQUEST_FREE;
+	im_slot_unlock(slot);
+}
+
 /* See drain.h. */
 ImDrain *
 im_drain_create(MemoryContext ctx, ImSlot *slot)
@@ -111,6 +122,7 @@ im_drain_create(MemoryContext ctx, ImSlot *slot)
 	/* A worker that did not leave in order may have left rows in sending. */
 	im_plan_start(&drain->plan, loose, !slot->clean, im_now_us());
 	im_orders_orphaned(slot);
+	ask_again(slot);
 
 	/* Key or plan may have expired meanwhile: one call finds out, not many. */
 	im_slot_lock(slot);
@@ -762,6 +774,9 @@ launch_claimed(ImDrain *drain, ImClaim *claim)
 		((ImRow *) lfirst(lc))->order = order_for(drain, lfirst(lc));
 	/* Rooms count these rows before any of them can come back. */
 	im_flow_claimed(drain->flow, claim);
+	if (drain->flow->far_due)
+		im_plan_owe_recovery(&drain->plan); /* it caps due times */
+	drain->flow->far_due = false;
 	if (im_commands[claim->kind]->undoes)
 	{
 		im_flow_leave(drain->flow, claim->rows);

@@ -136,7 +136,9 @@ take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_orde
 		if (!ordered)
 			return;
 	}
-	room = im_rooms_add(flow->rooms, found->key, found->group_id, found->create_time);
+	/* Too long for a GroupId: its rows end as invalid, and say so. */
+	room = im_rooms_add(flow->rooms, found->key, strlen(found->group_id) > IM_GROUP_ID_MAX ? "" : found->group_id,
+						found->create_time);
 	if (room == NULL)
 		flow->sweep_owed = true;	/* no place for it now */
 	else
@@ -201,8 +203,11 @@ rest(ImFlow *flow, ImRoom *room, TimestampTz due)
 		im_rooms_begin(flow->rooms, room);
 		return;
 	}
+	/* No row waits so long: the clock was set back. */
+	if (delay > IM_WAIT_MAX * USECS_PER_SEC)
+		flow->far_due = true;
 	/* Due already, and yet not taken: it is locked, or its user is on the way. */
-	if (delay <= 0)
+	if (delay <= 0 || delay > IM_WAIT_MAX * USECS_PER_SEC)
 		delay = LOOK_AGAIN << Min(room->vain, LOOK_SELDOM);
 	im_rooms_rest(flow->rooms, room, im_now_us() + delay);
 }

@@ -25,6 +25,8 @@ typedef struct ImFlow
 	bool		stale;			/* rooms came to work since the last sweep began */
 	bool		named;			/* the last sweep found rows that wait for a group
 								 * which they name by its GroupId */
+	bool		far_due;		/* a row is due later than any back-off: the clock was
+								 * set back */
 	bool		sweep_owed;		/* something may be found that is not at work */
 	bool		sweeping;
 	ImSweepMark mark;			/* how things stand, as far as known ... */

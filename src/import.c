@@ -26,6 +26,7 @@
 #include "utils/numeric.h"
 
 #include "app.h"
+#include "batch.h"
 #include "compat.h"
 #include "encoding.h"
 #include "errcodes.h"
@@ -173,10 +174,32 @@ fill_call(ImCall *call, ImRow **rows, const ImCommand *command, const ImItem *it
 		appendBinaryStringInfo(&body, json, (int) len);
 	else
 		im_record_request(&body, command, item->key,
-						  command->contact_flag && app->recent_contact ? "\"RecentContactFlag\":1," : "",
+						  im_batch_extra(command, app->recent_contact, item->group_id),
 						  &json, &len, 1);
 	call->body = body.data;
 	call->body_len = (size_t) body.len;
+}
+
+/* The GroupId of a record that names its group by source_id; NULL: it does not, or has one. */
+static const char *
+group_of(const ImRecord *record, char **source_id)
+{
+	ImOutbox   *outbox;
+	ImRights	saved;
+	char	   *group_id;
+
+	*source_id = NULL;
+	if (!record->command->roomed ||
+		im_record_text(record->map, record->values, record->nulls, "group_id") != NULL)
+		return NULL;
+	*source_id = im_record_text(record->map, record->values, record->nulls, "group_source_id");
+	if (*source_id == NULL)
+		return NULL;
+	outbox = im_require_outbox();
+	im_outbox_enter(&saved);
+	group_id = im_outbox_group_of(outbox, *source_id);
+	im_outbox_leave(&saved);
+	return group_id != NULL ? im_text_as_utf8(group_id) : NULL;
 }
 
 /* Imports a record that is no outbox row. */
@@ -195,8 +218,15 @@ import_record(ImSlot *slot, const ImRecord *record)
 	ImRow		row = {.kind = command->kind,.request = -1};
 	ImRow	   *rows[1] = {&row};
 	ImItem		item;
+	char	   *source_id;
 
+	encoding.group_id = group_of(record, &source_id);
 	im_record_encode(record->map, record->values, record->nulls, &encoding, &item);
+	if (item.problems == NIL && source_id != NULL && encoding.group_id == NULL)
+	{
+		item.problems = list_make1(psprintf("no group with the source_id \"%s\" is imported", source_id));
+		item.problem_code = 10010;
+	}
 	if (item.problems != NIL)
 	{
 		Answer		answer = {item.problem_code, im_item_problem_text(&item), NULL};

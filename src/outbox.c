@@ -544,6 +544,17 @@ im_outbox_row(ImOutbox *outbox, ImKind kind, int64 id, const unsigned char *row_
 }
 
 /* See outbox.h. */
+char *
+im_outbox_group_of(ImOutbox *outbox, const char *source_id)
+{
+	Datum		arg = CStringGetTextDatum(source_id);
+
+	if (im_statement(outbox->schema, IM_GROUP, ST_GROUP_OF, &arg, NULL, 1) == 0)
+		return NULL;
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+/* See outbox.h. */
 bool
 im_outbox_read_control(ImOutbox *outbox, ImControl *control)
 {

@@ -174,4 +174,7 @@ typedef struct ImOutboxRow
 extern bool im_outbox_row(ImOutbox *outbox, ImKind kind, int64 id, const unsigned char *row_key,
 						  ImOutboxRow *row);
 
+/* The GroupId of the group imported from a source, server encoding; NULL: there is none. */
+extern char *im_outbox_group_of(ImOutbox *outbox, const char *source_id);
+
 #endif							/* IM_OUTBOX_H */

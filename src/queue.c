@@ -416,7 +416,7 @@ take_time(ImRow *row, int64 *newest)
 	int64		early = row->sent_time + SECOND_IS_OVER - now;
 
 	if (row->next.act == IM_ACT_SEND && early > 0)
-		im_protocol_wait(&row->life, early * 1000, &row->next);
+		im_protocol_wait(&row->life, Min(early, IM_WAIT_MAX) * 1000, &row->next);
 	else if (row->problems == NULL || row->life.maybe_sent)
 		*newest = Max(*newest, row->sent_time);
 }

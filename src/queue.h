@@ -128,6 +128,8 @@ extern List *im_queue_to_check(ImKind kind, const ImApp *app, const int64 *ids, 
 /* ---- rooms ---- */
 
 /* A room that has open rows of some kind. */
+#define IM_WAIT_MAX			600 /* s; no row is due later than so long from now */
+
 typedef struct ImFoundRoom
 {
 	char	   *key;

@@ -853,6 +853,27 @@ peek_word(const ImRecordMap *map, const Datum *values, const bool *nulls)
 }
 
 /* See record.h. */
+char *
+im_record_text(const ImRecordMap *map, const Datum *values, const bool *nulls, const char *column)
+{
+	static const ImEncoding silent = {0};
+	ImItem		scratch = {0};
+	ImEncoder	enc = {.map = map, .encoding = &silent, .item = &scratch};
+	ImText		text;
+
+	for (int i = 0; i < map->command->nfields; i++)
+	{
+		const ImField *field = &map->command->fields[i];
+		const ImSource *source = &map->source[i];
+
+		if (strcmp(field->column, column) == 0 && source->kind != SOURCE_ABSENT && !nulls[source->index] &&
+			read_server(&enc, field, source, values[source->index], TEXT_MAX, &text))
+			return text.server;
+	}
+	return NULL;
+}
+
+/* See record.h. */
 int
 im_record_variant(const ImRecordMap *map, const Datum *values, const bool *nulls)
 {

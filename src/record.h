@@ -100,6 +100,9 @@ extern void im_record_encode(const ImRecordMap *map, const Datum *values, const 
 /* The variant of a record, see ImCommand.variant_field; 0 if it has none. */
 extern int	im_record_variant(const ImRecordMap *map, const Datum *values, const bool *nulls);
 
+/* What a record gives for a column, as text in the server encoding; NULL: nothing. */
+extern char *im_record_text(const ImRecordMap *map, const Datum *values, const bool *nulls, const char *column);
+
 /* All problems as one text, joined by "; ". */
 extern char *im_item_problem_text(const ImItem *item);
 

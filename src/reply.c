@@ -557,6 +557,7 @@ read_entries(const ImJsonValue *list, ImCall *call)
 	bool		seen[IM_CHECK_MAX] = {false};
 	Facts		entry;
 	ImJsonValue value;
+	int			n = 0;
 
 	if (list->kind != IM_JSON_ARRAY || !im_json_enter(&scan, '['))
 		return;
@@ -566,10 +567,14 @@ read_entries(const ImJsonValue *list, ImCall *call)
 		{
 			read_object(&scan, &entry);
 			place_entry(&entry, call, seen);
+			n++;
 		}
 		else
 			im_json_value(&scan, &value);
 	}
+	/* A filter may leave the name out: one answer to one question is in no doubt. */
+	if (n == 1 && call->nrows == 1 && entry.of[KEY_GROUP_ID].kind == IM_JSON_NONE && entry.code_seen)
+		check_entry(&entry, call->op == IM_OP_GET_GROUP_INFO, call->rows[0]);
 }
 
 /* See reply.h. */

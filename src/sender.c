@@ -65,6 +65,8 @@ struct ImSender
 	bool		held;			/* new options: start nothing, let all land */
 
 	char		sig[IM_USERSIG_MAX];	/* "" if there is none */
+	char		sig_beginning[SIG_BEGINNING + 1];	/* of the last one: an answer to a
+													 * call that carried it may quote it */
 	char	   *identifier;		/* percent-encoded */
 	time_t		signed_at;
 	ImSignatures signatures;	/* sig is the newest */
@@ -300,6 +302,7 @@ sign(ImSender *sender, ImProblem *problem)
 		return false;
 	}
 	sender->signed_at = now;
+	strlcpy(sender->sig_beginning, sender->sig, sizeof(sender->sig_beginning));
 	/* Counted: a refusal is about the signature that a call has carried. */
 	sender->signatures.newest++;
 	return true;
@@ -572,12 +575,10 @@ quote_unreadable(ImCall *call, const ImHttpCall *http_call)
  * too.
  */
 static void
-hide_signature(char *info, const char *sig)
+hide_signature(char *info, const char *beginning)
 {
-	char		beginning[SIG_BEGINNING + 1];
 	char	   *found = strstr(info, "usersig");
 
-	strlcpy(beginning, sig, sizeof(beginning));
 	if (found == NULL && beginning[0] != '\0')
 		found = strstr(info, beginning);
 	if (found != NULL)
@@ -613,7 +614,7 @@ tell_nothing(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	call->verdict.code = IM_CODE_UNREADABLE;
 	call->reply.readable = false;
 	quote_unreadable(call, http_call);
-	hide_signature(call->reply.info, sender->sig);
+	hide_signature(call->reply.info, sender->sig_beginning);
 	for (int i = 0; i < call->nrows; i++)
 		strlcpy(call->rows[i]->info, call->reply.info, sizeof(call->rows[i]->info));
 }
@@ -672,7 +673,7 @@ read_reply(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	if (http_call->failure == 0 && !call->reply.readable && call->reply.info[0] == '\0')
 		quote_unreadable(call, http_call);
 	/* Over whatever words came together. */
-	hide_signature(call->reply.info, sender->sig);
+	hide_signature(call->reply.info, sender->sig_beginning);
 }
 
 /* True if a code says that there was nothing left to do, which is as good as done. */

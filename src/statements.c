@@ -2,7 +2,8 @@
  * statements.c
  *	  Every SQL statement on the extension's tables.
  *
- * None may wait for a person: rows are taken with SKIP LOCKED.  None may be
+ * None may wait for a person: rows are taken with SKIP LOCKED, and no stronger
+ * than our UPDATEs need it, so that a foreign key on an outbox holds nothing up.  None may be
  * planned into a scan of the outbox, which grows to millions of rows: they go
  * through the partial indexes, and the worker plans with sequential scans and
  * hash joins disabled (see worker_settings in worker.c).  Its plans are kept,
@@ -40,11 +41,18 @@ typedef struct Statement
 #define CLAIM_COLUMNS "o.id, o.attempts, o.maybe_sent_at, o.row_key, o.claim, {extra} AS extra, {columns}"
 #define OUTBOX	"{schema}.{table}"
 
-/* The room of a row, i; must be spelled as the index has it. */
-#define ROOM \
-	"(CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' || i.group_source_id" \
-	" WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' || i.group_id" \
+/* The room of a row; must be spelled as the index has it. */
+#define ROOM_OF(i) \
+	"(CASE WHEN " i ".group_source_id IS NOT NULL AND " i ".group_id IS NULL THEN '+' || " i ".group_source_id" \
+	" WHEN " i ".group_id IS NOT NULL AND " i ".group_source_id IS NULL THEN '=' || " i ".group_id" \
 	" ELSE '' END)"
+#define ROOM	ROOM_OF("i")
+
+/*
+ * Said once more of the row that a claim has locked: somebody may have given it
+ * to another room since the claim's snapshot.
+ */
+#define STILL_IN_ROOM	" AND " ROOM_OF("o") " COLLATE \"C\" = r.room"
 
 /*
  * Rows of rooms are found by their phase, which is one while they are pending
@@ -154,18 +162,18 @@ static const Statement statements[NSTATEMENTS] = {
 		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
 		" WHERE origin = $1 AND id > $2 AND status = '{open}' AND due_at IS NULL{free}"
 		" AND ({at_once} OR NOT " ACCOUNTS_OPEN ")"
-		" ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED",
+		" ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
 	4, {INT8OID, INT8OID, INT8OID, INT8OID}},
 	[ST_CLAIM_DUE] = {
 		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
 		" WHERE origin = $1 AND due_at <= pg_catalog.now()"
 		" AND status = '{open}' AND due_at IS NOT NULL{free}"
-		" ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED",
+		" ORDER BY due_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED",
 	2, {INT8OID, INT8OID}},
 	[ST_CLAIM_ASKED] = {
 		"SELECT " CLAIM_COLUMNS " FROM " OUTBOX " o"
 		" WHERE id = $2 AND row_key = $3 AND origin = $1 AND status = 'pending'"
-		" FOR UPDATE SKIP LOCKED",
+		" FOR NO KEY UPDATE SKIP LOCKED",
 	3, {INT8OID, INT8OID, UUIDOID}},
 	[ST_MARK] = {
 		"UPDATE " OUTBOX " o SET status = '{busy}', attempts = LEAST(o.attempts, 1000000) + 1,"
@@ -177,7 +185,7 @@ static const Statement statements[NSTATEMENTS] = {
 	5, {INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID, INT8OID, INT8ARRAYOID}},
 	[ST_LOCKABLE] = {
 		"SELECT o.row_key FROM " OUTBOX " o JOIN " ROW_LIST " ON o.id = v.id AND o.row_key = v.row_key"
-		" FOR UPDATE OF o SKIP LOCKED",
+		" FOR NO KEY UPDATE OF o SKIP LOCKED",
 	2, {INT8ARRAYOID, UUIDARRAYOID}},
 	[ST_EXISTING] = {
 		"SELECT o.row_key FROM " OUTBOX " o JOIN " ROW_LIST " ON o.id = v.id AND o.row_key = v.row_key",
@@ -213,7 +221,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" error_code = $4, error_info = $5"
 		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
 		" WHERE {dead} AND origin = $1 AND ({unnamed}) = $2"
-		" AND (claim IS NULL OR NOT claim = ANY ($6)) FOR UPDATE SKIP LOCKED))",
+		" AND (claim IS NULL OR NOT claim = ANY ($6)) FOR NO KEY UPDATE SKIP LOCKED))",
 	6, {INT8OID, BOOLOID, TEXTOID, INT4OID, TEXTOID, INT8ARRAYOID}},
 	[ST_ANY_DEAD] = {
 		"SELECT FROM " OUTBOX
@@ -223,7 +231,7 @@ static const Statement statements[NSTATEMENTS] = {
 		"UPDATE " OUTBOX " SET due_at = pg_catalog.now()"
 		" WHERE id = ANY (ARRAY(SELECT id FROM " OUTBOX
 		" WHERE origin = $1 AND {phase}status = '{open}' AND due_at IS NOT NULL"
-		" AND due_at > pg_catalog.now() + '10 minutes'::pg_catalog.interval FOR UPDATE SKIP LOCKED))",
+		" AND due_at > pg_catalog.now() + '10 minutes'::pg_catalog.interval FOR NO KEY UPDATE SKIP LOCKED))",
 	1, {INT8OID}},
 	[ST_NEXT_DUE] = {
 		"SELECT due_at FROM " OUTBOX
@@ -414,13 +422,13 @@ static const Statement statements[NSTATEMENTS] = {
 		" AND " OPEN("i") " AND i.status = 'pending' AND i.id > r.after AND (i.due_at IS NULL OR i.due_at <= pg_catalog.now())"
 		" AND NOT " USER_IS_OPEN("i", "{user}")
 		" ORDER BY i.id LIMIT $4) a JOIN " OUTBOX " o ON o.id = a.id"
-		" WHERE " IS_PENDING("o") " ORDER BY r.n, o.id FOR UPDATE OF o SKIP LOCKED",
+		" WHERE " IS_PENDING("o") STILL_IN_ROOM " ORDER BY r.n, o.id FOR NO KEY UPDATE OF o SKIP LOCKED",
 	4, {INT8OID, TEXTARRAYOID, INT8ARRAYOID, INT8OID}},
 	[ST_CLAIM_ORDERED] = {
 		"SELECT " CLAIM_COLUMNS ", r.n, a.rank,"
 		" (SELECT s.newest_time FROM {schema}._im_room_state s WHERE s.room = r.room)"
 		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS r (room, after, n),"
-		" LATERAL (SELECT f.id, pg_catalog.row_number() OVER (ORDER BY f.send_time, f.id) AS rank"
+		" LATERAL (SELECT f.id, f.send_time, pg_catalog.row_number() OVER (ORDER BY f.send_time, f.id) AS rank"
 		/* What may be there already is looked up before anything is sent after it. */
 		" FROM (" UNKNOWN_OF_ROOM " LIMIT $4) UNION ALL"
 		" (SELECT i.id, i.send_time FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
@@ -428,9 +436,10 @@ static const Statement statements[NSTATEMENTS] = {
 		" ORDER BY i.send_time, i.id LIMIT $4)) f) a"
 		" JOIN " OUTBOX " o ON o.id = a.id"
 		" WHERE " IS_PENDING("o") " AND (o.due_at IS NULL OR o.due_at <= pg_catalog.now())"
+		STILL_IN_ROOM " AND o.send_time IS NOT DISTINCT FROM a.send_time"
 		/* It holds those behind it, as one that is locked does. */
 		" AND NOT " USER_IS_OPEN("o", "{user}")
-		" ORDER BY r.n, a.rank FOR UPDATE OF o SKIP LOCKED",
+		" ORDER BY r.n, a.rank FOR NO KEY UPDATE OF o SKIP LOCKED",
 	4, {INT8OID, TEXTARRAYOID, INT8ARRAYOID, INT8OID}},
 	[ST_ROOM_OPEN] = {
 		"SELECT r.n, (SELECT COALESCE(i.due_at, pg_catalog.now()) FROM " OUTBOX " i"
@@ -451,7 +460,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" FROM w LEFT JOIN LATERAL ("
 		/* create_time by way of JSON: somebody may have made it a number of seconds. */
 		"SELECT g.group_id, pg_catalog.floor(COALESCE(CASE pg_catalog.jsonb_typeof(t.made) WHEN 'number' THEN (t.made #>> ARRAY[]::text[])::numeric"
-		" ELSE EXTRACT(epoch FROM (t.made #>> ARRAY[]::text[])::timestamp with time zone) END, EXTRACT(epoch FROM g.sent_at)))::bigint AS created"
+		" ELSE EXTRACT(epoch FROM (t.made #>> ARRAY[]::text[])::timestamp with time zone) END, EXTRACT(epoch FROM COALESCE(g.settled_at, g.sent_at))))::bigint AS created"
 		" FROM {schema}.im_group_outbox g, LATERAL pg_catalog.to_jsonb(g.create_time) AS t (made)"
 		" WHERE pg_catalog.left(w.room, 1) = '+'"
 		" AND g.source_id = pg_catalog.substr(w.room, 2) AND g.status = 'imported'"
@@ -501,7 +510,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" WHERE id = ANY (ARRAY(SELECT o.id FROM " OUTBOX " o WHERE o.id = ANY (ARRAY("
 		"SELECT i.id FROM pg_catalog.unnest($2) AS r (room), " OUTBOX " i WHERE " DONE_OF_SOURCE("r")
 		" UNION ALL SELECT i.id FROM pg_catalog.unnest($2) AS r (room), " OUTBOX " i WHERE " DONE_OF_GROUP("r")
-		")) AND o.status || '' = 'imported' FOR UPDATE SKIP LOCKED))",
+		")) AND o.status || '' = 'imported' FOR NO KEY UPDATE SKIP LOCKED))",
 	2, {INT8OID, TEXTARRAYOID}},
 	/* Where somebody had a row locked, the next message tries again. */
 	[ST_AGAIN_DONE] = {
@@ -511,13 +520,18 @@ static const Statement statements[NSTATEMENTS] = {
 	2, {INT8OID, TEXTARRAYOID}},
 	/* The group to which a row of a room belongs. */
 	[ST_ROOM_OF] = {
-		"SELECT g.group_id, pg_catalog.floor(EXTRACT(epoch FROM COALESCE(g.create_time, g.sent_at)))::bigint"
+		"SELECT g.group_id, pg_catalog.floor(EXTRACT(epoch FROM COALESCE(g.create_time, g.settled_at, g.sent_at)))::bigint"
 		" FROM " OUTBOX " i JOIN {schema}.im_group_outbox g ON g.source_id = i.group_source_id AND g.status = 'imported'"
 		" WHERE i.id = $1 AND i.row_key = $2 AND i.group_id IS NULL"
 		" UNION ALL SELECT i.group_id, 0 FROM " OUTBOX " i"
 		" WHERE i.id = $1 AND i.row_key = $2 AND i.group_source_id IS NULL AND i.group_id IS NOT NULL"
 		" AND NOT EXISTS (SELECT FROM {schema}.im_group_outbox u WHERE u.group_id = i.group_id AND " UNDOING("u") ")",
 	2, {INT8OID, UUIDOID}},
+	/* The GroupId of the group that was imported from a source. */
+	[ST_GROUP_OF] = {
+		"SELECT g.group_id FROM {schema}.im_group_outbox g"
+		" WHERE g.source_id = $1 AND g.status = 'imported' AND g.group_id IS NOT NULL",
+	1, {TEXTOID}},
 	[ST_ROOM_RELEASE] = {
 		"UPDATE {schema}._im_room_state SET held = NULL WHERE held IS NOT NULL",
 	0, {0}},
@@ -541,7 +555,7 @@ static const Statement statements[NSTATEMENTS] = {
 	/* Rows of rooms whose group is gone; what somebody locks is left for later. */
 	[ST_UNDO_ROWS] = {
 		"WITH s AS (SELECT i.id, i.row_key, i.status FROM " OUTBOX " i WHERE i.origin = $1"
-		" AND " ROOM " COLLATE \"C\" = ANY ($2) AND " IN_GROUP("i") " LIMIT $3 FOR UPDATE SKIP LOCKED),"
+		" AND " ROOM " COLLATE \"C\" = ANY ($2) AND " IN_GROUP("i") " LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED),"
 		" checked AS (DELETE FROM {schema}.im_import_verified v USING s WHERE v.row_key = s.row_key)"
 		" UPDATE " OUTBOX " o SET status = 'undone', error_code = NULL, error_info = NULL, due_at = NULL,"
 		" maybe_sent_at = NULL, claim = NULL, settled_at = pg_catalog.now()"

@@ -202,6 +202,15 @@ is(scalar($service->messages('g-first')), 1, '... sends one');
 is(answer("im_set_unread(r) FROM (SELECT 'g-first' AS group_id, 'one' AS member_account, 1 AS unread_msg_num) r")->{ErrorCode}, 0, 'im_set_unread()');
 is_deeply($service->unread('g-first'), { one => 1 }, '... sets it');
 
+# The same records, whose group is named by its source_id, as in an outbox.
+is(answer("im_import_member(r) FROM (SELECT 'first' AS group_source_id, NULL::text AS group_id, 'one' AS member_account) r")->{ErrorCode}, 0, 'im_import_member() of a group by its source_id');
+is(answer("im_import_message(r) FROM (SELECT 'first' AS group_source_id, 'one' AS from_account, timestamptz '2020-02-02' AS send_time, 'ho' AS text) r")->{ErrorCode}, 0, 'im_import_message()');
+is(scalar($service->messages('g-first')), 2, '... sends one more');
+is(answer("im_set_unread(r) FROM (SELECT 'first' AS group_source_id, 'one' AS member_account, 2 AS unread_msg_num) r")->{ErrorCode}, 0, 'im_set_unread()');
+is_deeply($service->unread('g-first'), { one => 2 }, '... sets it');
+my $said = answer("im_import_member(r) FROM (SELECT 'nowhere' AS group_source_id, 'one' AS member_account) r");
+is("$said->{ErrorCode} $said->{ErrorInfo}", '10010 no group with the source_id "nowhere" is imported', '... and nothing is sent without a group');
+
 # Rows of an outbox, while the import is paused.
 load('SELECT im_import_pause();');
 load("INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ('first', 'b8');
@@ -256,6 +265,11 @@ is(open_rows('account'), 0, 'a drain takes all accounts');
 is(statuses('member', "member_account LIKE 'new%'"), 'imported 1900', '... and then the members of that room');
 load('SELECT im_import_resume();');
 poll_until { open_rows('message', 'unread') == 0 } 'all the others';
+
+# A GroupId that is none: its rows say so, and hold nothing up.
+load("INSERT INTO im_member_outbox (group_id, member_account) VALUES (repeat('x', 129), 'b8'), (repeat('x', 40000), 'b8')");
+poll_until { open_rows('member') == 1 } 'all but the one that has no group';
+is(statuses('member', "length(group_id) > 128"), 'invalid 2', 'a GroupId that is too long is refused by us');
 is_deeply([ $service->doubles ], [], 'nothing was done twice');
 
 done_testing();

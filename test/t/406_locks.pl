@@ -22,6 +22,16 @@ sub go_on
 	$service->release;
 }
 
+# A foreign key on an outbox: who refers to a row locks it against a change of its key only.
+my $refers = ImTest::start_session($node, 'postgres');
+$node->safe_psql('postgres', "SELECT im_import_pause('a lock')");
+insert_groups($node, 3, 'referred');
+ImTest::answer_of($refers, "BEGIN; SELECT FROM im_group_outbox WHERE name LIKE 'referred%' FOR KEY SHARE");
+$node->safe_psql('postgres', 'SELECT im_import_resume()');
+wait_settled($node);
+is(value_of($node, "SELECT string_agg(DISTINCT status, ' ') FROM im_group_outbox WHERE name LIKE 'referred%'"), 'imported', 'a foreign key holds no row up');
+ImTest::answer_of($refers, 'ROLLBACK');
+
 # So many rows of this name have this status.
 sub count_of
 {

@@ -165,16 +165,16 @@ test_unreachable(void)
 	static const int64_t delays[] = {1, 2, 4, 8, 16, 30, 30};
 
 	begin();
-	silence(7);
+	silence(IM_BREAKER_MISSES - 1);
 	note(IM_OUT_REFUSED, 10004, true);
 	silence(1);
-	is_int(im_breaker_allows(&breaker, 0, now), IM_BREAKER_MISSES, "after a miss a few more go, not all");
+	is_int(im_breaker_allows(&breaker, 0, now), IM_BREAKER_FEW, "after a miss a few more go, not all");
 	is_int(im_breaker_allows(&breaker, 100, now), 0, "none while many are under way");
-	silence(6);
-	is_int(breaker.state, IM_BREAKER_CLOSED, "7, an answer, 7: reachable");
+	silence(IM_BREAKER_MISSES - 2);
+	is_int(breaker.state, IM_BREAKER_CLOSED, "15, an answer, 15: reachable");
 	note(IM_OUT_NOT_SENT, IM_CODE_NOT_SENT, true);
 	is_int(breaker.state, IM_BREAKER_UNREACHABLE,
-		   "the 8th, and what answers without reading the body is no answer");
+		   "the 16th, and what answers without reading the body is no answer");
 	for (int i = 0; i < 7; i++)
 	{
 		is_int(im_breaker_wait(&breaker, now), delays[i] * SEC, "wait %d", i);
@@ -198,7 +198,7 @@ static void
 test_changes(void)
 {
 	begin();
-	silence(8);
+	silence(IM_BREAKER_MISSES);
 	now += SEC;
 	note(IM_OUT_STOP, 70009, true);
 	is_int(breaker.state, IM_BREAKER_STOPPED, "unreachable, then stopped");
@@ -300,7 +300,7 @@ test_again(void)
 	is_int(breaker.state, IM_BREAKER_CLOSED, "the same row again and again");
 	verdict.http_status = 502;
 	verdict.code = IM_CODE_HTTP;
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < IM_BREAKER_MISSES; i++)
 		im_breaker_note(&breaker, &verdict, true, "", now, now);
 	is_int(breaker.state, IM_BREAKER_UNREACHABLE, "a gateway knows no rows");
 }
@@ -334,7 +334,7 @@ test_counts(void)
 	ImVerdict	words = {.outcome = IM_OUT_UNKNOWN, .code = 10002, .answered = true, .http_status = 200};
 
 	begin();
-	silence(7);
+	silence(IM_BREAKER_MISSES - 1);
 	is_int(im_breaker_counts(&breaker, &miss), true, "a service that has taken calls: counts");
 	silence(1);
 	is_int(im_breaker_counts(&breaker, &miss), false, "unreachable: does not");

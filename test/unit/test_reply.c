@@ -352,7 +352,9 @@ static const struct
 	{"only another group", ANSWER(GROUP("G1", REST)), BRIEF, IM_FOUND_UNREADABLE},
 	{"an id that goes on", ANSWER(GROUP("g1 ", REST)), BRIEF, IM_FOUND_UNREADABLE},
 	{"an id that goes on after a NUL", ANSWER(GROUP("g1\\u0000", REST)), BRIEF, IM_FOUND_UNREADABLE},
-	{"an entry without id", ANSWER("{" REST "}"), BRIEF, IM_FOUND_UNREADABLE},
+	{"one entry without id", ANSWER("{" REST "}"), BRIEF, IM_FOUND_SAME},
+	{"two without id", ANSWER("{" REST "},{" REST "}"), BRIEF, IM_FOUND_UNREADABLE},
+	{"an entry with nothing in it", ANSWER("{}"), BRIEF, IM_FOUND_UNREADABLE},
 	{"the same entry twice", ANSWER(GROUP("g1", REST) "," GROUP("g1", REST)), BRIEF, IM_FOUND_UNREADABLE},
 	{"two entries that disagree", ANSWER(GROUP("g1", REST) "," GROUP("g1", "\"ErrorCode\":10010")), BRIEF, IM_FOUND_UNREADABLE},
 
