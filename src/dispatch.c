@@ -319,7 +319,7 @@ more_to_explain(const ImDispatch *dispatch, const ImCommand *command)
 	foreach(lc, dispatch->outcomes)
 		if (im_commands[((ImRow *) lfirst(lc))->kind]->makes_groups)
 			return true;
-	return im_rooms_wait_at(dispatch->rooms, command->kind, false, im_now_us()) == 0;
+	return im_plan_room_comes(dispatch->plan, dispatch->rooms, command->kind, im_now_us());
 }
 
 /* The question that waits for more rows goes, unless more may come soon. */

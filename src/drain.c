@@ -447,6 +447,7 @@ look_around(ImDrain *drain)
 		im_outbox_control(im_outbox_get(), &drain->control);
 	}
 	drain->plan.just_paused = drain->control.paused && !was_paused;
+	drain->plan.paused = drain->control.paused;
 	forget_dead_orders(drain->slot);
 	/* Without an order no room may go while the import is paused. */
 	if (!im_orders_any(drain->slot))

@@ -498,6 +498,13 @@ im_plan_explains(int nrows, int most, bool coming, int64_t waited)
 	return nrows >= most || !coming || waited >= ASK_AFTER;
 }
 
+/* See plan.h. */
+bool
+im_plan_room_comes(const ImPlan *plan, const ImRooms *rooms, ImKind kind, int64_t now)
+{
+	return im_rooms_wait_at(rooms, kind, plan->paused, now) == 0;
+}
+
 /* ------------------------------------------------------------------------
  * Waiting, leaving
  */

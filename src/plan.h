@@ -33,6 +33,7 @@ typedef struct ImPlan
 	bool		careful;		/* write outcomes one by one */
 	int64_t		flush_after;	/* somebody locks an outcome's row: not before */
 	bool		just_paused;	/* what is queued was claimed before the pause */
+	bool		paused;			/* only rooms of an order go */
 	int64_t		looked_at;		/* at options and pause; 0: never yet */
 	int64_t		counted_at;
 	int			uncounted;		/* looks since the counts were right */
@@ -230,6 +231,9 @@ extern bool im_plan_asks(const ImPlan *plan, ImKind kind, int nrows, int most, i
  * soon.
  */
 extern bool im_plan_explains(int nrows, int most, bool coming, int64_t waited);
+
+/* True if a room's rows of the kind are to be claimed now. */
+extern bool im_plan_room_comes(const ImPlan *plan, const ImRooms *rooms, ImKind kind, int64_t now);
 
 /* ---- the launcher ---- */
 

@@ -51,6 +51,24 @@ test_order(int64_t now)
 	im_rooms_free(rooms);
 }
 
+/* A question why rows were refused waits for rooms that go, and for no others. */
+static void
+test_explains(int64_t now)
+{
+	ImRooms    *rooms = im_rooms_create();
+	ImRoom	   *room = im_rooms_add(rooms, "+r", "g", 0);
+	ImPlan		plan;
+
+	im_plan_start(&plan, loose, false, now);
+	ok(im_plan_room_comes(&plan, rooms, IM_MEMBER, now), "members of a room may be refused soon");
+	ok(!im_plan_room_comes(&plan, rooms, IM_MESSAGE, now), "but none of its messages");
+	plan.paused = true;
+	ok(!im_plan_room_comes(&plan, rooms, IM_MEMBER, now), "paused: no room goes, and none is waited for");
+	room->ordered = true;
+	ok(im_plan_room_comes(&plan, rooms, IM_MEMBER, now), "but one of an order");
+	im_rooms_free(rooms);
+}
+
 int
 main(void)
 {
@@ -72,5 +90,6 @@ main(void)
 	im_plan_wake(&plan, true, now + 50 * MS);
 	ok(!im_plan_looks_below(&plan), "where a look from the minimum is dear, claims do not make it");
 	test_order(now);
+	test_explains(now);
 	return tap_done();
 }
