@@ -135,6 +135,14 @@ is_about_key(const ImCommand *command, int32_t code)
 	return code != 0 && (command->key_codes[0] == code || command->key_codes[1] == code);
 }
 
+/* True for a definite refusal of just this question. */
+static bool
+question_refused(const ImCall *call)
+{
+	return call->verdict.outcome == IM_OUT_UNREADABLE && call->verdict.answered && call->reply.readable &&
+		im_error_find(call->reply.code)->class == IM_CLASS_ROW;
+}
+
 /* See batch.h. */
 bool
 im_batch_splits(const ImCall *call)
@@ -143,6 +151,9 @@ im_batch_splits(const ImCall *call)
 
 	if (call->nrows < 2)
 		return false;
+	/* Why rows were refused, or whether they are there: one of them may be to blame for this, too. */
+	if (call->op == call->command->explain_op && !call->command->ordered)
+		return question_refused(call) && !is_about_key(call->command, call->reply.code);
 	/* An answer that tells of no row must not be held against any of them. */
 	if (call->op == call->command->lookup_op && call->command->lookup_batch > 0)
 		return verdict->outcome == IM_OUT_UNREADABLE && verdict->answered;
@@ -299,7 +310,7 @@ decide_by_presence(ImRow *row, const ImCall *call)
 	if (row->check.found == IM_FOUND_UNREADABLE && row->life.maybe_sent)
 	{
 		row->verdict.of_item = false;
-		if (call->verdict.outcome != IM_OUT_UNREADABLE || im_error_find(call->verdict.code)->class != IM_CLASS_ROW)
+		if (!question_refused(call))
 			row->verdict.outcome = IM_OUT_UNKNOWN;
 	}
 	if (row->check.found == IM_FOUND_SAME || row->check.found == IM_FOUND_OTHER)
@@ -316,10 +327,15 @@ decide_by_presence(ImRow *row, const ImCall *call)
 void
 im_batch_explained(ImCall *call)
 {
+	/* Of a user who is not there nothing is. */
+	bool		absent = question_refused(call) && is_about_key(call->command, call->reply.code);
+
 	for (int i = 0; i < call->nrows; i++)
 	{
 		ImRow	   *row = call->rows[i];
 
+		if (absent)
+			row->check.found = IM_FOUND_ABSENT;
 		if (call->command->there_is_done)
 		{
 			decide_by_presence(row, call);

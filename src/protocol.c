@@ -247,6 +247,12 @@ judge_refused(const ImLife *row, bool of_item, ImNext *next)
 {
 	if (!row->maybe_sent)
 		settle(next, row, IM_FAILED);
+	else if (row->repeat == IM_REPEAT_HARMLESS && of_item && !zombies_gone(row))
+	{
+		/* Not there now, but what is under way may come.  Then it is sent again; this was no attempt. */
+		wait_for_zombies(next, row);
+		next->attempts = row->attempts > 0 ? row->attempts - 1 : 0;
+	}
 	else if (row->repeat == IM_REPEAT_HARMLESS && of_item)
 	{
 		/* What had been applied before would be called done now. */

@@ -212,10 +212,15 @@ typedef struct Word
 	ImFound		found;
 } Word;
 
-/* What an entry's word says; one that is not among them says nothing. */
+/*
+ * What an entry's word says; one that is not among them says nothing, nor does any
+ * beside a code, but for the one that says that it is not there.
+ */
 static ImFound
-found_by_word(const ImListEntry *entry, const Word *words)
+found_by_word(const ImListEntry *entry, const Word *words, int32_t absent_code)
 {
+	if (entry->has_code && entry->code != 0)
+		return entry->code == absent_code ? IM_FOUND_ABSENT : IM_FOUND_UNREADABLE;
 	for (; entry->has_word && words->word != NULL; words++)
 		if (im_json_is(&entry->word, words->word))
 			return words->found;
@@ -225,7 +230,7 @@ found_by_word(const ImListEntry *entry, const Word *words)
 /* Reads a list with one word for each row. */
 static bool
 read_words(ImCall *call, const char *body, size_t len, const ImListWords *list, const Word *words,
-		   ImListEntry *entries, int max)
+		   int32_t absent_code, ImListEntry *entries, int max)
 {
 	int			n = im_answer_list(body, len, list, entries, max);
 	bool		good = n >= 0 && n <= max;
@@ -234,7 +239,7 @@ read_words(ImCall *call, const char *body, size_t len, const ImListWords *list, 
 	{
 		const ImListEntry *entry = good ? entry_of(call->rows[i], i, entries, n, false) : NULL;
 
-		call->rows[i]->check.found = entry == NULL ? IM_FOUND_UNREADABLE : found_by_word(entry, words);
+		call->rows[i]->check.found = entry == NULL ? IM_FOUND_UNREADABLE : found_by_word(entry, words, absent_code);
 	}
 	return good;
 }
@@ -243,10 +248,11 @@ read_words(ImCall *call, const char *body, size_t len, const ImListWords *list, 
 bool
 im_results_accounts(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
 {
-	static const ImListWords list = {.list = "ResultItem",.id = "UserID",.word = "AccountStatus"};
+	static const ImListWords list = {.list = "ResultItem",.id = "UserID",.word = "AccountStatus",
+	.code = "ResultCode"};
 	static const Word words[] = {{"Imported", IM_FOUND_SAME}, {"NotImported", IM_FOUND_ABSENT}, {NULL, IM_FOUND_SAME}};
 
-	return read_words(call, body, len, &list, words, entries, max);
+	return read_words(call, body, len, &list, words, 0, entries, max);
 }
 
 /* See results.h. */
@@ -259,17 +265,8 @@ im_results_friends(ImCall *call, const char *body, size_t len, ImListEntry *entr
 		{"CheckResult_Type_AWithB", IM_FOUND_SAME}, {"CheckResult_Type_BothWay", IM_FOUND_SAME},
 		{"CheckResult_Type_NoRelation", IM_FOUND_ABSENT}, {"CheckResult_Type_BWithA", IM_FOUND_ABSENT}, {NULL, IM_FOUND_SAME}
 	};
-	bool		good = read_words(call, body, len, &list, words, entries, max);
-	int			n = good ? im_answer_list(body, len, &list, entries, max) : 0;
 
-	for (int i = 0; i < call->nrows && good; i++)
-	{
-		const ImListEntry *entry = entry_of(call->rows[i], i, entries, n, false);
-
-		if (entry != NULL && entry->has_code && entry->code != 0)
-			call->rows[i]->check.found = entry->code == CODE_NO_ACCOUNT ? IM_FOUND_ABSENT : IM_FOUND_UNREADABLE;
-	}
-	return good;
+	return read_words(call, body, len, &list, words, CODE_NO_ACCOUNT, entries, max);
 }
 
 /* A member of what was sent for a row. */
@@ -313,7 +310,7 @@ im_results_members(ImCall *call, const char *body, size_t len, ImListEntry *entr
 		{"Owner", IM_FOUND_SAME}, {"Admin", IM_FOUND_SAME}, {"Member", IM_FOUND_SAME},
 		{"NotMember", IM_FOUND_ABSENT}, {NULL, IM_FOUND_SAME}
 	};
-	bool		good = read_words(call, body, len, &list, words, entries, max);
+	bool		good = read_words(call, body, len, &list, words, 0, entries, max);
 	int			n = good ? im_answer_list(body, len, &list, entries, max) : 0;
 
 	for (int i = 0; i < call->nrows; i++)

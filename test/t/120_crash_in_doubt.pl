@@ -163,6 +163,36 @@ is($row{'maybe-zombie'}{status}, 'imported', 'created late: found, because nobod
 is($row{'maybe-unreadable'}{status}, 'in_doubt', 'nobody can tell: in doubt, not failed');
 like($row{'maybe-unreadable'}{error_info}, qr/could not be looked up/, 'nobody can tell: and says so');
 
+# What may be repeated is sent again, and refused: here, too, "it is not there" is
+# believed only once a late request must have died.
+$service->clear;
+my %refusal = (importmsg => 90012, friend_import => 30010);
+foreach my $command (sort keys %refusal)
+{
+	$service->fault(
+		{ do => 'close_before', times => 1, match => { command => $command, account => 'absent' } },
+		{ do => 'delay_apply', ms => 1200, times => 1, match => { command => $command, account => 'late' } },
+		map { { do => 'code', code => $refusal{$command}, info => 'not now', match => { command => $command, account => $_ } } } qw(absent late));
+}
+# Friends of a user who is not there: nobody can have been made his friend.
+$service->fault(
+	{ do => 'close_before', times => 1, match => { command => 'friend_import', account => 'gone' } },
+	map { { do => 'code', code => 30003, info => 'no such user', match => { command => $_, account => 'gone' } } } qw(friend_import friend_check));
+sql("INSERT INTO im_friend_outbox (user_id, friend_id) VALUES ('me-gone', 'gone')");
+sql("INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text) SELECT who, 'me', who, '2020-01-01 00:00Z', 'hello' FROM unnest('{absent,late}'::text[]) who");
+sql("INSERT INTO im_friend_outbox (user_id, friend_id) SELECT 'me-' || who, who FROM unnest('{absent,late}'::text[]) who");
+foreach my $kind (qw(dialog friend))
+{
+	my $who = $kind eq 'dialog' ? 'to_account' : 'friend_id';
+
+	poll_until { value_of($node, "SELECT count(*) FROM im_${kind}_outbox WHERE status IN ('pending', 'sending')") == 0 } "rows of $kind";
+	is(value_of($node, "SELECT string_agg(concat_ws(' ', $who, status, error_code, error_info), '; ' ORDER BY $who) FROM im_${kind}_outbox"),
+		'absent failed ' . ($kind eq 'dialog' ? '90012 not now' : '30010 not now; gone failed 30003 no such user') . '; late imported',
+		"$kind: absent has failed, for what it was refused for; what came late is imported");
+}
+is(scalar($service->dialog('me', 'late')), 1, 'and is in the app');
+sql("DELETE FROM im_${_}_outbox") foreach qw(dialog friend);
+
 # A row that was maybe sent and then became invalid.
 $service->clear;
 $service->fault({ do => 'close_after', times => 1, match => { name => 'narrow*' } });

@@ -175,6 +175,14 @@ settled('a bad member among good ones', qw(group member));
 is(statuses('member', "group_source_id = 'split'"), 'failed 1, imported 5', 'a call that is refused for one row is halved until it is found');
 $service->clear;
 
+# So is a question why members were refused: without the one to blame the others have their words.
+$service->fault({ do => 'code', code => 70402, match => { command => 'account_check', account => 'odd' } });
+load(room('why'), "INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ('why', 'stranger1'), ('why', 'odd'), ('why', 'stranger2');");
+settled('refused members, of whom one cannot be asked for', qw(group member));
+is(value_of($node, "SELECT string_agg(substring(error_info FROM 'no account .*|may not exist'), '; ' ORDER BY id) FROM im_member_outbox WHERE group_source_id = 'why'"),
+	'no account "stranger1"; may not exist; no account "stranger2"', 'who cannot be asked for does not spoil the words of the others');
+$service->clear;
+
 # ---------------------------------------------------------------------------
 # Members of a group that failed wait; the repaired group frees them
 

@@ -250,14 +250,14 @@ static void
 test_accounts(void)
 {
 	static const char body[] = "{\"ResultItem\":[{\"UserID\":\"b\",\"ResultCode\":0,\"AccountStatus\":\"NotImported\"},"
-		"{\"UserID\":\"a\",\"ResultCode\":0,\"AccountStatus\":\"Imported\"},{\"UserID\":\"c\",\"ResultCode\":70169}]}";
+		"{\"UserID\":\"a\",\"ResultCode\":0,\"AccountStatus\":\"Imported\"},{\"UserID\":\"c\",\"ResultCode\":70169,\"AccountStatus\":\"NotImported\"}]}";
 	Asked		asked;
 
 	ask(&asked, &members);
 	im_results_accounts(&asked.call, body, strlen(body), asked.entries, ENTRIES);
 	is_int(asked.row[0].check.found, IM_FOUND_SAME, "an account that is there");
 	is_int(asked.row[1].check.found, IM_FOUND_ABSENT, "one that is not");
-	is_int(asked.row[2].check.found, IM_FOUND_UNREADABLE, "one of which nothing is said");
+	is_int(asked.row[2].check.found, IM_FOUND_UNREADABLE, "one that could not be looked at, whatever stands beside its code");
 	im_results_accounts(&asked.call, body, strlen(body) - 1, asked.entries, ENTRIES);
 	is_int(asked.row[0].check.found, IM_FOUND_UNREADABLE, "a damaged answer says nothing");
 	im_results_accounts(&asked.call, body, strlen(body), asked.entries, 2);
