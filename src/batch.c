@@ -43,12 +43,12 @@ im_batch_time(const ImTiming *timing)
 
 /* See batch.h. */
 int64_t
-im_batch_shift(const ImTiming *timing, bool maybe_sent, int64_t most)
+im_batch_shift(const ImTiming *timing, int64_t most)
 {
 	int64_t		shift = im_batch_time(timing) - timing->own;
 
-	/* What may be in the group already is not called invalid for its time. */
-	return timing->own == 0 || maybe_sent || shift <= most ? 0 : shift;
+	/* What may be in the group at its time already is not called invalid for that. */
+	return timing->own == 0 || timing->kept != 0 || shift <= most ? 0 : shift;
 }
 
 /* See batch.h. */
@@ -391,6 +391,13 @@ newest_of(const ImCall *call)
 	return call->group_newest > call->newest_time ? call->group_newest : call->newest_time;
 }
 
+/* No message of the row is older. */
+static int64_t
+earliest(const ImRow *row)
+{
+	return row->least_time != 0 ? row->least_time : row->sent_time;
+}
+
 /* See batch.h. */
 bool
 im_batch_reads_on(const ImCall *call, ImCall *more)
@@ -405,8 +412,8 @@ im_batch_reads_on(const ImCall *call, ImCall *more)
 		if (row->verdict.outcome == IM_OUT_SAME && row->found)
 			continue;
 		missing++;
-		if (row->sent_time < first)
-			first = row->sent_time;
+		if (earliest(row) < first)
+			first = earliest(row);
 	}
 	/* To read on makes sense only if what is missing can lie on an older page. */
 	if (call->verdict.outcome != IM_OUT_SAME || missing == 0 || call->nread == 0 ||

@@ -31,7 +31,7 @@ typedef struct ImTiming
 extern int64_t im_batch_time(const ImTiming *timing);
 
 /* By how many seconds that is too late to be sent, if there is such a limit; 0: it is not. */
-extern int64_t im_batch_shift(const ImTiming *timing, bool maybe_sent, int64_t most);
+extern int64_t im_batch_shift(const ImTiming *timing, int64_t most);
 
 /*
  * The Random of a message row: a permutation of 24 bits of its id and 8 of its

@@ -359,6 +359,8 @@ typedef struct ImRow
 	size_t		item_len;
 	int64_t		create_time;	/* of a group, UNIX seconds; 0: not given */
 	int64_t		sent_time;		/* of a message, UNIX seconds */
+	int64_t		least_time;		/* of one that was perhaps sent at a time that is lost:
+								 * not before this one; else 0 */
 	uint32_t	random;			/* of a message */
 	char	   *problems;		/* UTF-8 text if the row cannot be sent, or NULL */
 	int32_t		problem_code;

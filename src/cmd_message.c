@@ -79,8 +79,8 @@ const ImCommand im_cmd_message = {
 	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing im_import_retry(status => 'missing') sends again, where it can.",
 	.sql = {
 		.extra = "o.sent_time",
-		.claimed = "sent_time = v.number, ",
-		.settled = "msg_seq = COALESCE(v.number, o.msg_seq),",
+		.claimed = "sent_time = NULLIF(v.number, 0), ",
+		.settled = "msg_seq = COALESCE(v.number, o.msg_seq), sent_time = COALESCE(v.word::bigint, o.sent_time),",
 		.order = "i.send_time, i.id",
 		.number = "o.msg_seq",
 		/* From the newest on, as they are read. */

@@ -67,7 +67,8 @@ im_flow_mark(const ImFlow *flow)
 int64
 im_flow_sweep_due(const ImFlow *flow)
 {
-	if ((!flow->sweep_owed && !flow->sweeping) || im_rooms_count(flow->rooms) >= ROOMS_ENOUGH)
+	if ((!flow->sweep_owed && !flow->sweeping) ||
+		im_rooms_count(flow->rooms) - im_rooms_resting(flow->rooms) >= ROOMS_ENOUGH)
 		return 0;
 	return Max(flow->sweep_at, 1);
 }
@@ -136,6 +137,8 @@ take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_orde
 		if (!ordered)
 			return;
 	}
+	if (im_rooms_make_place(flow->rooms))
+		flow->sweep_owed = true;
 	/* Too long for a GroupId: its rows end as invalid, and say so. */
 	room = im_rooms_add(flow->rooms, found->key, strlen(found->group_id) > IM_GROUP_ID_MAX ? "" : found->group_id,
 						found->create_time);

@@ -391,7 +391,7 @@ static void
 check_shift(const ImRow *row, const Tuple *tuple, const ImTiming *timing, ImItem *item)
 {
 	int64		most = tuple->claim->app->max_time_shift;
-	int64		shift = im_batch_shift(timing, row->life.maybe_sent, most);
+	int64		shift = im_batch_shift(timing, most);
 
 	if (shift == 0)
 		return;
@@ -488,6 +488,9 @@ make_row(Tuple *tuple, int64 *newest)
 	{
 		timing = timing_of(row, tuple, *newest);
 		encoding.sent_time = row->sent_time = im_batch_time(&timing);
+		/* Its claim is lost, as after a restore: it may be there with any later time. */
+		if (row->life.maybe_sent && timing.kept == 0)
+			row->least_time = timing.own;
 	}
 	im_record_encode(tuple->map, tuple->values, tuple->nulls, &encoding, &item);
 	/* Only now: encoding begins the list of problems. */
@@ -1013,7 +1016,8 @@ mark(ImKind kind, List *rows)
 		words[i] = no_word[i] ? (Datum) 0 : CStringGetTextDatum(im_text_from_utf8(row->group_id));
 		/* What is only looked up is not dated anew: nothing is sent for it. */
 		sends[i] = BoolGetDatum(row->next.act == IM_ACT_SEND);
-		numbers[i] = Int64GetDatum(row->sent_time);
+		/* What is only looked for, at whatever time, keeps none: it would be looked for then. */
+		numbers[i] = Int64GetDatum(row->least_time != 0 && row->next.act != IM_ACT_SEND ? 0 : row->sent_time);
 	}
 	args[0] = int8_array(ids, n);
 	args[1] = PointerGetDatum(construct_md_array(words, no_word, 1, &n, &lower,
@@ -1087,6 +1091,8 @@ fill(Column *columns, int i, ImRow *row)
 	char	   *info = NULL;
 	bool		says = describe(row, &code, &info);
 	bool		assigned = next->status == IM_IMPORTED && row->life.repeat == IM_REPEAT_NEVER;
+	/* Its time was not written at the claim. */
+	bool		found = next->status == IM_IMPORTED && row->least_time != 0;
 
 	for (int c = 0; c < SET_COLUMNS; c++)
 		columns[c].nulls[i] = false;
@@ -1097,9 +1103,11 @@ fill(Column *columns, int i, ImRow *row)
 	columns[SET_CLAIM].nulls[i] = row->claim == 0;
 	columns[SET_STATUS].values[i] = CStringGetTextDatum(im_status_name(next->status));
 	columns[SET_ATTEMPTS].values[i] = Int32GetDatum(next->attempts);
-	columns[SET_WORD].nulls[i] = !assigned;
+	columns[SET_WORD].nulls[i] = !assigned && !found;
 	if (assigned)
 		columns[SET_WORD].values[i] = CStringGetTextDatum(im_text_from_utf8(row->said_id));
+	else if (found)
+		columns[SET_WORD].values[i] = CStringGetTextDatum(psprintf(INT64_FORMAT, row->sent_time));
 	columns[SET_NUMBER].nulls[i] = row->seq == 0;
 	columns[SET_NUMBER].values[i] = Int64GetDatum(row->seq);
 	columns[SET_CODE].nulls[i] = !says || code == 0;
@@ -1556,6 +1564,8 @@ im_queue_retry_missing(ImKind kind, int64 *left)
 		return 0;
 	if (!im_commands[kind]->ordered)
 		return (int64) execute(kind, ST_RETRY_MISSING, NULL, NULL, 0);
+	/* In a statement of its own: what is decided then sees what was claimed until now. */
+	execute(kind, ST_RETRY_LOCK, NULL, NULL, 0);
 	/* The service takes no message older than the newest: only the tail can go again. */
 	execute(kind, ST_RETRY_TAIL, &arg, NULL, 0);
 	n = DatumGetInt64(im_statement_value(0, 1, &isnull));

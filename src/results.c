@@ -147,8 +147,9 @@ im_results_read(ImCall *call, const char *body, size_t len, ImListEntry *entries
 static bool
 is_message(const ImListEntry *entry, const ImRow *row)
 {
-	return entry->has_random && entry->random == row->random && entry->time == row->sent_time &&
-		is_about(entry, row);
+	bool		in_time = row->least_time != 0 ? entry->time >= row->least_time : entry->time == row->sent_time;
+
+	return entry->has_random && entry->random == row->random && in_time && is_about(entry, row);
 }
 
 /* True if a message that may be in the group was not found. */
@@ -193,6 +194,7 @@ im_results_find(ImCall *call, const char *body, size_t len, ImListEntry *entries
 				decide(call->rows[i], IM_OUT_SAME, 0);
 				call->rows[i]->found = true;
 				call->rows[i]->seq = entry->seq;
+				call->rows[i]->sent_time = entry->time;
 			}
 	}
 	/* A list that does not move would be read for ever. */

@@ -19,6 +19,7 @@ struct ImRooms
 	ImRoom	   *first;			/* of those that wait for their turn */
 	ImRoom	   *last;
 	int			count;
+	int			resting;		/* of them, with vain > 0 */
 };
 
 /* See rooms.h. */
@@ -72,12 +73,21 @@ unlist(ImRooms *rooms, ImRoom *room)
 		rooms->last = room->prev;
 }
 
+/* Notes how often a room was looked at in vain. */
+static void
+set_vain(ImRooms *rooms, ImRoom *room, int vain)
+{
+	rooms->resting += (vain > 0) - (room->vain > 0);
+	room->vain = vain;
+}
+
 /* Forgets a room. */
 static void
 forget(ImRooms *rooms, ImRoom *room)
 {
 	ImRoom	  **link = &rooms->bucket[hash_key(room->key)];
 
+	set_vain(rooms, room, 0);
 	unlist(rooms, room);
 	while (*link != room)
 		link = &(*link)->next_hash;
@@ -115,13 +125,35 @@ im_rooms_count(const ImRooms *rooms)
 	return rooms->count;
 }
 
+/* See rooms.h. */
+int
+im_rooms_resting(const ImRooms *rooms)
+{
+	return rooms->resting;
+}
+
+/* See rooms.h. */
+bool
+im_rooms_make_place(ImRooms *rooms)
+{
+	if (rooms->count < IM_ROOMS_MAX)
+		return false;
+	for (ImRoom *room = rooms->first; room != NULL; room = room->next)
+		if (room->vain > 0 && room->nrows == 0 && !room->ordered && !room->held)
+		{
+			forget(rooms, room);
+			return true;
+		}
+	return false;
+}
+
 /* Begins the stage that the room is at. */
 static void
 begin_stage(ImRooms *rooms, ImRoom *room)
 {
 	room->exhausted = false;
 	room->again = false;
-	room->vain = 0;
+	set_vain(rooms, room, 0);
 	room->after = INT64_MIN;
 	enlist(rooms, room);
 }
@@ -197,7 +229,7 @@ im_rooms_claimed(ImRooms *rooms, ImRoom *room, int nrows, int64_t last_id,
 {
 	room->nrows += nrows;
 	room->exhausted = exhausted;
-	room->vain = 0;
+	set_vain(rooms, room, 0);
 	if (last_id > room->after)
 		room->after = last_id;
 	unlist(rooms, room);
@@ -239,7 +271,7 @@ im_rooms_rest(ImRooms *rooms, ImRoom *room, int64_t not_before)
 	room->not_before = not_before;
 	room->after = INT64_MIN;
 	room->exhausted = false;
-	room->vain++;
+	set_vain(rooms, room, room->vain + 1);
 	unlist(rooms, room);
 	enlist(rooms, room);
 }

@@ -63,6 +63,16 @@ extern ImRoom *im_rooms_find(const ImRooms *rooms, const char *key);
 
 extern int	im_rooms_count(const ImRooms *rooms);
 
+/* Those of them that were last looked at in vain. */
+extern int	im_rooms_resting(const ImRooms *rooms);
+
+/*
+ * If there is no place for one more, forgets one that rests, so that rooms whose
+ * rows somebody locks do not keep others from work.  True if it did: a sweep finds
+ * that one again.  No room may be picked for a claim meanwhile.
+ */
+extern bool im_rooms_make_place(ImRooms *rooms);
+
 /*
  * Picks rooms of a stage whose turn it is, in the order in which they came to
  * wait for it; of those that ordered only says, ordered ones.  They stay where

@@ -279,6 +279,13 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_CHECK_GONE] = {
 		"DELETE FROM {schema}.im_import_verified WHERE row_key OPERATOR(pg_catalog.=) ANY ($1)",
 	1, {UUIDARRAYOID}},
+	/* What was known of the rooms of groups that are gone: their next ones begin anew. */
+	[ST_ROOMS_EMPTIED] = {
+		"DELETE FROM {schema}._im_room_state WHERE pg_catalog.left(room, 1) OPERATOR(pg_catalog.=) '+'",
+	0, {0}},
+	[ST_ROOMS_GONE] = {
+		"DELETE FROM {schema}._im_room_state WHERE room OPERATOR(pg_catalog.=) ANY ($1)",
+	1, {TEXTARRAYOID}},
 	[ST_TALLY_RECOUNT] = {
 		"INSERT INTO " TALLY " (kind, origin, pending, sending, imported, failed, invalid, in_doubt, undo, undone)"
 		" SELECT '{kind}', origin, " COUNT("pending") ", " COUNT("sending") ", " COUNT("imported") ", "
@@ -333,6 +340,11 @@ static const Statement statements[NSTATEMENTS] = {
 	0, {0}},
 	[ST_RETRY_UNDONE] = {
 		"UPDATE " OUTBOX " SET status = 'pending' WHERE status = 'undone'",
+	0, {0}},
+	/* Until the transaction ends no claim goes on in these rooms. */
+	[ST_RETRY_LOCK] = {
+		"SELECT FROM {schema}._im_room_state s WHERE s.room IN (SELECT " ROOM " COLLATE \"C\" FROM " OUTBOX " i"
+		" WHERE i.status = 'imported' AND " MISSING("i") ") ORDER BY s.room FOR UPDATE",
 	0, {0}},
 	/*
 	 * Rows that go in order: only those behind all that are there, and only where

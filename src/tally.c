@@ -382,30 +382,64 @@ run_plain(Relation rel, ImKind kind, ImStatement statement, Datum *args)
 	become_caller(&caller);
 }
 
-/* What im_import_verify() found of these rows goes with them. */
+/* Rows that were deleted, some at a time. */
+typedef struct Gone
+{
+	pg_uuid_t	copies[KEYS_AT_ONCE];
+	Datum		keys[KEYS_AT_ONCE]; /* of the rows */
+	Datum		rooms[KEYS_AT_ONCE];	/* of groups */
+	int			n;
+	int			nrooms;
+} Gone;
+
+/* What im_import_verify() found of these rows goes with them, and what was known of their rooms. */
 static void
-forget_checks(Relation rel, ImKind kind, Datum *keys, int n)
+forget_gone(Relation rel, ImKind kind, Gone *gone)
 {
 	Datum		arg;
 
-	if (n == 0)
+	if (gone->n > 0)
+	{
+		arg = PointerGetDatum(construct_array(gone->keys, gone->n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+		run_plain(rel, kind, ST_CHECK_GONE, &arg);
+		pfree(DatumGetPointer(arg));
+	}
+	if (gone->nrooms > 0)
+	{
+		arg = PointerGetDatum(construct_array(gone->rooms, gone->nrooms, TEXTOID, -1, false, TYPALIGN_INT));
+		run_plain(rel, kind, ST_ROOMS_GONE, &arg);
+		pfree(DatumGetPointer(arg));
+	}
+	for (int i = 0; i < gone->nrooms; i++)
+		pfree(DatumGetPointer(gone->rooms[i]));
+	gone->n = gone->nrooms = 0;
+}
+
+/* Notes the room of a group's row. */
+static void
+add_room(Gone *gone, TupleTableSlot *slot, int source_column)
+{
+	bool		isnull;
+	Datum		source = source_column > 0 ? slot_getattr(slot, source_column, &isnull) : (Datum) 0;
+	char	   *room;
+
+	if (source_column <= 0 || isnull)
 		return;
-	arg = PointerGetDatum(construct_array(keys, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-	run_plain(rel, kind, ST_CHECK_GONE, &arg);
-	pfree(DatumGetPointer(arg));
+	room = psprintf("+%s", TextDatumGetCString(source));
+	gone->rooms[gone->nrooms++] = CStringGetTextDatum(room);
+	pfree(room);
 }
 
 /* Of all rows that a statement has deleted; what was never sent was never compared. */
 static void
-forget_deleted(Relation rel, ImKind kind, Tuplestorestate *rows)
+forget_deleted(Relation rel, const ImCommand *command, Tuplestorestate *rows)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	int			status_column = SPI_fnumber(desc, "status");
 	int			key_column = SPI_fnumber(desc, "row_key");
-	Datum	   *keys = palloc(sizeof(Datum) * KEYS_AT_ONCE);
-	pg_uuid_t  *copies = palloc(sizeof(pg_uuid_t) * KEYS_AT_ONCE);
-	int			n = 0;
+	int			source_column = command->makes_groups ? SPI_fnumber(desc, "source_id") : 0;
+	Gone	   *gone = palloc0(sizeof(Gone));
 
 	tuplestore_rescan(rows);
 	while (key_column > 0 && tuplestore_gettupleslot(rows, true, false, slot))
@@ -415,14 +449,15 @@ forget_deleted(Relation rel, ImKind kind, Tuplestorestate *rows)
 
 		if (isnull || status_in(slot, status_column) == IM_PENDING)
 			continue;
-		copies[n] = *DatumGetUUIDP(key);
-		keys[n] = UUIDPGetDatum(&copies[n]);
-		if (++n < KEYS_AT_ONCE)
-			continue;
-		forget_checks(rel, kind, keys, n);
-		n = 0;
+		gone->copies[gone->n] = *DatumGetUUIDP(key);
+		gone->keys[gone->n] = UUIDPGetDatum(&gone->copies[gone->n]);
+		gone->n++;
+		add_room(gone, slot, source_column);
+		if (gone->n == KEYS_AT_ONCE)
+			forget_gone(rel, command->kind, gone);
 	}
-	forget_checks(rel, kind, keys, n);
+	forget_gone(rel, command->kind, gone);
+	pfree(gone);
 	ExecDropSingleTupleTableSlot(slot);
 }
 
@@ -458,6 +493,8 @@ im_sql_outbox_tally(PG_FUNCTION_ARGS)
 		/* The kind's counts go, too; older snapshots are told by EMPTIED_SINCE. */
 		run_plain(trigger->tg_relation, command->kind, ST_TALLY_EMPTIED, NULL);
 		run_plain(trigger->tg_relation, command->kind, ST_CHECK_EMPTIED, NULL);
+		if (command->makes_groups)
+			run_plain(trigger->tg_relation, command->kind, ST_ROOMS_EMPTIED, NULL);
 		im_ring_at_commit(false);
 		PG_RETURN_POINTER(NULL);
 	}
@@ -467,7 +504,7 @@ im_sql_outbox_tally(PG_FUNCTION_ARGS)
 		check_inserted(command, &diff);
 	add_rows(&diff, command, trigger->tg_oldtable, desc, -1);
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && trigger->tg_oldtable != NULL)
-		forget_deleted(trigger->tg_relation, command->kind, trigger->tg_oldtable);
+		forget_deleted(trigger->tg_relation, command, trigger->tg_oldtable);
 	for (int i = 0; i < diff.n; i++)
 	{
 		im_tally_add(RelationGetNamespace(trigger->tg_relation), command->kind, diff.origins[i],

@@ -296,6 +296,28 @@ is(statuses('fresh'), 'imported 3', 'messages of this second wait until it is ov
 is(value_of($node, "SELECT max(attempts) FROM im_message_outbox WHERE group_source_id = 'fresh'"), 1, '... and none is refused');
 is(texts('g-fresh'), whole('fresh', 3), '... in their order');
 
+# ---------------------------------------------------------------------------
+# A restore without the claims: the times with which messages went are lost.  They are
+# found by their mark; and what was never sent has no right to any shift.
+
+load(room_sql('lost', 4, 0));
+settled("group_source_id = 'lost'", 'four messages of one second');
+my $sent = value_of($node, "SELECT string_agg(sent_time || ' ' || msg_seq, ', ' ORDER BY id) FROM im_message_outbox WHERE group_source_id = 'lost'");
+$node->safe_psql('postgres', <<SQL);
+SET session_replication_role = replica;
+DELETE FROM im_message_outbox WHERE source_id = 'lost/1';
+UPDATE im_message_outbox SET status = 'pending', origin = origin + 1, sent_at = NULL, claim = NULL, sent_time = NULL, msg_seq = NULL, settled_at = NULL WHERE group_source_id = 'lost';
+DELETE FROM _im_room_state WHERE room = '+lost';
+INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text, origin)
+SELECT 'lost/old', 'lost', 'u0', timestamptz '2019-01-01', 'lost old', origin + 1 FROM im_message_outbox LIMIT 1;
+SQL
+$node->safe_psql('postgres', 'SELECT im_import_adopt()');
+settled("group_source_id = 'lost'", 'messages of a restored outbox');
+is(value_of($node, "SELECT string_agg(sent_time || ' ' || msg_seq, ', ' ORDER BY id) FROM im_message_outbox WHERE group_source_id = 'lost' AND source_id <> 'lost/old'"),
+	$sent =~ s/^[^,]*, //r, 'messages whose times are lost are found, with their times');
+is(value_of($node, "SELECT status FROM im_message_outbox WHERE source_id = 'lost/old'"), 'invalid', '... and one of a year before is not moved to now');
+is(scalar($service->messages('g-lost')), 4, '... nothing is sent again');
+
 is_deeply([ $service->doubles ], [], 'nothing was done twice, at all');
 
 done_testing();

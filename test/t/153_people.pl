@@ -274,6 +274,13 @@ is(statuses('member', "member_account LIKE 'new%'"), 'imported 1900', '... and t
 load('SELECT im_import_resume();');
 poll_until { open_rows('message', 'unread') == 0 } 'all the others';
 
+# A group whose rows were deleted, and that is loaded anew: nothing of the old one's messages counts.
+load("DELETE FROM im_message_outbox WHERE group_source_id = 'first'; DELETE FROM im_unread_outbox WHERE group_source_id = 'first'; DELETE FROM im_member_outbox WHERE group_source_id = 'first'; DELETE FROM im_group_outbox WHERE source_id = 'first';
+INSERT INTO im_group_outbox (source_id, group_id, type, name, create_time) VALUES ('first', 'g-anew', 'Public', 'first', timestamptz '2018-01-01');
+INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES ('anew', 'first', 'one', timestamptz '2018-03-01', 'anew');");
+poll_until { open_rows('message') == 0 } 'messages of the group that was loaded anew';
+is(value_of($node, "SELECT status || ' ' || (sent_time = extract(epoch FROM send_time)) FROM im_message_outbox WHERE source_id = 'anew'"), 'imported true', 'a group that is loaded anew begins anew');
+
 # A GroupId that is none: its rows say so, and hold nothing up.
 load("INSERT INTO im_member_outbox (group_id, member_account) VALUES (repeat('x', 129), 'b8'), (repeat('x', 40000), 'b8')");
 poll_until { open_rows('member') == 1 } 'all but the one that has no group';

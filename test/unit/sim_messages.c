@@ -796,7 +796,7 @@ make_row(World *w, Group *group, int place, ImRoom *room, int64_t *newest)
 		out->life.suspect_ms = im_steady_age_ms(&w->steady, row->maybe_sent_at * 1000, w->now * 1000, w->now * 1000);
 	out->random = im_batch_random(out->id, out->row_key);
 	out->sent_time = im_batch_time(&timing);
-	invalid = im_batch_shift(&timing, out->life.maybe_sent, SHIFT_MAX) > 0;
+	invalid = im_batch_shift(&timing, SHIFT_MAX) > 0;
 	/* A row that ends as invalid takes no time. */
 	if (!invalid && out->sent_time > *newest)
 		*newest = out->sent_time;

@@ -211,6 +211,20 @@ test_full(void)
 		held = im_rooms_find(rooms, key) != NULL && held;
 	}
 	ok(held, "each is found");
+
+	/* Rooms that rest make place for others, those at work do not. */
+	ok(!im_rooms_make_place(rooms), "none rests: no place");
+	im_rooms_claimed(rooms, im_rooms_find(rooms, "8"), 1, 1, false, false);
+	im_rooms_rest(rooms, im_rooms_find(rooms, "8"), 5);
+	im_rooms_rest(rooms, im_rooms_find(rooms, "9"), 5);
+	im_rooms_rest(rooms, im_rooms_find(rooms, "9"), 10);
+	ok(im_rooms_resting(rooms) == 2, "two rest");
+	ok(im_rooms_make_place(rooms) && im_rooms_find(rooms, "9") == NULL, "one of them, that has no rows under way, is forgotten");
+	ok(im_rooms_find(rooms, "8") != NULL && im_rooms_resting(rooms) == 1, "the other stays");
+	ok(im_rooms_add(rooms, "one more", "", 0) != NULL && !im_rooms_make_place(rooms), "there is place for one, and for no more");
+	im_rooms_settled(rooms, im_rooms_find(rooms, "8"), 1, false, 0);
+	im_rooms_claimed(rooms, im_rooms_find(rooms, "8"), 1, 2, false, false);
+	ok(im_rooms_resting(rooms) == 0, "what is claimed rests no more");
 	im_rooms_free(rooms);
 }
 
