@@ -107,6 +107,13 @@ im_flow_sweep(ImFlow *flow, bool idle)
 	flow->sweep_at = start + cost + (idle ? 0 : cost * SWEEP_SHARE);
 }
 
+/* A room's GroupId as it is sent.  Too long for one: its rows end as invalid, and say so. */
+static const char *
+id_of(const ImFoundRoom *found)
+{
+	return strlen(found->group_id) > IM_GROUP_ID_MAX ? "" : found->group_id;
+}
+
 /* Takes note of one room that was found. */
 static void
 take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_order) (void *arg),
@@ -115,12 +122,19 @@ take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_orde
 	ImRoom	   *room = im_rooms_find(flow->rooms, found->key);
 	bool		ordered = false;
 
+	/* Its group was deleted, or is another one now: nothing more goes to the old one. */
+	if (room != NULL && (found->group_id == NULL || strcmp(room->group_id, id_of(found)) != 0))
+	{
+		im_rooms_leave(flow->rooms, room);
+		flow->sweep_owed = true;
+	}
 	if (found->group_id == NULL)
 	{
 		flow->waiting[flow->sweep_kind] += found->waiting;
 		flow->named = flow->named || found->key[0] == '=';
 		return;
 	}
+	room = im_rooms_find(flow->rooms, found->key);
 	/* At work already: these rows may have come after it had passed their stage. */
 	if (room != NULL)
 	{
@@ -139,9 +153,7 @@ take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_orde
 	}
 	if (im_rooms_make_place(flow->rooms))
 		flow->sweep_owed = true;
-	/* Too long for a GroupId: its rows end as invalid, and say so. */
-	room = im_rooms_add(flow->rooms, found->key, strlen(found->group_id) > IM_GROUP_ID_MAX ? "" : found->group_id,
-						found->create_time);
+	room = im_rooms_add(flow->rooms, found->key, id_of(found), found->create_time);
 	if (room == NULL)
 		flow->sweep_owed = true;	/* no place for it now */
 	else

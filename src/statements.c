@@ -16,7 +16,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
@@ -76,16 +75,13 @@ typedef struct Statement
 	" WHERE n.origin = $1 AND n.id > $4 AND n.status = 'pending' AND n.due_at IS NULL)"
 
 /*
- * A row of a group is passed over as long as its user is on the way.  As text: its
- * column may have been given another type.  If the account's has, no index serves
- * that, and the row waits for all accounts.  status || '': see IS_PENDING().
+ * A row of a group is passed over as long as its user is on the way.  status || '':
+ * see IS_PENDING().
  */
 #define USER_IS_OPEN(row, user) \
-	"({by_user} AND EXISTS (SELECT FROM {schema}.im_account_outbox n" \
-	" WHERE n.user_id::text = " row "." user "::text COLLATE \"default\"" \
-	" AND n.origin = $1 AND n.status || '' IN ('pending', 'sending'))" \
-	" OR NOT {by_user} AND EXISTS (SELECT FROM {schema}.im_account_outbox n" \
-	" WHERE n.origin = $1 AND n.status = 'pending' AND n.due_at IS NULL))"
+	"EXISTS (SELECT FROM {schema}.im_account_outbox n" \
+	" WHERE n.user_id = " row "." user "::text COLLATE \"default\"" \
+	" AND n.origin = $1 AND n.status || '' IN ('pending', 'sending'))"
 
 /* What stands between is there once for each kind whose rows belong to a group. */
 #define EACH	"{each"			/* then what stands between two of them, and a brace */
@@ -633,7 +629,6 @@ StaticAssertDecl(IM_STAGES == 3, "ST_ROOM_NOTE has a parameter for each stage");
 /* Prepared for the schema of this name: it can be renamed. */
 static SPIPlanPtr plans[IM_KINDS][NSTATEMENTS];
 static NameData plans_schema;
-static bool users_are_text;		/* see note_users() */
 
 /* Forgets the plans of a kind. */
 static void
@@ -713,7 +708,6 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		{"free", command->undoes ? " AND claim IS NULL" : ""},
 		{"at_once", command->after_accounts ? "false" : "true"},
 		{"user", user_column(command)},
-		{"by_user", users_are_text ? "true" : "false"},
 		{"dead", command->undoes ? "status = 'undo' AND due_at IS NULL AND claim IS NOT NULL" :
 			command->roomed ? OPEN_PHASE " AND status = 'sending'" : "status = 'sending'"},
 		{"phase", command->roomed ? OPEN_PHASE " AND " : ""},
@@ -786,21 +780,6 @@ expand(const char *text, const char *schema, const ImCommand *command)
 	return sql.data;
 }
 
-/* Notes whether the index on the accounts' user_id serves for a text. */
-static void
-note_users(Oid schema)
-{
-	Oid			rel = get_relname_relid(im_commands[IM_ACCOUNT]->table, schema);
-	AttrNumber	column = OidIsValid(rel) ? get_attnum(rel, "user_id") : InvalidAttrNumber;
-	Oid			type = InvalidOid;
-	Oid			collation = InvalidOid;
-	int32		typmod;
-
-	if (column != InvalidAttrNumber)
-		get_atttypetypmodcoll(rel, column, &type, &typmod, &collation);
-	users_are_text = (type == TEXTOID || type == VARCHAROID) && collation == DEFAULT_COLLATION_OID;
-}
-
 /* Prepares a statement at its first use. */
 static SPIPlanPtr
 plan_of(Oid schema, ImKind kind, ImStatement id)
@@ -820,7 +799,6 @@ plan_of(Oid schema, ImKind kind, ImStatement id)
 	namestrcpy(&plans_schema, name);
 	if (plans[kind][id] != NULL)
 		return plans[kind][id];
-	note_users(schema);
 	plan = SPI_prepare(expand(statement->sql, quote_identifier(name), im_commands[kind]),
 					   statement->nargs, (Oid *) statement->argtypes);
 	if (plan == NULL)
