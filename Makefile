@@ -83,8 +83,9 @@ PG_CPPFLAGS = $(shell curl-config --cflags 2>/dev/null)
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 ifdef FAILPOINTS
 # A build for test/t/*crash*: it stops where im_import.failpoint says.
-# Lookups wait 2 seconds instead of 60 for late requests to die.
-PG_CPPFLAGS += -DIM_FAILPOINTS -DIM_ZOMBIE_MS=2000
+# Lookups wait 2 seconds instead of 60 for late requests to die, those of messages 1
+# instead of 5.
+PG_CPPFLAGS += -DIM_FAILPOINTS -DIM_ZOMBIE_MS=2000 -DIM_READ_BACK_MS=1000
 endif
 SHLIB_LINK = -lcurl -lcrypto -lz
 

@@ -101,16 +101,17 @@ sub insert_kinds
 
 # One row of every kind, each in a call that the service holds: carried out, and not
 # answered.  The rooms are imported already: they are of three source_ids, for what
-# in one room would wait for each other.
+# in one room would wait for each other.  A hash behind them adds to the rules.
 sub hold_kinds
 {
 	my ($node, $service, $word, @rooms) = @_;
+	my %rule = ref $rooms[-1] ? %{ pop @rooms } : ();
 	my @kinds = kinds($node);
 	my %room = (member => $rooms[0], message => $rooms[1], unread => $rooms[2]);
 
 	# Only a member has an unread count.
 	$node->safe_psql('postgres', "SELECT im_import_member(r) FROM (SELECT group_id, '$word-m1' AS member_account FROM im_group_outbox WHERE source_id = '$rooms[2]') r");
-	$service->fault(map { { do => 'hold', match => { command => $COMMAND{$_} } } } @kinds);
+	$service->fault(map { { do => 'hold', %rule, match => { command => $COMMAND{$_} } } } @kinds);
 	$node->safe_psql('postgres', join '', map { insert_kind($_, word => $word, room => $room{$_}) } grep { $_ ne 'account' } @kinds);
 	$service->wait_for(held => @kinds - 1);
 	# For an account the others would wait.
