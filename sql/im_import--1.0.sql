@@ -370,7 +370,7 @@ COMMENT ON TABLE @extschema@.im_unread_outbox IS
 COMMENT ON COLUMN @extschema@.im_unread_outbox.source_id IS 'your own key of the row, if you like';
 COMMENT ON COLUMN @extschema@.im_unread_outbox.member_account IS 'UserID of the member, required; at most 32 bytes';
 COMMENT ON COLUMN @extschema@.im_unread_outbox.unread_msg_num IS
-'messages that the member has not read, required; the service cuts it to the number of the group''s messages. Has no effect in a ChatRoom';
+'messages that the member has not read, required, at most 2147483647; the service cuts it to the number of the group''s messages. Has no effect in a ChatRoom';
 
 DROP TABLE @extschema@.im_outbox_columns, @extschema@.im_room_outbox_columns, @extschema@.im_outbox_constants, @extschema@.im_room_columns;
 
@@ -660,28 +660,28 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'im_sql_import_dialog';
 REVOKE ALL ON FUNCTION @extschema@.im_import_dialog(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_dialog(record) IS
-'Imports one one-to-one message now, as history. Columns: from_account, to_account, send_time, text or body. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. A row of im_dialog_outbox is handed to the worker, which sends it ahead of the others';
+'Imports one one-to-one message now, as history. Columns: from_account, to_account, send_time, text or body. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. A row of im_dialog_outbox is handed to the worker, which sends it ahead of the others. A plain record has no number of its own: sent again after a lost answer, the message may stand twice';
 
 CREATE FUNCTION @extschema@.im_import_member(record) RETURNS jsonb
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'im_sql_import_member';
 REVOKE ALL ON FUNCTION @extschema@.im_import_member(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_member(record) IS
-'Imports one member into a group of the app now. Columns: group_id, member_account, role, join_time. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. A row of im_member_outbox is handed to the worker, which sends it ahead of the others';
+'Imports one member into a group of the app now. Columns: group_id, or group_source_id of a group that is imported; member_account, role, join_time. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. A row of im_member_outbox is handed to the worker, which sends it ahead of the others';
 
 CREATE FUNCTION @extschema@.im_import_message(record) RETURNS jsonb
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'im_sql_import_message';
 REVOKE ALL ON FUNCTION @extschema@.im_import_message(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_message(record) IS
-'Imports one message into a group of the app now. Columns: group_id, from_account, send_time, text or body. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. A plain record is sent once and never repeated: after a lost answer nobody can tell whether the message is there. ERROR for a pending row of im_message_outbox: it waits for its turn';
+'Imports one message into a group of the app now. Columns: group_id, or group_source_id of a group that is imported; from_account, send_time, text or body. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. A plain record is sent once and never repeated: after a lost answer nobody can tell whether the message is there. ERROR for a pending row of im_message_outbox: it waits for its turn';
 
 CREATE FUNCTION @extschema@.im_set_unread(record) RETURNS jsonb
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 10000
 AS 'MODULE_PATHNAME', 'im_sql_set_unread';
 REVOKE ALL ON FUNCTION @extschema@.im_set_unread(record) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_set_unread(record) IS
-'Sets the unread count of one member now. Columns: group_id, member_account, unread_msg_num. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. ERROR for a pending row of im_unread_outbox: it waits for its turn';
+'Sets the unread count of one member now. Columns: group_id, or group_source_id of a group that is imported; member_account, unread_msg_num. Returns ActionStatus, ErrorInfo and ErrorCode for this record. A refusal is a reply, not an error. ROLLBACK does not undo it. ERROR for a pending row of im_unread_outbox: it waits for its turn';
 
 ------------------------------------------------------------------------------
 -- Steering
@@ -1161,7 +1161,7 @@ AS $query$ SELECT $$
 	), accounts AS MATERIALIZED (
 		SELECT a.user_id FROM @im@.im_account_outbox a
 	), members AS MATERIALIZED (
-		SELECT m.group_source_id, coalesce('+' || m.group_source_id, '=' || m.group_id) AS room, m.member_account AS account, m.join_time IS NULL AS timeless, lower(m.role) = 'admin' AS admin
+		SELECT m.group_source_id, coalesce('+' || m.group_source_id, '=' || m.group_id) AS room, m.member_account AS account, m.join_time IS NULL AS timeless, m.join_time AS joined, lower(m.role) = 'admin' AS admin
 		FROM @im@.im_member_outbox m
 		WHERE m.phase IN ('o', 'u') AND m.origin = @im@._im_origin()
 	), messages AS MATERIALIZED (
@@ -1255,6 +1255,12 @@ AS $query$ SELECT $$
 			   'of Public and Private groups: they join now, and do not see what was said before'
 		FROM members m JOIN @im@.im_group_outbox b ON b.source_id = m.group_source_id
 		WHERE m.timeless AND lower(b.type) IN ('public', 'private', 'work')
+		HAVING count(*) > 0
+		UNION ALL
+		SELECT 46, 'members who joined before their group', to_char(count(*), 'FM999,999,999,999,990'),
+			   format('the service refuses a join_time before the group''s creation: give the group an earlier create_time, or leave join_time out; the first is ''%s'' of ''%s''', left(min(m.account COLLATE "C"), 64), left(min(b.source_id COLLATE "C"), 64))
+		FROM members m JOIN @im@.im_group_outbox b ON b.source_id = m.group_source_id
+		WHERE m.joined < date_trunc('second', coalesce(b.create_time, CASE b.status WHEN 'imported' THEN coalesce(b.settled_at, b.sent_at) ELSE now() END))
 		HAVING count(*) > 0
 		UNION ALL
 		SELECT 47, 'users without account row', to_char(count(*), 'FM999,999,999,999,990'),

@@ -32,6 +32,7 @@ SELECT m, 'r' || (1 + m % 3), 'x' || m % 2, now() - make_interval(days => m, hou
 INSERT INTO im_account_outbox (user_id, nick) VALUES ('U7', 'n'), ('long', repeat('n', 501));
 INSERT INTO im_group_outbox (source_id, type, name, owner_account, create_time) VALUES ('r4', 'Private', 'c', 'x2', '2020-01-01');
 INSERT INTO im_member_outbox (group_source_id, member_account, role, join_time) VALUES ('r4', 'u1', 'Admin', '2021-01-01'), ('r4', 'u2', NULL, '2021-01-01');
+INSERT INTO im_member_outbox (group_source_id, member_account, join_time) VALUES ('r4', 'u3', '2019-01-01'), ('r2', 'u30', '2021-01-01');
 INSERT INTO im_friend_outbox (user_id, friend_id) VALUES ('u1', 'x3');
 INSERT INTO im_dialog_outbox (from_account, to_account, send_time, text) VALUES ('u1', 'x4', '2021-01-01', 't');
 INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('r1', 'u2', 3), ('r2', 'u2', 1);
@@ -39,7 +40,7 @@ SQL
 my $plan = plan_lines();
 my %expected = (
 	'accounts' => [ '252', qr/^3 calls at 2 a second: 00:00:02$/ ],
-	'members' => [ '65', qr/^10 calls at 2 a second: 00:00:05$/ ],
+	'members' => [ '67', qr/^10 calls at 2 a second: 00:00:05$/ ],
 	'friendships' => [ '1', qr/^1 call at 2 a second: 00:00:01$/ ],
 	'messages' => [ '100', qr/^15 calls at 2 a second: 00:00:08$/ ],
 	'unread counts' => [ '2', qr/^2 calls at 1 a second: 00:00:02$/ ],
@@ -49,6 +50,7 @@ my %expected = (
 	'messages older than 7, 30, 90 days' => [ '94 / 71 / 11', qr/plan/ ],
 	'groups without create_time that have messages' => [ '1', qr/'r2'$/ ],
 	'members without join_time' => [ '21', qr/Public/ ],
+	'members who joined before their group' => [ '2', qr/'u3' of 'r2'$/ ],
 	'users without account row' => [ '5', qr/'x0'$/ ],
 	'accounts that cannot go' => [ '1', qr/'long'$/ ],
 	'UserIDs that differ only by case' => [ '1', qr/'U7' and 'u7'$/ ],
@@ -63,8 +65,16 @@ foreach my $item (sort keys %expected)
 # When all is done is said of all kinds, not of the groups alone.
 is(value_of($node, "SELECT value = to_char(now() + interval '10 s', 'YYYY-MM-DD HH24:MI:SS TZ') FROM im_import_plan() WHERE item = 'finished at'"), 't', 'finished at: after the slowest kind');
 
+# The option of the command counts, not that of all.
+$node->safe_psql('postgres', "ALTER SERVER im OPTIONS (ADD group_rate_limit '0.5')");
+like(plan_lines()->{'rate'}{value}, qr/^0\.5 calls/, 'group_rate_limit');
+is(plan_lines()->{'time of the whole move'}{value}, '00:00:10', 'three groups at one in two seconds are not the slowest');
+$node->safe_psql('postgres', "ALTER SERVER im OPTIONS (SET group_rate_limit '0.1')");
+is(plan_lines()->{'time of the whole move'}{value}, '00:00:32', 'at one in ten seconds they are');
+$node->safe_psql('postgres', "ALTER SERVER im OPTIONS (DROP group_rate_limit)");
+
 # Messages of one second, elements that cannot go.
-is($plan->{'members of the largest group'}{value}, '21', 'the largest group');
+is($plan->{'members of the largest group'}{value}, '22', 'the largest group');
 ok(!exists $plan->{"largest shift of a message's time"} && !exists $plan->{'messages that cannot go'}, 'nothing is said of what is not there');
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text)
