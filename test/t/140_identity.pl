@@ -13,6 +13,7 @@ use Test::More;
 use ImTest;
 use ImCrash;
 use ImFence;
+use ImKinds;
 
 my ($node, $service) = set_up(options => { max_in_flight => 8, rate_limit => 1000, request_timeout => '120s' });
 my $dir = PostgreSQL::Test::Utils::tempdir();
@@ -192,5 +193,43 @@ $node->stop('immediate');
 $node->start;
 poll_until { status_of($node)->{state} eq 'idle' } 'the counts after the crash';
 is(value_of($node, 'SELECT count(*) FROM im_group_outbox') . ' ' . status_of($node)->{total}, '0 0', 'after a crash it is empty, and so says the status');
+
+# ---------------------------------------------------------------------------
+# The same with rows of every kind: yesterday's dump restored
+
+my @kinds = kinds($node);
+$node->safe_psql('postgres', 'ALTER TABLE im_group_outbox SET LOGGED');
+$node->safe_psql('postgres', insert_kinds($node, undef, word => 'kinds', n => 3));
+wait_kinds($node);
+$node->safe_psql('postgres', "SELECT im_import_pause('a backup'); " . insert_kinds($node, undef, word => 'late', n => 2));
+$node->command_ok([ 'pg_dump', '-Fc', '-d', $node->connstr('postgres'), '-f', "$dir/kinds.dump" ], 'pg_dump of every kind');
+$node->safe_psql('postgres', 'SELECT im_import_resume()');
+wait_kinds($node);
+$node->command_ok([ 'pg_restore', '--clean', '-d', $node->connstr('postgres'), "$dir/kinds.dump" ], 'pg_restore --clean');
+stays_fenced($node, $service, open => 2 * @kinds, reason => qr/made in another database/, name => 'every kind, restored into itself');
+is(value_of($node, 'SELECT im_import_adopt()'), 2 * @kinds, 'open rows of every kind are adopted');
+wait_kinds($node);
+is_deeply(statuses_of_kinds($node), each_kind($node, 'imported 5'), 'rows of every kind are imported');
+is_deeply(things_of($node, $service, 'late'), each_kind($node, 2), '... and in the app');
+is_deeply([ $service->doubles ], [], '... once');
+
+# An imported row is guarded.
+foreach my $kind (@kinds)
+{
+	like(error_of($node, "UPDATE im_${kind}_outbox SET status = 'pending'"), qr/cannot change the status of outbox row \d+ from imported to pending/, "an imported row of kind $kind is not sent again");
+}
+
+# Rows that have the ids of others whose calls are under way: each has its own outcome.
+hold_kinds($node, $service, 'gone', map { "kinds-$_" } 1 .. 3);
+$node->safe_psql('postgres', 'TRUNCATE ' . of_kinds($node, undef, ', ', 'im_{kind}_outbox') . ' RESTART IDENTITY');
+$node->safe_psql('postgres', insert_kinds($node, undef, word => 'heir'));
+$service->clear;
+$service->release;
+wait_kinds($node);
+is_deeply(statuses_of_kinds($node), each_kind($node, 'imported 1'), 'rows of every kind with the ids of others are imported');
+is_deeply(things_of($node, $service, 'heir'), each_kind($node, 1), '... themselves: an answer to the others is not theirs');
+is(value_of($node, 'SELECT ' . of_kinds($node, undef, ' + ', '(SELECT max(attempts) FROM im_{kind}_outbox)')), scalar(@kinds), '... at the first attempt');
+is_deeply([ $service->doubles ], [], '... once');
+counts_of_kinds($node, undef, '... and counted');
 
 done_testing();
