@@ -12,6 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use ImTest;
+use ImKinds;
 
 my ($node, $service) = set_up(options => { rate_limit => 500 });
 
@@ -115,5 +116,24 @@ is(() = $err =~ /NOTICE:  im_import_group\(\) was called 1000 times/g, 1, 'said 
 like($err, qr/HINT:.*im_group_outbox/, 'with what is made for it');
 $node->psql('postgres', "$many; $many", stdout => \$out, stderr => \$err);
 is($err, '', 'not for several transactions');
+
+# ---------------------------------------------------------------------------
+# Every kind has its own: what is imported of one, and its calls, move no other
+
+my @kinds = kinds($node);
+sub of_kind { return { map { $_->{kind} => "$_->{imported} in $_->{calls}" } rows($node, 'SELECT kind, sum(imported) AS imported, sum(calls) AS calls FROM im_import_history GROUP BY 1') } }
+
+my $expected = of_kind();
+foreach my $kind (@kinds)
+{
+	my ($rows, $calls) = ($expected->{$kind} // '0 in 0') =~ /(\d+) in (\d+)/;
+
+	# In the order of the move: each has what it depends on.
+	$node->safe_psql('postgres', insert_kind($kind, word => 'history'));
+	wait_kinds($node);
+	$expected->{$kind} = ($rows + 1) . ' in ' . ($calls + 1);
+	poll_until { ((of_kind()->{$kind} // '') =~ /^(\d+)/ ? $1 : 0) == $rows + 1 } "the history of kind $kind";
+	is_deeply(of_kind(), $expected, "the history of kind $kind moves, and no other");
+}
 
 done_testing();
