@@ -1100,6 +1100,18 @@ settle_and_claim(ImDrain *drain, bool rang)
  * State, waiting, leaving
  */
 
+/* Whose lock the worker waits for, "" if it does not. */
+static const char *
+blocker_of(const ImDrain *drain, const ImPlanFacts *known)
+{
+	const char *table = im_outbox_blocker(im_outbox_get());
+	int			kind = im_plan_locked(&drain->plan, known);
+
+	if (table[0] != '\0' || kind < 0)
+		return table;
+	return psprintf("another transaction has locked rows of %s", im_commands[kind]->table);
+}
+
 /* What the drain is doing, and why it waits. */
 static void
 describe(const ImDrain *drain, const ImPlanFacts *known, ImReport *report)
@@ -1115,7 +1127,7 @@ describe(const ImDrain *drain, const ImPlanFacts *known, ImReport *report)
 		.ordered = im_orders_left(slot),
 		.busy = im_plan_busy(&drain->plan, known),
 		.failure = drain->plan.retry_delay != 0 ? slot->last_error : NULL,
-		.lock = im_outbox_blocker(im_outbox_get()),
+		.lock = blocker_of(drain, known),
 		.rate = slot->limiters[IM_OP_IMPORT_GROUP].rate,
 		.rate_limit = slot->limiters[IM_OP_IMPORT_GROUP].limit
 	};

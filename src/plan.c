@@ -244,6 +244,19 @@ accounts_busy(const ImPlan *plan, const ImPlanFacts *facts)
 }
 
 /* See plan.h. */
+int
+im_plan_locked(const ImPlan *plan, const ImPlanFacts *facts)
+{
+	if (facts->nrows > 0 || facts->outcomes > 0)
+		return -1;
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		/* What waits for accounts is passed over, too. */
+		if (plan->locked[kind] == 2 && !(facts->kinds[kind].after_accounts && accounts_busy(plan, facts)))
+			return kind;
+	return -1;
+}
+
+/* See plan.h. */
 bool
 im_plan_accounts_open(const ImPlan *plan, const ImPlanFacts *facts)
 {
@@ -375,6 +388,7 @@ void
 im_plan_next_due(ImPlan *plan, ImKind kind, int64_t delay, bool passed_over, int64_t now)
 {
 	plan->next_due[kind] = 0;
+	plan->locked[kind] = delay == 0 || (delay < 0 && passed_over) ? (int) smaller(plan->locked[kind] + 1, 2) : 0;
 	/* Rows that somebody locks were passed over: look again soon. */
 	if (delay < 0 && passed_over)
 		plan->next_due[kind] = now + RESCAN_EVERY;
@@ -545,7 +559,7 @@ is_hungry(const ImPlan *plan, const ImPlanFacts *facts)
 bool
 im_plan_busy(const ImPlan *plan, const ImPlanFacts *facts)
 {
-	return open_rows(facts) > 0 || facts->finding || is_hungry(plan, facts);
+	return open_rows(facts) > 0 || facts->finding || is_hungry(plan, facts) || im_plan_locked(plan, facts) >= 0;
 }
 
 /* See plan.h. */

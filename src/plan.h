@@ -26,6 +26,8 @@ typedef struct ImPlan
 	int64_t		rescanned_at;
 	int64_t		rescan_cost;
 	int64_t		next_due[IM_KINDS]; /* 0: no retry waits */
+	int			locked[IM_KINDS];	/* looks in a row, up to two, that found rows and could
+									 * claim none: somebody has them locked */
 	bool		dirty;			/* recovery is due ... */
 	int64_t		recover_at;		/* ... not before this */
 	int64_t		retry_at;		/* nothing is tried before */
@@ -168,6 +170,9 @@ extern bool im_plan_accounts_over(const ImPlan *plan, const ImPlanFacts *facts, 
  * wall clock; -1: none waits.  passed_over: rows are open that were not found.
  */
 extern void im_plan_next_due(ImPlan *plan, ImKind kind, int64_t delay, bool passed_over, int64_t now);
+
+/* A kind whose rows alone are open, and locked by somebody; -1: there is none. */
+extern int	im_plan_locked(const ImPlan *plan, const ImPlanFacts *facts);
 
 /* A claim was made; true: from the true minimum. */
 extern bool im_plan_found(ImPlan *plan, ImKind kind, const ImPlanFound *found);

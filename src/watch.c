@@ -169,6 +169,9 @@ add_slot_facts(const ImView *view, const Findings *found, ImFacts *facts)
 	else if (!works && slot->wake_at > im_now_us() && said->beneath == IM_STATE_QUOTA &&
 			 slot->breaker.state == IM_BREAKER_CLOSED)
 		facts->said = said;
+	/* Gone until it looks again: what it waits for is still so. */
+	else if (!works && slot->wake_at > im_now_us() && said->beneath == IM_STATE_RUNNING && said->reason[0] != '\0')
+		facts->wait = said->reason;
 	else if (!works)
 		facts->wait = slot->wake_at > im_now_us() ? "waiting for the next retry" : "a worker is being started";
 }

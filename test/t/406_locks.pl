@@ -32,6 +32,17 @@ wait_settled($node);
 is(value_of($node, "SELECT string_agg(DISTINCT status, ' ') FROM im_group_outbox WHERE name LIKE 'referred%'"), 'imported', 'a foreign key holds no row up');
 ImTest::answer_of($refers, 'ROLLBACK');
 
+# Rows that somebody locks: it is said why nothing goes on.
+$node->safe_psql('postgres', "SELECT im_import_pause('a lock')");
+insert_groups($node, 3, 'kept back');
+ImTest::answer_of($refers, "BEGIN; SELECT FROM im_group_outbox WHERE name LIKE 'kept back%' FOR UPDATE");
+$node->safe_psql('postgres', 'SELECT im_import_resume()');
+poll_until { status_of($node)->{reason} =~ /^waiting for a lock: another transaction has locked rows of im_group_outbox/ } 'a reason';
+pass('a lock on rows is told as the reason why nothing goes on');
+ImTest::answer_of($refers, 'ROLLBACK');
+wait_settled($node);
+poll_until { status_of($node)->{reason} eq '' } 'no reason any more';
+
 # So many rows of this name have this status.
 sub count_of
 {
