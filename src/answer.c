@@ -165,3 +165,17 @@ im_answer_number(const char *body, size_t len, const char *name)
 	(void) im_answer_whole(body, len, name, &number);
 	return number;
 }
+
+/* See answer.h. */
+bool
+im_answer_text(const char *body, size_t len, const char *name, char *out, size_t size)
+{
+	ImJsonValue value;
+
+	out[0] = '\0';
+	if (!find_member(body, len, name, &value) || value.kind != IM_JSON_STRING ||
+		(size_t) (value.text.end - value.text.p) >= size)
+		return false;
+	im_json_clean(value.text, out, size);
+	return out[0] != '\0';
+}

@@ -65,6 +65,9 @@ extern int	im_answer_rest(const char *body, size_t len, const ImListWords *words
  */
 extern bool im_answer_whole(const char *body, size_t len, const char *name, int64_t *number);
 
+/* A text beside the lists, cleaned; false if there is none, or out is too small for it. */
+extern bool im_answer_text(const char *body, size_t len, const char *name, char *out, size_t size);
+
 /* A whole number beside the lists of an answer; 0 if there is none. */
 extern int64_t im_answer_number(const char *body, size_t len, const char *name);
 

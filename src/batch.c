@@ -276,7 +276,7 @@ im_batch_route(const ImCall *call, ImRow *row)
 		return IM_ROUTE_JUDGE;
 	/* Kept before the question: its answer takes the refusal's place. */
 	keep_refusal(row);
-	row->check.found = IM_FOUND_UNREADABLE;
+	memset(&row->check, 0, sizeof(row->check));
 	if (row->refusal_info[0] == '\0' && call->command->refused_because != NULL)
 		snprintf(row->refusal_info, sizeof(row->refusal_info), "%s", call->command->refused_because);
 	return IM_ROUTE_EXPLAIN;
@@ -310,7 +310,7 @@ decide_by_presence(ImRow *row, const ImCall *call)
 	if (row->check.found == IM_FOUND_UNREADABLE && row->life.maybe_sent)
 	{
 		row->verdict.of_item = false;
-		if (!question_refused(call))
+		if (!question_refused(call) && !row->check.expired)
 			row->verdict.outcome = IM_OUT_UNKNOWN;
 	}
 	if (row->check.found == IM_FOUND_SAME || row->check.found == IM_FOUND_OTHER)
@@ -321,6 +321,14 @@ decide_by_presence(ImRow *row, const ImCall *call)
 	}
 	else
 		snprintf(row->info, sizeof(row->info), "%s", row->refusal_info);
+}
+
+/* See batch.h. */
+bool
+im_batch_asks_on(const ImCall *call)
+{
+	return call->op == call->command->explain_op && call->nrows == 1 && call->found != IM_FOUND_UNREADABLE &&
+		call->rows[0]->check.again;
 }
 
 /* See batch.h. */

@@ -96,6 +96,9 @@ extern void im_batch_looked_up(ImCall *call, const ImExchange *exchange);
 /* Asks the protocol, and notes in the row what the next call is about. */
 extern void im_batch_judge(ImRow *row, const ImPolicy *policy, bool counts, double jitter);
 
+/* True if the answer to a question about one row goes on, on another page. */
+extern bool im_batch_asks_on(const ImCall *call);
+
 /* Accounts of refused rows were looked at: the refusal gets words. */
 extern void im_batch_explained(ImCall *call);
 

@@ -303,6 +303,11 @@ typedef struct ImSeen
 	uint64_t	custom;			/* ... but of its AppDefinedData here, a bit for each
 								 * of im_reply_extras()'s keys */
 	bool		again;			/* not decided: ask for it again, at below */
+	/* Of a one-to-one message, what is asked next: */
+	char		page_key[64];	/* what stands behind this message and below; "": all */
+	int			pages;			/* that were read so far */
+	bool		looks_back;		/* whether the service keeps anything as old */
+	bool		expired;		/* it keeps nothing as old: nobody can tell */
 	bool		by_count;		/* only its group's number of messages was looked at */
 	int64_t		next_seq;		/* of its group: the number of the next message, 0: not
 								 * said ... */

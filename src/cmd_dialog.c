@@ -102,11 +102,15 @@ put_member(StringInfo body, const ImRow *row, const char *name, const char *as)
 					 value.text.p, quote);
 }
 
-/* admin_getroammsg: what the two said to each other in that second. */
+/*
+ * admin_getroammsg: what the two said to each other in that second, a page of it;
+ * or whether there is anything as old.
+ */
 void
 im_dialog_ask(StringInfo body, ImCall *call, bool basic)
 {
 	const ImRow *row = call->rows[0];
+	const ImSeen *check = &row->check;
 
 	appendStringInfoChar(body, '{');
 	put_member(body, row, "From_Account", "From_Account");
@@ -114,7 +118,16 @@ im_dialog_ask(StringInfo body, ImCall *call, bool basic)
 	/* Newer pages of the same document call them so. */
 	put_member(body, row, "From_Account", "Operator_Account");
 	put_member(body, row, "To_Account", "Peer_Account");
-	put_member(body, row, "MsgTimeStamp", "MinTime");
+	if (check->looks_back)
+		appendStringInfoString(body, "\"MinTime\":0,");
+	else
+		put_member(body, row, "MsgTimeStamp", "MinTime");
+	/* The next page begins at the time of the last message, which is the same second. */
 	put_member(body, row, "MsgTimeStamp", "MaxTime");
-	appendStringInfo(body, "\"MaxCnt\":%d}", READ_MAX);
+	if (check->page_key[0] != '\0')
+	{
+		im_put_text(body, "LastMsgKey", check->page_key);
+		appendStringInfoChar(body, ',');
+	}
+	appendStringInfo(body, "\"MaxCnt\":%d}", check->looks_back ? 1 : READ_MAX);
 }

@@ -681,6 +681,16 @@ take_undo(ImDispatch *dispatch, ImCall *call)
 	return false;
 }
 
+/* True if the answer has another page: then the question for it is under way. */
+static bool
+ask_on(ImDispatch *dispatch, const ImCall *call)
+{
+	if (!im_batch_asks_on(call))
+		return false;
+	send_alone(dispatch, call->rows[0], call->op);
+	return true;
+}
+
 /* One call is answered, or not. */
 static void
 take_call(ImDispatch *dispatch, ImCall *call)
@@ -691,7 +701,7 @@ take_call(ImDispatch *dispatch, ImCall *call)
 	/* First: its rows go into other calls, or wait to be written. */
 	remove_live(dispatch, call);
 	/* Each of these has handed the rows on: only the call is left. */
-	if (split_failed(dispatch, call) ||
+	if (split_failed(dispatch, call) || ask_on(dispatch, call) ||
 		(im_op_asks(call->op) && call->command->undoes && !take_undo(dispatch, call)) ||
 		(call->op == IM_OP_GET_MESSAGES && !call->command->undoes && !take_messages(dispatch, call)))
 	{

@@ -20,6 +20,11 @@
 #define CODE_BAD_GROUP_ID	10015
 #define CODE_NO_ACCOUNT		30003
 
+/* Messages of so many seconds ago are kept in every plan of the service: a day less than the shortest term. */
+#define KEPT_SURELY			(6 * 86400)
+/* Pages of one second of two people's messages; a list that is longer has no end. */
+#define PAGES_MAX			1000
+
 /* True if an entry is about the row. */
 static bool
 is_about(const ImListEntry *entry, const ImRow *row)
@@ -433,6 +438,35 @@ said_as_sent(const ImRow *row, const char *name, int64_t said)
 	return im_json_whole(&sent, &number) && number == said;
 }
 
+/* True if the entry is the one-to-one message of the row. */
+static bool
+is_said(const ImListEntry *entry, const ImRow *row)
+{
+	ImJsonValue sender = sent_member(row, "From_Account");
+
+	return entry->has_id && im_json_same(entry->id, sender.text) && said_as_sent(row, "MsgSeq", entry->seq) &&
+		said_as_sent(row, "MsgRandom", entry->random) && said_as_sent(row, "MsgTimeStamp", entry->time);
+}
+
+/*
+ * The message's second was read to its end, and it is not there.  That says
+ * something only if the service keeps messages so long: surely those of a few days,
+ * else if it has any as old.
+ */
+static void
+judge_not_said(const ImCall *call, ImSeen *check, int64_t time, bool any)
+{
+	if (any || call->server_time - time < KEPT_SURELY)
+		check->found = IM_FOUND_ABSENT;
+	else if (check->looks_back)
+		check->expired = true;
+	else
+	{
+		check->again = check->looks_back = true;
+		check->page_key[0] = '\0';
+	}
+}
+
 /* See results.h. */
 bool
 im_results_dialog(ImCall *call, const char *body, size_t len, ImListEntry *entries, int max)
@@ -440,21 +474,27 @@ im_results_dialog(ImCall *call, const char *body, size_t len, ImListEntry *entri
 	static const ImListWords words = {.list = "MsgList",.id = "From_Account",.seq = "MsgSeq",
 	.time = "MsgTimeStamp",.random = "MsgRandom",.body = "MsgBody"};
 	int			n = im_answer_list(body, len, &words, entries, max);
-	bool		whole = im_answer_number(body, len, "Complete") == 1;
 	ImRow	   *row = call->rows[0];
-	ImJsonValue sender = sent_member(row, "From_Account");
+	ImSeen	   *check = &row->check;
+	ImJsonValue sent = sent_member(row, "MsgTimeStamp");
+	int64_t		time = 0;
 
-	if (n < 0 || n > max)
+	check->found = IM_FOUND_UNREADABLE;
+	check->again = check->expired = false;
+	if (n < 0 || n > max || !im_json_whole(&sent, &time))
 		return false;
-	row->check.found = whole ? IM_FOUND_ABSENT : IM_FOUND_UNREADABLE;
-	for (int j = 0; j < n; j++)
-	{
-		if (!entries[j].has_id || !im_json_same(entries[j].id, sender.text) ||
-			!said_as_sent(row, "MsgSeq", entries[j].seq) || !said_as_sent(row, "MsgRandom", entries[j].random))
-			continue;
-		row->check.found = IM_FOUND_SAME;
-		compare_content(row, &entries[j]);
-	}
+	for (int i = 0; i < n; i++)
+		if (is_said(&entries[i], row))
+		{
+			check->found = IM_FOUND_SAME;
+			compare_content(row, &entries[i]);
+			return true;
+		}
+	if (im_answer_number(body, len, "Complete") == 1 || check->looks_back)
+		judge_not_said(call, check, time, n > 0 || check->pages > 0);
+	else if (n > 0 && ++check->pages < PAGES_MAX &&
+			 im_answer_text(body, len, "LastMsgKey", check->page_key, sizeof(check->page_key)))
+		check->again = true;
 	return true;
 }
 

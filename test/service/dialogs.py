@@ -80,14 +80,16 @@ def admin_getroammsg(service, app: App, call) -> dict:
     for name in ("MinTime", "MaxTime"):
         integer(body.get(name), name, 0, MAX_UINT32, 90001)
     found = [json.loads(line) for line in service.ledger.of(app.sdkappid).dialog(sender, receiver)["lines"]]
-    found = [one for one in found if body["MinTime"] <= one["time"] <= body["MaxTime"]]
+    days = service.settings.retention_days
+    oldest = body["MinTime"] if days is None else max(body["MinTime"], service.clock.now() - days * 86400)
+    found = [one for one in found if oldest <= one["time"] <= body["MaxTime"]]
     found.sort(key=lambda one: (one["time"], one["seq"]), reverse=True)
     keys = [_key(one) for one in found]
     if body.get("LastMsgKey"):
         if body["LastMsgKey"] not in keys:
             raise Refusal(90001, "LastMsgKey is not one of ours")
         found = found[keys.index(body["LastMsgKey"]) + 1:]
-    page = found[:body["MaxCnt"]]
+    page = messages.that_fit(found[:body["MaxCnt"]], service.settings.read_back_bytes)
     last = page[-1] if page else None
     return {"Complete": int(len(page) == len(found)), "MsgCnt": len(page),
             "LastMsgTime": last["time"] if last else 0, "LastMsgKey": _key(last) if last else "",

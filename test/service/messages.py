@@ -220,12 +220,12 @@ def group_msg_get_simple(service, app: App, call) -> dict:
     oldest = max(room.first_seq, newest - wanted + 1)
     there = [room.message(seq) for seq in range(newest, oldest - 1, -1)]
     found = [_shown(service, one) for one in there if one is not None]
-    kept = _that_fit(found, service.settings.read_back_bytes)
+    kept = that_fit(found, service.settings.read_back_bytes)
     finished = int(len(kept) == len(found) and number <= wanted)
     return {"GroupId": group["group_id"], "IsFinished": finished, "RspMsgList": kept}
 
 
-def _that_fit(found: list, most: Optional[int]) -> list:
+def that_fit(found: list, most: Optional[int]) -> list:
     """The first of *found* that make an answer of at most so many bytes; one at least."""
     if most is None:
         return found

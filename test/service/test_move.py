@@ -835,6 +835,13 @@ class DialogTest(MoveCase):
                                  "MsgTimeStamp": CREATED + 2, "MsgFlagBits": 0, "MsgKey": "4_2_%d" % (CREATED + 2),
                                  "MsgBody": text()}])
         self.ask("admin_getroammsg", OPENIM, 90001, From_Account="a", To_Account="b", MaxCnt=0, MinTime=0, MaxTime=1)
+        both = {"From_Account": "a", "To_Account": "b", "MaxCnt": 9, "MinTime": 0, "MaxTime": CREATED + 9}
+        self.set(read_back_bytes=300)
+        answer = self.ask("admin_getroammsg", OPENIM, **both)
+        self.assertEqual((answer["Complete"], answer["MsgCnt"]), (0, 1), "a long answer is cut")
+        self.set(read_back_bytes=None, retention_days=7)
+        answer = self.ask("admin_getroammsg", OPENIM, **both)
+        self.assertEqual((answer["Complete"], answer["MsgList"]), (1, []), "past the term there is nothing")
 
 
 class FaultTest(MoveCase):

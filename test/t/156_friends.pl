@@ -88,7 +88,27 @@ load("INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_ti
 poll_until { open_rows() == 0 } 'messages whose answers were lost';
 is(statuses('dialog', "source_id LIKE 'again%'"), 'imported 3', 'a repeat that is refused does not make a message fail') or diag(explain(rows($node, "SELECT * FROM im_dialog_outbox WHERE source_id LIKE 'again%'")));
 is(scalar(grep { ($_->{body}[0]{MsgContent}{Text} // '') =~ /^again/ } said('a', 'b')), 3, '... and each is there once');
-$service->set(dialog_duplicate_code => 0);
+
+# A busy second, of which an answer has only a part: it is read to its end.
+$service->set(read_back_bytes => 500);
+$service->fault({ do => 'close_after', match => { command => 'importmsg' }, times => 1 });
+my $asked = $service->journal('admin_getroammsg');
+load("INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text) SELECT 'busy' || i, 'a', 'b', timestamptz '2020-01-04 00:00Z', 'busy ' || i FROM generate_series(1, 7) i;");
+poll_until { open_rows() == 0 } 'a busy second';
+is(statuses('dialog', "source_id LIKE 'busy%'"), 'imported 7', 'a message is found on whichever page it stands');
+cmp_ok(scalar($service->journal('admin_getroammsg')) - $asked, '>', 1, '... and pages are read one after the other');
+$service->clear;
+
+# What the service does not keep so long cannot be called absent: nobody can tell.
+$service->set(retention_days => 7, read_back_bytes => undef, dialog_duplicate_code => 20022);
+$service->fault({ do => 'close_after', match => { command => 'importmsg' }, times => 1 });
+load("INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text) VALUES ('expired', 'a', 'b', timestamptz '2020-01-05 00:00Z', 'expired');");
+poll_until { open_rows() == 0 } 'a message that the service does not keep';
+like(value_of($node, "SELECT concat_ws(' ', status, error_code, error_info) FROM im_dialog_outbox WHERE source_id = 'expired'"),
+	qr/^in_doubt 20022 .*an earlier request may have been applied/, 'absent is no proof where the service keeps nothing as old');
+is(scalar(grep { ($_->{body}[0]{MsgContent}{Text} // '') eq 'expired' } said('a', 'b')), 1, '... and it is there');
+$service->set(retention_days => undef, dialog_duplicate_code => 0);
+load("DELETE FROM im_dialog_outbox WHERE source_id = 'expired';");
 $service->clear;
 
 # More friends than a call takes, and a service that takes fewer.
