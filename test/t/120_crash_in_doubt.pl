@@ -179,7 +179,7 @@ $service->fault(
 	{ do => 'close_before', times => 1, match => { command => 'friend_import', account => 'gone' } },
 	map { { do => 'code', code => 30003, info => 'no such user', match => { command => $_, account => 'gone' } } } qw(friend_import friend_check));
 sql("INSERT INTO im_friend_outbox (user_id, friend_id) VALUES ('me-gone', 'gone')");
-sql("INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text) SELECT who, 'me', who, '2020-01-01 00:00Z', 'hello' FROM unnest('{absent,late}'::text[]) who");
+sql("INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text) SELECT who, 'me', who, now() - interval '1 hour', 'hello' FROM unnest('{absent,late}'::text[]) who");
 sql("INSERT INTO im_friend_outbox (user_id, friend_id) SELECT 'me-' || who, who FROM unnest('{absent,late}'::text[]) who");
 foreach my $kind (qw(dialog friend))
 {
