@@ -599,6 +599,16 @@ COMMENT ON COLUMN @extschema@._im_room_state.held IS
 'internal: why nothing more is sent for this group, until im_import_resume(); NULL: it goes on';
 SELECT pg_catalog.pg_extension_config_dump('@extschema@._im_room_state', '');
 
+-- People only add to it, and the worker only reads it: no one waits for another.
+CREATE TABLE @extschema@._im_left_over (
+	room text COLLATE "C" PRIMARY KEY
+);
+REVOKE ALL ON TABLE @extschema@._im_left_over FROM PUBLIC;
+COMMENT ON TABLE @extschema@._im_left_over IS
+'internal: groups of which rows of unread counts were deleted, whose numbers may stand in the app: counts of 0 are sent, too';
+COMMENT ON COLUMN @extschema@._im_left_over.room IS 'internal: + and the group''s source_id; *: any group';
+SELECT pg_catalog.pg_extension_config_dump('@extschema@._im_left_over', '');
+
 -- What this database knows of itself; another origin's rows mean nothing, so
 -- it is not dumped.
 CREATE TABLE @extschema@._im_control (
@@ -709,7 +719,7 @@ RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'im_sql_retry';
 REVOKE ALL ON FUNCTION @extschema@.im_import_retry(integer, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_retry(integer, text, text) IS
-'Sets failed and invalid rows to pending, and returns how many; a NOTICE tells how many of which kind. With error_code only rows with that code, with status only rows with that status, with kind only rows of that kind. Status ''undone'' means rows that were taken back. Status ''missing'' means imported rows that the app does not have, as im_import_verify() says; of messages only the newest of a group, because the service takes none that is older than what is there';
+'Sets failed and invalid rows to pending, and returns how many; a NOTICE tells how many of which kind. With error_code only rows with that code, with status only rows with that status, with kind only rows of that kind. Status ''undone'' means rows that were taken back. Status ''in_doubt'' means rows in doubt that can be sent again without harm: of all kinds but groups and messages. Status ''missing'' means imported rows that the app does not have, as im_import_verify() says; of messages only the newest of a group, because the service takes none that is older than what is there';
 
 CREATE FUNCTION @extschema@.im_import_resolve(id bigint, group_id text DEFAULT NULL, kind text DEFAULT 'group', msg_seq bigint DEFAULT NULL)
 RETURNS void
@@ -1243,6 +1253,14 @@ AS $query$ SELECT $$
 				to_char(count(*) FILTER (WHERE m.send_time < now() - interval '90 days'), 'FM999,999,999,999,990')),
 			   'the app keeps messages as long as its plan says, 7 days or, if you booked that, 30, 90 or more: what is older is imported, and people may not see it'
 		FROM messages m WHERE m.send_time < now() - interval '7 days' HAVING count(*) > 0
+		UNION ALL
+		SELECT 44, 'one-to-one messages older than 7, 30, 90 days', concat_ws(' / ',
+				to_char(count(*), 'FM999,999,999,999,990'),
+				to_char(count(*) FILTER (WHERE d.send_time < now() - interval '30 days'), 'FM999,999,999,999,990'),
+				to_char(count(*) FILTER (WHERE d.send_time < now() - interval '90 days'), 'FM999,999,999,999,990')),
+			   'what is older than the app''s plan keeps is imported, and people may not see it; after a lost answer such a row may become in_doubt, and can be sent again'
+		FROM @im@.im_dialog_outbox d
+		WHERE d.status IN ('pending', 'sending') AND d.origin = @im@._im_origin() AND d.send_time < now() - interval '7 days' HAVING count(*) > 0
 		UNION ALL
 		SELECT 45, 'groups without create_time that have messages', to_char(count(*), 'FM999,999,999,999,990'),
 			   format('they are made now, and messages from before are refused: give create_time; the first is ''%s''', min(b.source_id COLLATE "C"))

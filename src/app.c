@@ -329,7 +329,7 @@ static const ImOption options[] = {
 	{"ca_file", ForeignServerRelationId, PATH(ca_file), RIGHT_READ_FILES,
 	"An absolute path on the database server is expected.", false},
 	{HOME_OPTION, ForeignServerRelationId, OWN(parse_origin), RIGHT_ANY,
-	"What im_origin() says is expected. The extension sets it when the server is made and by im_import_adopt(): leave it out.", false},
+	"What _im_origin() says is expected. The extension sets it when the server is made and by im_import_adopt(): leave it out.", false},
 	{"identifier", UserMappingRelationId, OWN(parse_identifier), RIGHT_ANY,
 	"The UserID of an app admin is expected, up to 256 bytes without control characters.", false},
 	/* a secret, because who mixes the two up writes the key here */

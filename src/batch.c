@@ -153,7 +153,7 @@ im_batch_splits(const ImCall *call)
 		return false;
 	/* Why rows were refused, or whether they are there: one of them may be to blame for this, too. */
 	if (call->op == call->command->explain_op && !call->command->ordered)
-		return question_refused(call) && !is_about_key(call->command, call->reply.code);
+		return question_refused(call);
 	/* An answer that tells of no row must not be held against any of them. */
 	if (call->op == call->command->lookup_op && call->command->lookup_batch > 0)
 		return verdict->outcome == IM_OUT_UNREADABLE && verdict->answered;
@@ -335,8 +335,10 @@ im_batch_asks_on(const ImCall *call)
 void
 im_batch_explained(ImCall *call)
 {
-	/* Of a user who is not there nothing is. */
-	bool		absent = question_refused(call) && is_about_key(call->command, call->reply.code);
+	const ImCheckup *checkup = call->command->checkup;
+	/* Of a user who is not there nothing is; of several the code says not who that is. */
+	bool		absent = call->nrows == 1 && question_refused(call) && checkup != NULL &&
+		(call->reply.code == checkup->each.absent[0] || call->reply.code == checkup->each.absent[1]);
 
 	for (int i = 0; i < call->nrows; i++)
 	{

@@ -65,7 +65,6 @@ const ImCommand im_cmd_friend = {
 	.list = "AddFriendItem",
 	.answer = {.list = "ResultItem",.id = "To_Account",.code = "ResultCode",.info = "ResultInfo"},
 	.code_there = 30015,
-	.key_codes = {30003},
 	.explain_op = IM_OP_CHECK_FRIENDS,
 	.there_is_done = true,
 	.fields = fields,

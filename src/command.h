@@ -196,6 +196,16 @@ typedef struct ImCommand
 /* All of them, in the order of a move, by ImKind. */
 extern const ImCommand *const im_commands[IM_KINDS];
 
+/* True if a field of the command's record has that flag. */
+static inline bool
+im_command_has(const ImCommand *command, uint16_t flag)
+{
+	for (int i = 0; i < command->nfields; i++)
+		if (command->fields[i].flags & flag)
+			return true;
+	return false;
+}
+
 /* The kind whose outbox has the rows of a kind. */
 static inline ImKind
 im_outbox_of(ImKind kind)

@@ -437,6 +437,7 @@ note_verdict(ImDispatch *dispatch, const ImCall *call)
 	bool		again = first->maybe_sent || first->attempts > 1;
 	int64		now = im_now_us();
 	int32		code;
+	bool		says = im_batch_says(call, &code);
 	bool		counts;
 
 	im_slot_lock(slot);
@@ -445,7 +446,7 @@ note_verdict(ImDispatch *dispatch, const ImCall *call)
 	{
 		im_breaker_note(&slot->breaker, &call->verdict, again, call->reply.info,
 						call->begun_at, now);
-		if (im_batch_says(call, &code))
+		if (says)
 			im_breaker_answered(&slot->breaker, code);
 		note_last_error(slot, call);
 	}

@@ -239,7 +239,7 @@ count_undo(Doctor *doctor, const char *schema)
 			"im_import_undo lists them, and what they wait for; CALL im_import_wait() waits for them.");
 	if (n[2] > 0)
 		say(doctor, UNSURE, psprintf(INT64_FORMAT " groups were to be taken back, and stay", n[2]),
-			"im_import_undo says why: SELECT * FROM im_import_undo WHERE state = 'refused'. Disband them in the app's console, or set their status to undo again.");
+			"im_import_undo says why: SELECT * FROM im_import_undo WHERE state = 'refused'. Disband them in the app's console, then set their status to undo again: what is gone becomes undone, and can be imported anew.");
 	if (n[0] + n[1] + n[2] == 0)
 		say(doctor, GOOD, "no group is being taken back, and none was refused to be", NULL);
 }

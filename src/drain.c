@@ -197,6 +197,23 @@ finish_row(ImDrain *drain, ImRow *row)
 	im_dispatch_free_row(row);
 }
 
+/* True if a request's row is among those. */
+static bool
+is_asked(const List *asked, const ImRequest *request)
+{
+	ListCell   *lc;
+
+	foreach(lc, asked)
+	{
+		const ImAsked *one = lfirst(lc);
+
+		if (one->kind == request->kind && one->id == request->id &&
+			memcmp(one->row_key, request->row_key, sizeof(one->row_key)) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Collects the rows that sessions ask for. */
 static List *
 asked_rows(ImDrain *drain)
@@ -210,7 +227,8 @@ asked_rows(ImDrain *drain)
 		ImRequest  *request = &slot->requests[i];
 		ImAsked    *one;
 
-		if (request->state != IM_REQUEST_ASKED)
+		/* Two that ask for one row wait for each other: it must not be claimed twice. */
+		if (request->state != IM_REQUEST_ASKED || is_asked(asked, request))
 			continue;
 		one = palloc(sizeof(ImAsked));
 		one->kind = request->kind;

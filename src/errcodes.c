@@ -25,7 +25,7 @@
 #define SLOWED_DOWN "Nothing to do: the import slows down and the row is sent again. If other programs of the app need the rate, lower it with im_import_set_rate()."
 #define CORRECT_ROW "Correct the row with an UPDATE that also sets status = 'pending'; error_info says more."
 #define NOT_FOR_IMPORT "Importing groups should never meet this code: show it with its error_info to the service's support. im_import_retry() sends the rows again."
-#define THEN_RESUME " An import that has stopped tries again by itself from time to time; CALL im_import_drain(1) tries it at once, and keeps a pause."
+#define THEN_RESUME " An import that has stopped tries again by itself from time to time; CALL im_import_drain(1) tries it at once, with all accounts and one group, and keeps a pause."
 #define CHECK_KEY "A new UserSig is made at once. If the code comes again, the import stops: run im_import_doctor() and compare the key file and identifier of the user mapping with the app's page in the console."
 #define CLIENT_FAULT "Please report this as a bug of im_import, with its version." THEN_RESUME
 #define SEE_CONSOLE(what) "Check in the app's console: " what "." THEN_RESUME

@@ -368,6 +368,8 @@ im_flow_notes(const ImClaim claims[IM_KINDS], const List *written, const List *h
 		}
 		note = note_of(notes, n, row->room);
 		note->settled_time = Max(note->settled_time, row->sent_time);
+		/* It may have been found with a later time than it was looked for. */
+		note->newest_time = Max(note->newest_time, row->sent_time);
 		note->newest_seq = Max(note->newest_seq, row->seq);
 		note->imported[row->kind - IM_FIRST_STAGE]++;
 	}

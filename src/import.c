@@ -352,6 +352,8 @@ await_answer(const Asking *asking, ImRequest *answer)
 		/* A worker that has taken it is waited for, however long that takes. */
 		if (answer->state == IM_REQUEST_ASKED)
 			raise_if_nobody_comes(asking, since);
+		else
+			since = im_now_us();
 		nap();
 	}
 }
@@ -455,6 +457,17 @@ import_row(ImSlot *slot, const ImCommand *command, int64 id, const unsigned char
 		return answer_jsonb(&answer);
 	}
 	ask_sender(slot, command->kind, id, row_key, &request);
+	/* It may have ended meanwhile, for another session or under a worker that is gone. */
+	if (request.result == IM_RESULT_NOT_CLAIMABLE)
+	{
+		read_row(command, id, row_key, &row);
+		if (row.status != IM_PENDING)
+		{
+			Answer		answer = {row.code, row.info, row.group_id};
+
+			return answer_jsonb(&answer);
+		}
+	}
 	return answer_of_request(command, id, &request);
 }
 

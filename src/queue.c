@@ -452,6 +452,12 @@ keep_room_key(ImRow *row, const Tuple *tuple)
 static bool
 is_zero_already(const ImRow *row, const Tuple *tuple)
 {
+	int			left_over = tuple->desc->natts - 1;
+
+	/* What a row that is gone has set may stand there. */
+	if (tuple->room != NULL && tuple->room->room->key[0] == '+' && im_command_has(tuple->command, IM_FIELD_ZERO) &&
+		!tuple->nulls[left_over] && DatumGetInt64(tuple->values[left_over]) != 0)
+		return false;
 	if (row->problems != NULL || tuple->room == NULL || tuple->room->room->key[0] != '+')
 		return false;
 	for (int i = 0; i < tuple->command->nfields; i++)
@@ -1350,6 +1356,30 @@ report_gone(const ImCommand *command, List *gone)
 			 errhint("To import such a group anew, insert a row with the same group_id and content.") : 0));
 }
 
+/* Rows became groups: of rooms of their keys nothing is known yet. */
+static void
+forget_rooms(List *rows)
+{
+	Datum	   *rooms = palloc(sizeof(Datum) * (list_length(rows) + 1));
+	Datum		arg;
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		const ImRow *row = lfirst(lc);
+
+		/* One that was there already may be the one of which something is known. */
+		if (row->room_key != NULL && row->next.status == IM_IMPORTED &&
+			(row->verdict.outcome == IM_OUT_DONE || row->life.maybe_sent))
+			rooms[n++] = CStringGetTextDatum(row->room_key);
+	}
+	if (n == 0)
+		return;
+	arg = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
+	execute(IM_GROUP, ST_ROOMS_GONE, &arg, NULL, 0);
+}
+
 /* See queue.h. */
 void
 im_queue_settle(ImKind kind, List **rows, List **done)
@@ -1399,6 +1429,8 @@ im_queue_settle(ImKind kind, List **rows, List **done)
 	}
 	if (gone != NIL)
 		report_gone(im_commands[kind], gone);
+	if (im_commands[kind]->makes_groups)
+		forget_rooms(mine);
 	/* Locked ones stay with the caller for later; those that are gone are done with. */
 	*rows = locked;
 	*done = list_concat(list_concat(*done, mine), gone);

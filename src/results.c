@@ -456,7 +456,7 @@ is_said(const ImListEntry *entry, const ImRow *row)
 static void
 judge_not_said(const ImCall *call, ImSeen *check, int64_t time, bool any)
 {
-	if (any || call->server_time - time < KEPT_SURELY)
+	if (any || (call->server_time > 0 && call->server_time - time < KEPT_SURELY))
 		check->found = IM_FOUND_ABSENT;
 	else if (check->looks_back)
 		check->expired = true;

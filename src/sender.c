@@ -725,7 +725,7 @@ judge(ImSender *sender, Flight *flight)
 	/* After the verdict, which rows get that the answer does not name. */
 	read_rows(sender, call, &exchange, http_call);
 	for (int i = 0; i < call->nrows; i++)
-		hide_signature(call->rows[i]->info, sender->sig);
+		hide_signature(call->rows[i]->info, sender->sig_beginning);
 	im_slot_count(sender->slot, call, im_operations[call->op].kind, exchange.class, http_call->elapsed_us,
 				  http_call->body_len, http_call->reply_len, http_call->connected,
 				  !sender->app->plain_http);

@@ -96,6 +96,12 @@ typedef struct Statement
 /* The group of a row is taken back, or is to be. */
 #define UNDOING(o)	o ".status IN ('undo', 'undone')"
 
+/*
+ * When a group without create_time was made, at the latest.  settled_at alone is
+ * written again when it is not taken back after all.
+ */
+#define MADE_AT	"LEAST(COALESCE(g.settled_at, g.sent_at), g.sent_at + '10 minutes'::pg_catalog.interval)"
+
 /* A row that goes with its group. */
 #define IN_GROUP(i)	i ".phase IN ('i', 'd')"
 
@@ -242,7 +248,7 @@ static const Statement statements[NSTATEMENTS] = {
 	/* Through the index on id, from its end. */
 	[ST_HIGHEST] = {"SELECT pg_catalog.max(id) FROM " OUTBOX, 0, {0}},
 	[ST_ADOPT] = {
-		"UPDATE " OUTBOX " SET origin = $1, status = $5, attempts = 0, claim = NULL,"
+		"UPDATE " OUTBOX " SET {timeless}origin = $1, status = $5, attempts = 0, claim = NULL,"
 		" maybe_sent_at = pg_catalog.now(), due_at = NULL, error_code = $6, error_info = $7,"
 		" settled_at = CASE WHEN $5 = '{open}' THEN NULL ELSE pg_catalog.now() END"
 		" WHERE status = $9"
@@ -250,7 +256,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" AND ({unnamed} AND ($8 OR status = 'sending')) = $4",
 	9, {INT8OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, TEXTOID}},
 	[ST_DOUBT_CLOSED] = {
-		"UPDATE " OUTBOX " SET maybe_sent_at = pg_catalog.now()"
+		"UPDATE " OUTBOX " SET {timeless}maybe_sent_at = pg_catalog.now()"
 		" WHERE origin = $1 AND {attention} AND status IN ('failed', 'invalid', 'in_doubt')",
 	1, {INT8OID}},
 	[ST_TALLY_SUM] = {
@@ -275,12 +281,18 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_CHECK_GONE] = {
 		"DELETE FROM {schema}.im_import_verified WHERE row_key OPERATOR(pg_catalog.=) ANY ($1)",
 	1, {UUIDARRAYOID}},
-	/* What was known of the rooms of groups that are gone: their next ones begin anew. */
-	[ST_ROOMS_EMPTIED] = {
-		"DELETE FROM {schema}._im_room_state WHERE pg_catalog.left(room, 1) OPERATOR(pg_catalog.=) '+'",
+	/* What rows that are gone have set may stand in the app.  Nobody's UPDATE: the worker must not wait. */
+	[ST_ROOMS_LEFT_OVER] = {
+		"INSERT INTO {schema}._im_left_over (room) SELECT DISTINCT v.room FROM pg_catalog.unnest($1) AS v (room)"
+		" ON CONFLICT (room) DO NOTHING",
+	1, {TEXTARRAYOID}},
+	[ST_ALL_LEFT_OVER] = {
+		"INSERT INTO {schema}._im_left_over (room) VALUES ('*') ON CONFLICT (room) DO NOTHING",
 	0, {0}},
+	/* Groups were made: what is known of rooms of these keys is of others, which are gone. */
 	[ST_ROOMS_GONE] = {
-		"DELETE FROM {schema}._im_room_state WHERE room OPERATOR(pg_catalog.=) ANY ($1)",
+		"WITH l AS (DELETE FROM {schema}._im_left_over WHERE room = ANY ($1))"
+		" DELETE FROM {schema}._im_room_state WHERE room = ANY ($1)",
 	1, {TEXTARRAYOID}},
 	[ST_TALLY_RECOUNT] = {
 		"INSERT INTO " TALLY " (kind, origin, pending, sending, imported, failed, invalid, in_doubt, undo, undone)"
@@ -424,7 +436,7 @@ static const Statement statements[NSTATEMENTS] = {
 		"DELETE FROM {schema}.im_import_verified WHERE sdkappid <> $1",
 	1, {INT8OID}},
 	[ST_CLAIM_ROOMS] = {
-		"SELECT " CLAIM_COLUMNS ", r.n, 0::bigint, NULL::bigint"
+		"SELECT " CLAIM_COLUMNS ", r.n, 0::bigint, {left_over}"
 		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS r (room, after, n),"
 		" LATERAL (SELECT i.id FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
 		" AND " OPEN("i") " AND i.status = 'pending' AND i.id > r.after AND (i.due_at IS NULL OR i.due_at <= pg_catalog.now())"
@@ -468,7 +480,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" FROM w LEFT JOIN LATERAL ("
 		/* create_time by way of JSON: somebody may have made it a number of seconds. */
 		"SELECT g.group_id, pg_catalog.floor(COALESCE(CASE pg_catalog.jsonb_typeof(t.made) WHEN 'number' THEN (t.made #>> ARRAY[]::text[])::numeric"
-		" ELSE EXTRACT(epoch FROM (t.made #>> ARRAY[]::text[])::timestamp with time zone) END, EXTRACT(epoch FROM COALESCE(g.settled_at, g.sent_at))))::bigint AS created"
+		" ELSE EXTRACT(epoch FROM (t.made #>> ARRAY[]::text[])::timestamp with time zone) END, EXTRACT(epoch FROM " MADE_AT ")))::bigint AS created"
 		" FROM {schema}.im_group_outbox g, LATERAL pg_catalog.to_jsonb(g.create_time) AS t (made)"
 		" WHERE pg_catalog.left(w.room, 1) = '+'"
 		" AND g.source_id = pg_catalog.substr(w.room, 2) AND g.status = 'imported'"
@@ -528,7 +540,7 @@ static const Statement statements[NSTATEMENTS] = {
 	2, {INT8OID, TEXTARRAYOID}},
 	/* The group to which a row of a room belongs. */
 	[ST_ROOM_OF] = {
-		"SELECT g.group_id, pg_catalog.floor(EXTRACT(epoch FROM COALESCE(g.create_time, g.settled_at, g.sent_at)))::bigint"
+		"SELECT g.group_id, pg_catalog.floor(EXTRACT(epoch FROM COALESCE(g.create_time, " MADE_AT ")))::bigint"
 		" FROM " OUTBOX " i JOIN {schema}.im_group_outbox g ON g.source_id = i.group_source_id AND g.status = 'imported'"
 		" WHERE i.id = $1 AND i.row_key = $2 AND i.group_id IS NULL"
 		" UNION ALL SELECT i.group_id, 0 FROM " OUTBOX " i"
@@ -708,6 +720,12 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		{"free", command->undoes ? " AND claim IS NULL" : ""},
 		{"at_once", command->after_accounts ? "false" : "true"},
 		{"user", user_column(command)},
+		/* Only of a kind of which a 0 need not be sent; a bigint, as in ST_CLAIM_ORDERED. */
+		{"left_over", im_command_has(command, IM_FIELD_ZERO) ?
+			psprintf("(SELECT 1::bigint FROM %s._im_left_over l WHERE l.room IN (r.room, '*') LIMIT 1)", schema) :
+			"NULL::bigint"},
+		/* Another claim, which is lost, may have sent it with another time. */
+		{"timeless", command->ordered ? "sent_time = NULL, " : ""},
 		{"dead", command->undoes ? "status = 'undo' AND due_at IS NULL AND claim IS NOT NULL" :
 			command->roomed ? OPEN_PHASE " AND status = 'sending'" : "status = 'sending'"},
 		{"phase", command->roomed ? OPEN_PHASE " AND " : ""},

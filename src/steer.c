@@ -219,7 +219,7 @@ check_retry(const Retry *retry)
 	if ((retry->missing || status == IM_UNDONE) && retry->code != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("rows that the app does not have are of no error code"),
+				 errmsg("rows of status \"%s\" are of no error code", retry->status),
 				 errhint("Leave error_code out: SELECT im_import_retry(status => '%s').", retry->status)));
 }
 
@@ -606,7 +606,7 @@ im_sql_drain(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_rows must be at least 1"),
-				 errhint("Leave it out to send every pending row.")));
+				 errhint("Give the number of groups to let through. Without it all pending rows are sent, also while paused.")));
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	/* Looked at before the order is placed: the result is the difference. */
 	look(&before);

@@ -387,12 +387,12 @@ typedef struct Gone
 {
 	pg_uuid_t	copies[KEYS_AT_ONCE];
 	Datum		keys[KEYS_AT_ONCE]; /* of the rows */
-	Datum		rooms[KEYS_AT_ONCE];	/* of groups */
+	Datum		rooms[KEYS_AT_ONCE];	/* in which they have set something */
 	int			n;
 	int			nrooms;
 } Gone;
 
-/* What im_import_verify() found of these rows goes with them, and what was known of their rooms. */
+/* What im_import_verify() found of these rows goes with them; what they have set stays. */
 static void
 forget_gone(Relation rel, ImKind kind, Gone *gone)
 {
@@ -407,7 +407,7 @@ forget_gone(Relation rel, ImKind kind, Gone *gone)
 	if (gone->nrooms > 0)
 	{
 		arg = PointerGetDatum(construct_array(gone->rooms, gone->nrooms, TEXTOID, -1, false, TYPALIGN_INT));
-		run_plain(rel, kind, ST_ROOMS_GONE, &arg);
+		run_plain(rel, kind, ST_ROOMS_LEFT_OVER, &arg);
 		pfree(DatumGetPointer(arg));
 	}
 	for (int i = 0; i < gone->nrooms; i++)
@@ -415,19 +415,22 @@ forget_gone(Relation rel, ImKind kind, Gone *gone)
 	gone->n = gone->nrooms = 0;
 }
 
-/* Notes the room of a group's row. */
+/* Notes the room of a row that has set something in it. */
 static void
 add_room(Gone *gone, TupleTableSlot *slot, int source_column)
 {
 	bool		isnull;
 	Datum		source = source_column > 0 ? slot_getattr(slot, source_column, &isnull) : (Datum) 0;
+	char	   *source_id;
 	char	   *room;
 
 	if (source_column <= 0 || isnull)
 		return;
-	room = psprintf("+%s", TextDatumGetCString(source));
+	source_id = TextDatumGetCString(source);
+	room = psprintf("+%s", source_id);
 	gone->rooms[gone->nrooms++] = CStringGetTextDatum(room);
 	pfree(room);
+	pfree(source_id);
 }
 
 /* Of all rows that a statement has deleted; what was never sent was never compared. */
@@ -438,7 +441,7 @@ forget_deleted(Relation rel, const ImCommand *command, Tuplestorestate *rows)
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	int			status_column = SPI_fnumber(desc, "status");
 	int			key_column = SPI_fnumber(desc, "row_key");
-	int			source_column = command->makes_groups ? SPI_fnumber(desc, "source_id") : 0;
+	int			source_column = im_command_has(command, IM_FIELD_ZERO) ? SPI_fnumber(desc, "group_source_id") : 0;
 	Gone	   *gone = palloc0(sizeof(Gone));
 
 	tuplestore_rescan(rows);
@@ -493,8 +496,8 @@ im_sql_outbox_tally(PG_FUNCTION_ARGS)
 		/* The kind's counts go, too; older snapshots are told by EMPTIED_SINCE. */
 		run_plain(trigger->tg_relation, command->kind, ST_TALLY_EMPTIED, NULL);
 		run_plain(trigger->tg_relation, command->kind, ST_CHECK_EMPTIED, NULL);
-		if (command->makes_groups)
-			run_plain(trigger->tg_relation, command->kind, ST_ROOMS_EMPTIED, NULL);
+		if (im_command_has(command, IM_FIELD_ZERO))
+			run_plain(trigger->tg_relation, command->kind, ST_ALL_LEFT_OVER, NULL);
 		im_ring_at_commit(false);
 		PG_RETURN_POINTER(NULL);
 	}

@@ -414,6 +414,11 @@ CREATE TABLE legacy.posts (id integer, room_id integer, author text, written tim
 INSERT INTO legacy.posts
 SELECT 100 * r + m, r, 'user' || 20 + m, timestamptz '2021-02-01 00:00Z' + make_interval(secs => m / 5), 'post ' || m
 FROM generate_series(1, 20) r, generate_series(1, 10) m;
+CREATE TABLE legacy.friends (one text, other text);
+INSERT INTO legacy.friends SELECT 'user' || i, 'user' || i + 1 FROM generate_series(20, 29) i;
+CREATE TABLE legacy.direct (id integer, sender text, receiver text, written timestamptz, body text);
+INSERT INTO legacy.direct SELECT i, 'user' || 20 + i % 10, 'user' || 20 + (i + 1) % 10, timestamptz '2021-02-01 00:00Z' + make_interval(secs => i), 'direct ' || i
+FROM generate_series(1, 30) i;
 END
 		sed -n '/^```sql$/,/^```$/p' "$DIR/src/README.md" | sed -e '/^```/d' \
 			-e "s|region 'singapore'|endpoint 'https://127.0.0.1:$port', ca_file '$demo/service/ca.pem'|" \
@@ -436,7 +441,9 @@ FROM im_import_mapping m JOIN legacy.rooms r ON m.source_id = r.id::text;
 SELECT 1 / (count(*) = 300)::integer AS every_account FROM im_account_outbox WHERE status = 'imported';
 SELECT 1 / (count(*) = 220)::integer AS every_member FROM im_member_outbox WHERE status = 'imported';
 SELECT 1 / (count(*) = 201 AND count(msg_seq) = 201)::integer AS every_message FROM im_message_outbox WHERE status = 'imported';
-SELECT 1 / (count(*) = 20)::integer AS every_unread_count FROM im_unread_outbox WHERE status = 'imported';
+SELECT 1 / (count(*) = 220)::integer AS every_unread_count FROM im_unread_outbox WHERE status = 'imported';
+SELECT 1 / (count(*) = 20)::integer AS every_friendship FROM im_friend_outbox WHERE status = 'imported';
+SELECT 1 / (count(*) = 30)::integer AS every_one_to_one_message FROM im_dialog_outbox WHERE status = 'imported';
 SELECT 1 / bool_and(later)::integer AS each_later_than_the_one_before
 FROM (SELECT sent_time > lag(sent_time, 1, 0::bigint) OVER (PARTITION BY group_source_id ORDER BY send_time, id) AND sent_time >= extract(epoch FROM send_time) AS later
 	FROM im_message_outbox) m;

@@ -90,4 +90,9 @@ is(value_of($node, "SELECT string_agg(source_id, ' ' ORDER BY id) FROM im_group_
 $node->safe_psql('postgres', "UPDATE im_group_outbox SET name = 'room 4', status = 'pending' WHERE source_id = 'r4'");
 poll_until { progress($columns) =~ /group 1 0 0 0 1 0 0 0 0 100; member 40 0 0 0 36 4 0/ } 'what waited for it is not waiting any more';
 
+# Ids of one's own are known before the import.
+$node->safe_psql('postgres', "SELECT im_import_pause(); INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('m1', 'own-m1', 'Public', 'x'), ('m2', NULL, 'Public', 'x')");
+is(value_of($node, "SELECT string_agg(concat_ws(' ', source_id, group_id, status), ', ') FROM im_import_mapping WHERE source_id IN ('m1', 'm2')"),
+	'm1 own-m1 pending', 'the mapping before the import');
+
 done_testing();

@@ -80,6 +80,7 @@ settled('smaller batches', 'account');
 is(statuses('account', "user_id LIKE 'b%'"), 'imported 200', 'nobody is blamed for the size of a batch');
 my @over = grep { ($_->{code} // 0) == 70206 } $service->journal('multiaccount_import');
 cmp_ok(scalar(@over), '<=', 6, 'the size is remembered');
+cmp_ok(value_of($node, "SELECT rows_per_call FROM im_import_progress WHERE kind = 'account'"), '<=', 30, '... and shown');
 is(scalar(grep { $_->{repeat} } $service->entries('account')), 0, 'what was sent twice changed nothing');
 $service->clear;
 
@@ -120,6 +121,9 @@ is($service->members('g-people')->{b2}{role}, 'Admin', 'roles are written in any
 load("INSERT INTO im_member_outbox (group_id, member_account) VALUES ('g-people', 'a1'), ('g-people', 'b4');");
 settled('members by GroupId', 'member');
 is(statuses('member', "group_id = 'g-people'"), 'imported 2', 'who is a member already is done, and a group can be named by its GroupId');
+
+load("INSERT INTO im_member_outbox (group_id, member_account) VALUES ('g-people', 'a1') ON CONFLICT DO NOTHING");
+is(statuses('member', "group_id = 'g-people'"), 'imported 2', '... and the same again adds nothing');
 
 # A GroupId that a row of the same load brings: its rows wait for it, as by its source_id.
 $service->fault({ do => 'hold', match => { command => 'import_group', group_id => 'g-own' } });
@@ -183,6 +187,16 @@ is(value_of($node, "SELECT string_agg(substring(error_info FROM 'no account .*|m
 	'no account "stranger1"; may not exist; no account "stranger2"', 'who cannot be asked for does not spoil the words of the others');
 $service->clear;
 
+# A group that is full: in words for each row, or by a code for the call, which is halved.
+load("INSERT INTO im_group_outbox (source_id, group_id, type, name, max_member_count) VALUES ('full', 'g-full', 'Public', 'full', 2);", members('full', 'b', 4, ', NULL, NULL::timestamptz'));
+settled('a full group', qw(group member));
+like(value_of($node, "SELECT max(error_info) FROM im_member_outbox WHERE group_source_id = 'full' AND status = 'failed'"), qr/account exists; .*full/, 'who finds no place in a group is told what that may be');
+$service->set(full_group => 'call');
+load("INSERT INTO im_group_outbox (source_id, group_id, type, name, max_member_count) VALUES ('full2', 'g-full2', 'Public', 'full2', 2);", members('full2', 'b', 4, ', NULL, NULL::timestamptz'));
+settled('a full group, by a code', qw(group member));
+is(statuses('member', "group_source_id = 'full2' AND (error_code = 10014) IS NOT FALSE"), 'failed 2, imported 2', '... or has the code');
+$service->set(full_group => 'result');
+
 # ---------------------------------------------------------------------------
 # Members of a group that failed wait; the repaired group frees them
 
@@ -216,6 +230,22 @@ is(answer("im_import_message(r) FROM (SELECT 'first' AS group_source_id, 'one' A
 is(scalar($service->messages('g-first')), 2, '... sends one more');
 is(answer("im_set_unread(r) FROM (SELECT 'first' AS group_source_id, 'one' AS member_account, 2 AS unread_msg_num) r")->{ErrorCode}, 0, 'im_set_unread()');
 is_deeply($service->unread('g-first'), { one => 2 }, '... sets it');
+
+# A message without a row of the outbox is never sent twice by us.
+my $sent = scalar($service->journal('import_group_msg'));
+$service->fault({ do => 'close_after', times => 1, match => { command => 'import_group_msg', group_id => 'g-first' } });
+cmp_ok(answer("im_import_message(r) FROM (SELECT 'g-first' AS group_id, 'one' AS from_account, timestamptz '2020-02-03' AS send_time, 'lost' AS text) r")->{ErrorCode}, '<', 0, 'a lost answer is told');
+is(scalar($service->journal('import_group_msg')) - $sent, 1, '... and the message is not sent again');
+$service->clear;
+is(answer("im_set_unread(r) FROM (SELECT 'g-first' AS group_id, 'one' AS member_account, 2 AS unread_msg_num) r")->{ErrorCode}, 0, 'the count anew');
+
+# A count that has become 0 meanwhile: its row is deleted, and inserted anew.
+load("INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('first', 'a1', 1), ('first', 'a2', 0)");
+settled('a count, and a 0', 'unread');
+is(join(' ', map { "$_ " . $service->unread('g-first')->{$_} } sort keys %{ $service->unread('g-first') }), 'a1 1 one 2', 'a 0 is what a group has: it is not sent');
+load("DELETE FROM im_unread_outbox WHERE status = 'imported'; INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('first', 'a1', 0)");
+settled('a count that became 0', 'unread');
+is($service->unread('g-first')->{a1} // 0, 0, 'a count that has become 0 is sent');
 my $said = answer("im_import_member(r) FROM (SELECT 'nowhere' AS group_source_id, 'one' AS member_account) r");
 is("$said->{ErrorCode} $said->{ErrorInfo}", '10010 no group with the source_id "nowhere" is imported', '... and nothing is sent without a group');
 

@@ -224,6 +224,9 @@ foreach my $entry ($service->entries)
 }
 is(join(' ', grep { ($there{$_} // 0) != 1 } map { $_->{text} } rows($node, "SELECT text FROM im_dialog_outbox WHERE source_id LIKE 'm%' AND status = 'imported'")), '',
 	'each message is in the app, once');
+my %friend = map { $_->{kind} eq 'friend' ? ("$_->{from} $_->{to}" => 1) : () } $service->entries;
+is(join(', ', grep { !$friend{$_} } map { "$_->{user_id} $_->{friend_id}" } rows($node, "SELECT user_id, friend_id FROM im_friend_outbox WHERE status = 'imported' AND user_id LIKE 'u%' AND friend_id LIKE 'u%'")), '',
+	'each friendship is in the app');
 is_deeply([ $service->doubles ], [], 'nothing was done twice');
 is(value_of($node, "SELECT string_agg(kind || ' ' || total || ' ' || pending || ' ' || sending, '; ') FROM im_import_progress WHERE kind IN ('friend', 'dialog')"),
 	value_of($node, "SELECT 'friend ' || (SELECT count(*) FROM im_friend_outbox) || ' ' || (SELECT count(*) FROM im_friend_outbox WHERE $put_off) || ' 0; dialog ' || (SELECT count(*) FROM im_dialog_outbox) || ' 0 0'"), 'the counts are right');

@@ -35,6 +35,10 @@ INSERT INTO legacy.members SELECT r, 'user' || 1 + (r + u) % 300, u = 1, timesta
 CREATE TABLE legacy.posts (id integer, room_id integer, author text, written timestamptz, body text);
 INSERT INTO legacy.posts SELECT 10 * r + m, r, 'user' || 1 + (r + 1) % 300, timestamptz '2021-02-01 00:00Z' + make_interval(secs => m), 'post ' || m
 FROM generate_series(1, 300) r, generate_series(1, 3) m;
+CREATE TABLE legacy.friends (one text, other text);
+INSERT INTO legacy.friends SELECT 'user' || i, 'user' || i + 1 FROM generate_series(1, 20) i;
+CREATE TABLE legacy.direct (id integer, sender text, receiver text, written timestamptz, body text);
+INSERT INTO legacy.direct SELECT i, 'user' || i, 'user' || i + 1, timestamptz '2021-02-01 00:00Z', 'direct ' || i FROM generate_series(1, 50) i;
 SQL
 my $privileges = slurp_file("$FindBin::RealBin/../../doc/privileges.md");
 $node->safe_psql('chat', $_) foreach grep { /CREATE ROLE chat_(?:backend|operator);/ } $privileges =~ /^```sql\n(.*?)^```/msg;
@@ -70,7 +74,7 @@ my %output = (
 	'in chat, kinds of problems' => qr/group\s+\| name is over 30 bytes of UTF-8\s+\|\s+6 \|.*member\s+\|\s+24\n.*message\s+\|\s+36$/ms,
 	'in chat, rows of one id' => qr/\| again\s+\|\s+17 \| 17\s+\| imported\s+\| room-17$/m,
 	'in chat, the repair' => qr/sent_again\s+-+\s+\d+\s/,
-	'in chat, compare' => qr/matched\s+\|[^|]*\|\s+300 .*rooms_without_group\s+-+\s+0\s.*members_left_out\s+-+\s+0\s.*posts_left_out\s+-+\s+0\s/s,
+	'in chat, compare' => qr/matched\s+\|[^|]*\|\s+300 .*rooms_without_group\s+-+\s+0\s.*members_left_out\s+-+\s+0\s.*posts_left_out\s+-+\s+0\s.*direct_left_out\s+-+\s+0\s/s,
 	'in chat, groups that no row knows' => qr/\(0 rows\)/,
 	'in chat, hand over' => qr/^\s*300 \|\s+300$/m,
 	'in chat, clear up' => qr/forgotten\s+-+\s+300\s.*total\s+-+\s+0\s/s,
@@ -90,7 +94,7 @@ foreach my $block (sql_blocks('doc/runbook.md'))
 	$blocks++;
 	next unless $title eq 'in chat, compare';
 	is(value_of($node, "SELECT string_agg(kind || ' ' || imported, ', ') FROM im_import_progress WHERE total > 0", 'chat'),
-		'account 300, group 300, member 600, message 900, unread 300', 'everything is imported');
+		'account 300, friend 40, dialog 50, group 300, member 600, message 900, unread 300', 'everything is imported');
 	accounted($node, $service, db => 'chat');
 	foreach my $fact (sql_blocks('doc/history.md'))
 	{
