@@ -88,24 +88,27 @@ INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_ti
 SELECT r || '/' || m, 'r' || r, 'u2', timestamptz '2020-01-02 00:00Z' + make_interval(secs => m), 'message ' || m
 FROM generate_series(1, 10) r, generate_series(1, 20) m;
 INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) SELECT 'r1', 'u' || u, u FROM generate_series(2, 5) u;
+INSERT INTO im_friend_outbox (user_id, friend_id) SELECT 'u2', 'u' || u FROM generate_series(3, 7) u;
+INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text) SELECT m, 'u2', 'u3', timestamptz '2020-01-02 00:00Z' + make_interval(secs => m), 'said ' || m FROM generate_series(1, 6) m;
 COMMIT;
 SQL
 poll_until { open_rows() == 12 && value_of($node, 'SELECT sum(waiting) FROM im_import_progress') == 12 } 'all but the rows that wait';
-poll_until { value_of($node, 'SELECT sum(imported + failed) FROM im_import_history') == 1200 + 11 + 190 + 200 + 4 } 'the history';
+poll_until { value_of($node, 'SELECT sum(imported + failed) FROM im_import_history') == 1200 + 11 + 190 + 200 + 4 + 5 + 6 } 'the history';
 $page = parsed(page_of());
 cmp_ok(numbers_hold($page, 'rows wait'), '>', 80, 'and there are many');
-like($page->{text}, qr/Not finished: 12 of 1,617 rows are open/, 'the headline says that it is not finished');
+like($page->{text}, qr/Not finished: 12 of 1,628 rows are open/, 'the headline says that it is not finished');
 like($page->{text}, qr/wait for a group which is not imported: 12\b/, 'and what remains, why');
 
 $node->safe_psql('postgres', "INSERT INTO im_group_outbox (source_id, type, name) VALUES ('nowhere', 'Public', 'here')");
 poll_until { open_rows() == 0 } 'rows whose group came';
 $page = parsed(page_of());
-like($page->{text}, qr/12 of 1,618 rows need a person/, 'the headline says that rows failed');
+like($page->{text}, qr/12 of 1,629 rows need a person/, 'the headline says that rows failed');
 like($page->{text}, qr/Refused 10, invalid 0, in doubt 0/, 'refused members are one reason');
 like($page->{text}, qr/70399: /, 'the refused account has its code');
 like($page->{text}, qr{<script>alert\(\\"1 & 2\\"\)</script>}, 'a value of a row is shown as it is');
 ok(!(grep { $_ eq 'script' } @{ $page->{tags} }), 'and is no markup');
 is(shown($page, "SELECT imported FROM im_import_progress WHERE kind = 'account'"), '1,199', 'digits are in groups');
+is(shown($page, "SELECT imported FROM im_import_progress WHERE kind = '$_->[0]'"), $_->[1], "imported, $_->[0]") foreach [ friend => 5 ], [ dialog => 6 ];
 like($page->{text}, qr/Nothing was compared with the app yet/, 'nothing was compared');
 my $highest = (sort { $b <=> $a } @{ $page->{heights} })[0];
 cmp_ok($highest, '>', 90, 'the highest bar fills its chart');
