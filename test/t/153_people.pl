@@ -305,6 +305,8 @@ load('SELECT im_import_resume();');
 poll_until { open_rows('message', 'unread') == 0 } 'all the others';
 
 # A group whose rows were deleted, and that is loaded anew: nothing of the old one's messages counts.
+load("INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES ('of old', 'first', 'one', timestamptz '2020-05-01', 'of old')");
+poll_until { open_rows('message') == 0 } 'a message of the old group';
 load("DELETE FROM im_message_outbox WHERE group_source_id = 'first'; DELETE FROM im_unread_outbox WHERE group_source_id = 'first'; DELETE FROM im_member_outbox WHERE group_source_id = 'first'; DELETE FROM im_group_outbox WHERE source_id = 'first';
 INSERT INTO im_group_outbox (source_id, group_id, type, name, create_time) VALUES ('first', 'g-anew', 'Public', 'first', timestamptz '2018-01-01');
 INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES ('anew', 'first', 'one', timestamptz '2018-03-01', 'anew');");
