@@ -73,7 +73,7 @@ counts_are_right('all of them are counted');
 # What is said to be imported is compared, and sent if it is not there.
 my ($out, $err);
 $node->psql('postgres', 'CALL im_import_verify()', stdout => \$out, stderr => \$err);
-like($err, qr/6 missing, 0 unreadable/, 'what was only said to be imported is missing')
+like($err, qr/5 missing, 1 unreadable.*dialog: 2 matched, 1 unreadable/s, 'what was only said to be imported is missing; of a one-to-one message that is older than the app may keep nobody can tell')
   or diag($err);
 sql("SELECT im_import_retry(status => 'missing')");
 sql('SELECT im_import_retry()', ";SELECT im_import_retry(status => 'undone')", ";SELECT im_import_retry(status => 'in_doubt')");
