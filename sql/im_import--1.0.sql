@@ -599,7 +599,8 @@ COMMENT ON COLUMN @extschema@._im_room_state.held IS
 'internal: why nothing more is sent for this group, until im_import_resume(); NULL: it goes on';
 SELECT pg_catalog.pg_extension_config_dump('@extschema@._im_room_state', '');
 
--- People only add to it, and the worker only reads it: no one waits for another.
+-- People only add to it.  The worker reads it, and takes out the groups that it
+-- makes: it waits for nobody.
 CREATE TABLE @extschema@._im_left_over (
 	room text COLLATE "C" PRIMARY KEY
 );

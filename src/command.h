@@ -48,7 +48,8 @@ typedef enum ImValueKind
 #define IM_FIELD_JOINED		0x80	/* a time after the group's creation and before now */
 #define IM_FIELD_EITHER		0x100	/* one of two of which a record needs one */
 #define IM_FIELD_ZERO		0x200	/* 0 is what a group has that we imported: then
-									 * nothing is sent */
+									 * nothing is sent, unless a row that is gone has
+									 * set another number */
 #define IM_FIELD_USER		0x400	/* a user: the row waits as long as the account
 									 * of that name is open */
 
