@@ -318,9 +318,9 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	int			fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 
 	(void) purpose;
-	transfer->opened_us = now_us();
 	if (fd < 0 && errno != EAFNOSUPPORT)
 		transfer->local_errno = errno;
+	transfer->opened_us = now_us();
 	if (fd < 0)
 		return CURL_SOCKET_BAD;
 	im_sockets_add(&transfer->http->sockets, fd);

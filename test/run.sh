@@ -288,6 +288,17 @@ get_exporter()
 	POSTGRES_EXPORTER=$DIR/exporter$POSTGRES_EXPORTER
 }
 
+# get_browser: the test of the report shows the page in it.  Where it cannot be
+# had, that check is skipped with a word.
+get_browser()
+{
+	[ ! -x /usr/bin/chromium ] || return 0
+	echo "installing: chromium"
+	(update_lists && DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends chromium) >"$LOGS/browser.log" 2>&1 ||
+		echo "      chromium cannot be installed, see $LOGS/browser.log"
+}
+
 # prove_files NAME JOBS FILE...: TAP files against the server in BIN.
 prove_files()
 {
@@ -378,6 +389,7 @@ part_tap()
 	done
 	cd "$DIR" || return
 	case $plain in *monitoring*) get_exporter ;; esac
+	case $plain in *report*) get_browser ;; esac
 	# shellcheck disable=SC2086
 	[ -z "$plain" ] || tap usual $plain
 	usual_bin=$BIN
