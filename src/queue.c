@@ -429,7 +429,7 @@ group_id_for(const ImRow *row, const Tuple *tuple, char *generated)
 
 	if (tuple->command->roomed)
 		return tuple->room != NULL ? tuple->room->room->group_id : NULL;
-	if (!tuple->command->makes_groups || !tuple->nulls[i] ||
+	if (!tuple->command->makes_groups || i < 0 || !tuple->nulls[i] ||
 		row->life.repeat != IM_REPEAT_REFUSED)
 		return NULL;
 	im_group_generate_id(row->row_key,

@@ -130,14 +130,12 @@ static void
 append_number(StringInfo out, const char *number)
 {
 	int			whole = (int) strspn(number, "0123456789");
+	int			head = whole > 0 ? (whole - 1) % 3 + 1 : 0;
 
-	for (int i = 0; i < whole; i++)
-	{
-		if (i > 0 && (whole - i) % 3 == 0)
-			appendStringInfoChar(out, ',');
-		appendStringInfoChar(out, number[i]);
-	}
-	appendStringInfoString(out, number + whole);
+	appendBinaryStringInfo(out, number, head);
+	for (number += head; whole > head; whole -= 3, number += 3)
+		appendStringInfo(out, ",%.3s", number);
+	appendStringInfoString(out, number);
 }
 
 /* The texts of a part of the page; NULL for one that is NULL. */
