@@ -116,7 +116,12 @@ strike()
 	fi
 	# the server notices, ends its sessions, and comes back
 	sleep 0.5
-	until is_up; do sleep 0.2; done
+	tries=0
+	until is_up; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 300 ] || fail "PostgreSQL did not come back: $(tail -n 5 "$DIR/postgres.log")"
+		sleep 0.2
+	done
 }
 
 start_postgres()
