@@ -193,6 +193,8 @@ take_answer(ImAsk *ask, const ImQuestion *question, ImCall *call, bool basic)
 		answer_all(call, IM_FOUND_ABSENT);
 	else if (question->has_basic && !basic && call->reply.code == BAD_PARAMETER)
 		ask_less(ask, call);
+	else if (question->has_newer_names && !call->rows[0]->check.newer_names)
+		call->rows[0]->check.newer_names = call->rows[0]->check.again = true;
 	else
 		split(ask, question, call);
 	return true;

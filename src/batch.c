@@ -325,10 +325,16 @@ decide_by_presence(ImRow *row, const ImCall *call)
 
 /* See batch.h. */
 bool
-im_batch_asks_on(const ImCall *call)
+im_batch_asks_on(ImCall *call)
 {
-	return call->op == call->command->explain_op && call->nrows == 1 && call->found != IM_FOUND_UNREADABLE &&
-		call->rows[0]->check.again;
+	const ImCheckup *checkup = call->command->checkup;
+	ImSeen	   *check = &call->rows[0]->check;
+
+	if (call->op != call->command->explain_op || call->nrows != 1)
+		return false;
+	if (question_refused(call) && checkup != NULL && checkup->each.has_newer_names && !check->newer_names)
+		return check->newer_names = true;
+	return call->found != IM_FOUND_UNREADABLE && check->again;
 }
 
 /* See batch.h. */

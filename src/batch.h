@@ -96,8 +96,11 @@ extern void im_batch_looked_up(ImCall *call, const ImExchange *exchange);
 /* Asks the protocol, and notes in the row what the next call is about. */
 extern void im_batch_judge(ImRow *row, const ImPolicy *policy, bool counts, double jitter);
 
-/* True if the answer to a question about one row goes on, on another page. */
-extern bool im_batch_asks_on(const ImCall *call);
+/*
+ * True if a question about one row is to be put once more: its answer goes on, on
+ * another page; or it was refused, and newer documents name its parameters otherwise.
+ */
+extern bool im_batch_asks_on(ImCall *call);
 
 /* Accounts of refused rows were looked at: the refusal gets words. */
 extern void im_batch_explained(ImCall *call);

@@ -306,6 +306,7 @@ typedef struct ImSeen
 	/* Of a one-to-one message, what is asked next: */
 	char		page_key[64];	/* what stands behind this message and below; "": all */
 	int			pages;			/* that were read so far */
+	bool		newer_names;	/* the two are named as newer documents do */
 	bool		looks_back;		/* whether the service keeps anything as old */
 	bool		expired;		/* it keeps nothing as old: nobody can tell */
 	bool		by_count;		/* only its group's number of messages was looked at */

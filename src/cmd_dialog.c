@@ -10,7 +10,8 @@
  * one gets is not documented; after a refusal admin_getroammsg tells whether the
  * first has arrived.
  *
- * Source: document 1047/35014; of admin_getroammsg 1047/35478.
+ * Source: document 1047/35014; of admin_getroammsg 1047/35478, whose two
+ * accounts newer pages name otherwise: these names are used after a refusal.
  */
 #include "postgres.h"
 
@@ -49,7 +50,7 @@ static const ImAdvice advice[] = {
 };
 
 static const ImCheckup checkup = {
-	.each = {.op = IM_OP_CHECK_DIALOG,.batch = 1,.joins = im_joins_any},
+	.each = {.op = IM_OP_CHECK_DIALOG,.batch = 1,.joins = im_joins_any,.has_newer_names = true},
 	.column = im_differs_column
 };
 
@@ -113,11 +114,16 @@ im_dialog_ask(StringInfo body, ImCall *call, bool basic)
 	const ImSeen *check = &row->check;
 
 	appendStringInfoChar(body, '{');
-	put_member(body, row, "From_Account", "From_Account");
-	put_member(body, row, "To_Account", "To_Account");
-	/* Newer pages of the same document call them so. */
-	put_member(body, row, "From_Account", "Operator_Account");
-	put_member(body, row, "To_Account", "Peer_Account");
+	if (check->newer_names)
+	{
+		put_member(body, row, "From_Account", "Operator_Account");
+		put_member(body, row, "To_Account", "Peer_Account");
+	}
+	else
+	{
+		put_member(body, row, "From_Account", "From_Account");
+		put_member(body, row, "To_Account", "To_Account");
+	}
 	if (check->looks_back)
 		appendStringInfoString(body, "\"MinTime\":0,");
 	else

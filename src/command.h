@@ -94,6 +94,7 @@ typedef struct ImQuestion
 	/* May the row go into the call?  It has others, and room. */
 	bool		(*joins) (const ImCall *call, const ImRow *row);
 	bool		has_basic;		/* what it asks for may be more than the app tells */
+	bool		has_newer_names;	/* newer documents name its parameters otherwise */
 } ImQuestion;
 
 /* How imported rows of a kind are compared with the app. */

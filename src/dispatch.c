@@ -682,9 +682,9 @@ take_undo(ImDispatch *dispatch, ImCall *call)
 	return false;
 }
 
-/* True if the answer has another page: then the question for it is under way. */
+/* True if the answer has another page, or wants other names: then that question is under way. */
 static bool
-ask_on(ImDispatch *dispatch, const ImCall *call)
+ask_on(ImDispatch *dispatch, ImCall *call)
 {
 	if (!im_batch_asks_on(call))
 		return false;

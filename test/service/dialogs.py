@@ -15,10 +15,10 @@ _FIELDS = {"SyncFromOldSystem", "From_Account", "To_Account", "MsgSeq", "MsgRand
            "CloudCustomData"}
 
 
-def _ends(service, app: App, body: dict) -> tuple:
+def _ends(service, app: App, body: dict, one: str = "From_Account", other: str = "To_Account") -> tuple:
     """Sender and receiver, who both have to exist."""
-    sender = user(service, body, "From_Account", 90008)
-    receiver = user(service, body, "To_Account", 90003)
+    sender = user(service, body, one, 90008)
+    receiver = user(service, body, other, 90003)
     for name, code in ((sender, 90048), (receiver, 90012)):
         if not accounts.exists(service, app, name):
             raise Refusal(code, "the account does not exist")
@@ -74,7 +74,13 @@ def _key(message: dict) -> str:
 def admin_getroammsg(service, app: App, call) -> dict:
     """The newest messages of two accounts within a time; the next page begins below LastMsgKey."""
     body = call.body
-    sender, receiver = _ends(service, app, body)
+    ends = ("From_Account", "To_Account")
+    if service.settings.dialog_names == "newer":
+        ends = ("Operator_Account", "Peer_Account")
+    unknown = set(body) - {*ends, "MaxCnt", "MinTime", "MaxTime", "LastMsgKey"}
+    if unknown:
+        raise Refusal(90001, "no such field: %s" % ", ".join(sorted(unknown)))
+    sender, receiver = _ends(service, app, body, *ends)
     most = service.settings.batch_limits["admin_getroammsg"]
     integer(body.get("MaxCnt"), "MaxCnt", 1, most, 90001)
     for name in ("MinTime", "MaxTime"):

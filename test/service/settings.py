@@ -39,6 +39,7 @@ _CHOICES = {
     "place_keeps": ("all", "nothing"),
     "dialog_live": (5, 1),
     "dialog_rule": ("new", "old"),
+    "dialog_names": ("documented", "newer"),
     "refused_count": (False, True),
     "empty_fail_lists": (False, True),
     "import_activates": (False, True),
@@ -135,6 +136,7 @@ class Settings:
     dialog_live: int = 5
     dialog_rule: str = "new"            # old: From, To, MsgRandom, MsgTimeStamp make a message
     dialog_duplicate_code: int = 0
+    dialog_names: str = "documented"    # newer: admin_getroammsg knows Operator_Account and Peer_Account only
 
     def change(self, changes: dict):
         """Apply *changes*, all of them or none; ValueError says what is wrong with them."""
