@@ -514,7 +514,7 @@ BEGIN
 		IF o.room_order OPERATOR(pg_catalog.<>) 'id' THEN
 			EXECUTE pg_catalog.format($sql$
 				CREATE INDEX %2$s_unknown ON %1$s (origin, %4$s, %3$s)
-					WHERE phase = 'u'
+					WHERE phase IN ('u', 'd')
 				$sql$, plain, o.name, o.room_order, '(' OPERATOR(pg_catalog.||) room OPERATOR(pg_catalog.||) ')');
 		END IF;
 		EXECUTE pg_catalog.format($sql$

@@ -1605,6 +1605,26 @@ im_queue_retry_missing(ImKind kind, int64 *left)
 	return n;
 }
 
+/*
+ * A message in doubt is not there, as a person says: its time is free again, for
+ * itself and for others of its room.
+ */
+static void
+free_time(ImKind kind, int64 id)
+{
+	Datum		args[2] = {Int64GetDatum(id)};
+	Datum		room;
+	bool		isnull;
+
+	/* In a statement of its own: the next one sees what was claimed until now. */
+	if (execute(kind, ST_RESOLVED_LOCK, args, NULL, 0) == 0)
+		return;
+	room = im_statement_value(0, 1, &isnull);
+	args[0] = Int64GetDatum(im_origin());
+	args[1] = PointerGetDatum(construct_array(&room, 1, TEXTOID, -1, false, TYPALIGN_INT));
+	execute(kind, ST_ROOM_LOWER, args, NULL, 0);
+}
+
 /* See queue.h. */
 bool
 im_queue_resolve(ImKind kind, int64 id, const char *group_id, int64 msg_seq)
@@ -1621,6 +1641,8 @@ im_queue_resolve(ImKind kind, int64 id, const char *group_id, int64 msg_seq)
 	/* The room has to know of it, or the next message could get too early a time. */
 	if (status == IM_IMPORTED && im_commands[kind]->ordered)
 		execute(kind, ST_RESOLVED_ROOM, args, NULL, 0);
+	else if (im_commands[kind]->ordered)
+		free_time(kind, id);
 	return true;
 }
 

@@ -66,6 +66,12 @@ typedef struct Statement
 	"(SELECT i.id, i.send_time FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room" \
 	" AND i.phase = 'u' ORDER BY i.send_time, i.id"
 
+/* The latest time of a room's rows in doubt, of whatever database: such a message may be there. */
+#define DOUBTED_OF_ROOM \
+	"(SELECT pg_catalog.max(i.sent_time) FROM " OUTBOX " i" \
+	" WHERE i.origin = ANY (ARRAY(SELECT DISTINCT y.origin FROM " TALLY " y))" \
+	" AND " ROOM " COLLATE \"C\" = s.room AND i.phase = 'd')"
+
 /*
  * True if a new account above $4 is not sent yet.  In one statement with the rows
  * that wait for accounts: whoever sees a row sees the accounts of its transaction.
@@ -375,7 +381,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" AND g.room NOT IN (SELECT b.room FROM busy b) RETURNING g.room, g.sent_time),"
 		" counted AS (SELECT b.room, pg_catalog.count(b.sent_time) AS n FROM back b GROUP BY b.room),"
 		" known AS (UPDATE {schema}._im_room_state s SET {counted} = GREATEST(s.{counted} - c.n, 0),"
-		" newest_time = t.newest_time, settled_time = t.newest_time, newest_seq = t.newest_seq"
+		" newest_time = GREATEST(t.newest_time, " DOUBTED_OF_ROOM "), settled_time = t.newest_time, newest_seq = t.newest_seq"
 		" FROM counted c LEFT JOIN there t ON t.room = c.room WHERE s.room = c.room)"
 		" SELECT (SELECT pg_catalog.count(*) FROM back), (SELECT pg_catalog.count(*) FROM gone)",
 	1, {INT8OID}},
@@ -394,6 +400,11 @@ static const Statement statements[NSTATEMENTS] = {
 		"UPDATE {schema}._im_room_state s SET {counted} = s.{counted} + 1,"
 		" newest_time = GREATEST(s.newest_time, i.sent_time), settled_time = GREATEST(s.settled_time, i.sent_time),"
 		" newest_seq = GREATEST(s.newest_seq, i.msg_seq) FROM " OUTBOX " i WHERE i.id = $1 AND s.room = " ROOM " COLLATE \"C\"",
+	1, {INT8OID}},
+	/* Until the transaction ends no claim goes on in this room, as with ST_RETRY_LOCK. */
+	[ST_RESOLVED_LOCK] = {
+		"SELECT s.room FROM {schema}._im_room_state s WHERE s.room = (SELECT " ROOM " COLLATE \"C\" FROM " OUTBOX " i"
+		" WHERE i.id = $1) FOR UPDATE",
 	1, {INT8OID}},
 	[ST_ROW] = {
 		"SELECT status, {named}, error_code, error_info, xmin FROM " OUTBOX
@@ -518,7 +529,8 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_ROOM_LOWER] = {
 		"UPDATE {schema}._im_room_state s SET newest_time = GREATEST(s.settled_time,"
 		" (SELECT pg_catalog.max(i.sent_time) FROM " OUTBOX " i WHERE i.origin = $1"
-		" AND " ROOM " COLLATE \"C\" = s.room AND " OPEN("i") " AND i.maybe_sent_at IS NOT NULL))"
+		" AND " ROOM " COLLATE \"C\" = s.room AND " OPEN("i") " AND i.maybe_sent_at IS NOT NULL),"
+		" " DOUBTED_OF_ROOM ")"
 		" WHERE s.room = ANY ($2)",
 	2, {INT8OID, TEXTARRAYOID}},
 	/* Rooms of which rows are claimed that undo those of this kind. */

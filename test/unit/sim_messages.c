@@ -5,6 +5,10 @@
  *
  *		sim_messages --seeds N [--first N] [--stop] [--trace]
  *
+ * People act, too: they add rows late, whose send_time lies before or after what
+ * was sent; they repair rows that have failed; and they settle rows in doubt after
+ * a look at the group, as guard.c and im_queue_resolve() let them.
+ *
  * The model of the database follows queue.c.  What becomes of the rows of a call
  * is decided by batch.c and protocol.c; here, as in dispatch.c, the calls are
  * made and sent.  The service knows two rules, time and Random (for 5 minutes),
@@ -12,10 +16,13 @@
  * "later", what it says of a message that it drops, how many messages a call may
  * have, and whether one that it refuses is the refusal of the whole call.
  *
- * What must hold: no row is in its group twice; none is lost; the order is kept
- * (but behind a hole that the service left); imported rows are there; failed and
- * invalid rows are not; what was maybe sent is sent again only unchanged; and a
- * room is held only if others write in it.
+ * What must hold: no row is in its group twice; none is lost; of rows that were
+ * there when a time was chosen, the order is kept (but behind a hole that the
+ * service left); imported rows are there; failed and invalid rows are not; what
+ * was maybe sent is sent again only unchanged, and what was repaired never as it
+ * was before; no message is moved back, by more than it must be or than the limit; none is
+ * refused for that limit that is within it; and a room is held only if others
+ * write in it.
  *
  * What the world does not do: a request arrives at most LATE_MAX after it was
  * sent, which is less than IM_ZOMBIE_MS; nobody deletes messages.
@@ -70,6 +77,12 @@ typedef struct Row
 	int64_t		sent_time;		/* 0: NULL */
 	int64_t		seq;
 	/* what only the world knows */
+	int64_t		late_at;		/* it is not there before; -1: it is there */
+	int64_t		opened_at;		/* pending since then, as it is now */
+	int64_t		timed_at;		/* its time was chosen then */
+	int			version;		/* counts what people have changed */
+	int			visits;			/* of people */
+	int64_t		visit_at;		/* a person looks at it; -1: nobody will */
 	int64_t		wire_time;		/* with which it went out, while that is in doubt */
 	uint32_t	wire_random;
 } Row;
@@ -112,6 +125,8 @@ typedef struct Request
 	int			group;
 	int			n;
 	int			row[BATCH];
+	int			version[BATCH]; /* of the row, then */
+	int			refused;		/* bits of the messages that are too long */
 	int64_t		time[BATCH];
 	uint32_t	random[BATCH];
 	int64_t		read_below;
@@ -162,17 +177,19 @@ typedef struct World
 } World;
 
 /* What a run must have met. */
-static int64_t met[13];
-static const char *const met_names[13] = {
+static int64_t met[18];
+static const char *const met_names[18] = {
 	"imported", "failed", "in doubt", "found when read back", "absent when read back", "late request applied",
 	"partly applied", "dropped by its Random", "held", "crashed with messages on their way",
-	"too many in one call", "halved for one row's sake", "given back: one call goes at a time"
+	"too many in one call", "halved for one row's sake", "given back: one call goes at a time",
+	"late rows that go behind what is there", "too late: invalid", "repaired and imported",
+	"settled by a person as there", "settled by a person to be sent again"
 };
 
 enum
 {
 	MET_IMPORTED, MET_FAILED, MET_DOUBT, MET_FOUND, MET_ABSENT, MET_LATE, MET_PARTLY, MET_DROPPED, MET_HELD, MET_CRASHED,
-	MET_TOO_MANY, MET_HALVED, MET_GIVEN_BACK
+	MET_TOO_MANY, MET_HALVED, MET_GIVEN_BACK, MET_BEHIND, MET_TOO_LATE, MET_REPAIRED, MET_RESOLVED_THERE, MET_RESOLVED_AGAIN
 };
 
 static uint64_t
@@ -247,17 +264,45 @@ seq_of(const Group *group, int row)
 	return 0;
 }
 
+/* True if a row goes before another one of its group. */
+static bool
+before(const Group *group, int a, int b)
+{
+	if (group->rows[a].send_time != group->rows[b].send_time)
+		return group->rows[a].send_time < group->rows[b].send_time;
+	return a < b;
+}
+
+/* A row's message comes into its group: may it? */
+static void
+check_stored(World *w, const Group *group, int place, int64_t time)
+{
+	const Row  *row = &group->rows[place];
+
+	if (seq_of(group, place) > 0)
+		violate(w, "a message is in its group twice");
+	if (row->status == IM_FAILED || row->status == IM_INVALID)
+		violate(w, "a message came to be after its row had failed");
+	if (time < row->send_time)
+		violate(w, "a message is moved back");
+	if (time - row->send_time > SHIFT_MAX)
+		violate(w, "a message is moved by more than the limit");
+	for (int i = 0; i < group->nstored; i++)
+		if (group->stored[i].row != LIVE && before(group, place, group->stored[i].row))
+		{
+			met[MET_BEHIND]++;
+			/* Not if it came, or came back, when the other's time was chosen. */
+			if (!group->hole && row->opened_at <= group->rows[group->stored[i].row].timed_at)
+				violate(w, "messages are not in their order");
+		}
+}
+
 /* Puts a message into a group. */
 static void
 store(World *w, Group *group, int row, uint32_t random, int64_t time)
 {
-	if (row != LIVE && seq_of(group, row) > 0)
-		violate(w, "a message is in its group twice");
-	if (row != LIVE && (group->rows[row].status == IM_FAILED || group->rows[row].status == IM_INVALID))
-		violate(w, "a message came to be after its row had failed");
-	for (int i = 0; row != LIVE && !group->hole && i < group->nstored; i++)
-		if (group->stored[i].row > row)
-			violate(w, "messages are not in their order");
+	if (row != LIVE)
+		check_stored(w, group, row, time);
 	if (group->nstored == STORED)
 	{
 		violate(w, "a group overflows");
@@ -277,7 +322,7 @@ import_one(World *w, Group *group, const Request *request, int i, int *seq, int6
 
 	*seq = 0;
 	*time = request->time[i];
-	if (group->rows[request->row[i]].refused)
+	if (request->refused & 1 << i)
 		return 80002;
 	for (int j = 0; j < group->nstored; j++)
 		if (group->stored[j].random == request->random[i] && w->now - group->stored[j].received_at < RANDOM_MS)
@@ -291,6 +336,8 @@ import_one(World *w, Group *group, const Request *request, int i, int *seq, int6
 		*seq = same;
 		return w->duplicate_done ? 0 : 10004;
 	}
+	if (request->version[i] != group->rows[request->row[i]].version)
+		violate(w, "a message came to be as it was before a person changed its row");
 	store(w, group, request->row[i], request->random[i], request->time[i]);
 	*seq = group->nstored;
 	return 0;
@@ -302,10 +349,7 @@ refuse_whole(const World *w, const Request *request)
 {
 	if (request->n > w->most)
 		return request->n > BATCH / 2 ? 10005 : 70206;
-	for (int i = 0; i < request->n && w->refuses_whole; i++)
-		if (w->groups[request->group].rows[request->row[i]].refused)
-			return 80002;
-	return 0;
+	return w->refuses_whole && request->refused != 0 ? 80002 : 0;
 }
 
 /* import_group_msg */
@@ -458,6 +502,8 @@ send_call(World *w, int number)
 		for (int i = 0; i < call->call.nrows; i++)
 		{
 			request->row[i] = (int) (call->rows[i]->id - 1) % ROWS;
+			request->version[i] = w->groups[call->group].rows[request->row[i]].version;
+			request->refused |= w->groups[call->group].rows[request->row[i]].refused << i;
 			request->time[i] = call->rows[i]->sent_time;
 			request->random[i] = call->rows[i]->random;
 			request->n++;
@@ -673,14 +719,38 @@ take_call(World *w, Request *request)
  * The outbox
  */
 
-/* No message that is or may be in the group is later. */
+/* True for a row that is there and not at an end. */
+static bool
+is_open(const Row *row)
+{
+	return row->late_at < 0 && (row->status == IM_PENDING || row->status == IM_SENDING);
+}
+
+/* No message that is or may be in the group is later, as ST_ROOM_LOWER has it. */
 static void
 lower(Group *group)
 {
 	group->newest_time = group->settled_time;
 	for (int i = 0; i < group->nrows; i++)
-		if (group->rows[i].maybe_sent_at >= 0 && group->rows[i].sent_time > group->newest_time)
+		if ((is_open(&group->rows[i]) || group->rows[i].status == IM_IN_DOUBT) &&
+			group->rows[i].maybe_sent_at >= 0 && group->rows[i].sent_time > group->newest_time)
 			group->newest_time = group->rows[i].sent_time;
+}
+
+/* The time that a row that is not sent must have, by what is or may be in the group. */
+static int64_t
+least_time(const World *w, const Group *group, const Row *row)
+{
+	int64_t		newest = 0;
+
+	for (int i = 0; i < group->nstored; i++)
+		if (group->stored[i].row != LIVE && group->stored[i].time > newest)
+			newest = group->stored[i].time;
+	for (int i = 0; i < group->nrows; i++)
+		if (group->rows[i].maybe_sent_at >= 0 && group->rows[i].sent_time > newest)
+			newest = group->rows[i].sent_time;
+	newest += !w->keep_equal;
+	return row->send_time > newest ? row->send_time : newest;
 }
 
 /* What a row says must be so. */
@@ -696,9 +766,6 @@ check_row(World *w, Group *group, int place)
 		violate(w, "imported with another message's number");
 	if ((row->status == IM_FAILED || row->status == IM_INVALID) && seq > 0)
 		violate(w, "failed, and in the group");
-	/* Behind a hole, or a message of others, its time may be gone. */
-	if (row->status == IM_INVALID && !row->refused && !group->hole && w->live == 0)
-		violate(w, "a good message became invalid");
 	if (row->status == IM_FAILED && !row->refused && w->live == 0 && !group->hole && row->attempts < w->max_attempts)
 		violate(w, "a good message failed before its attempts were used");
 }
@@ -732,6 +799,13 @@ settle(World *w, ImRow *out, int group_number)
 	met[MET_IMPORTED] += row->status == IM_IMPORTED;
 	met[MET_FAILED] += row->status == IM_FAILED;
 	met[MET_DOUBT] += row->status == IM_IN_DOUBT;
+	met[MET_TOO_LATE] += row->status == IM_INVALID;
+	met[MET_REPAIRED] += row->status == IM_IMPORTED && row->version > 0;
+	if (row->status != IM_PENDING && row->status != IM_IMPORTED && row->visits-- > 0)
+		row->visit_at = w->now + below(w, chance(w, 500) ? 1000 : 200000);
+	/* Now, not later: what was in doubt then may turn out not to be there. */
+	if (row->status == IM_INVALID && least_time(w, group, row) - row->send_time <= SHIFT_MAX)
+		violate(w, "a message within the limit became invalid");
 	check_row(w, group, place);
 }
 
@@ -814,9 +888,29 @@ take(World *w, Group *group, ImRow *out)
 	out->claim = row->claim = ++w->claims;
 	row->status = IM_SENDING;
 	row->attempts++;
+	if (row->maybe_sent_at < 0)
+	{
+		row->timed_at = w->now;
+		if (out->sent_time > least_time(w, group, row))
+			violate(w, "a message is moved by more than it must be");
+	}
 	row->sent_time = out->sent_time;
 	if (out->next.act == IM_ACT_SEND)
 		row->maybe_sent_at = w->now;
+}
+
+/* The row of a group that goes next behind one, of those in doubt only or of all; -1: none. */
+static int
+next_of(const Group *group, int last, bool unknown)
+{
+	int			next = -1;
+
+	for (int i = 0; i < group->nrows; i++)
+		if (is_open(&group->rows[i]) &&
+			(!unknown || (group->rows[i].status == IM_PENDING && group->rows[i].maybe_sent_at >= 0)) &&
+			(last < 0 || before(group, last, i)) && (next < 0 || before(group, i, next)))
+			next = i;
+	return next;
 }
 
 /* Claims rows of a room; returns how many, and how many were settled at once. */
@@ -827,19 +921,17 @@ claim(World *w, Group *group, ImRoom *room, int *nsettled, int64_t *last)
 	ImRow	   *rows[BATCH] = {NULL};
 	int			n = 0;
 	int			seen = 0;
-	bool		only_lookups = false;
+	/* What may be there already is looked up before anything is sent after it. */
+	bool		only_lookups = next_of(group, -1, true) >= 0;
 
 	*nsettled = 0;
-	for (int i = 0; i < group->nrows && seen < w->batch; i++)
+	for (int i = next_of(group, -1, only_lookups); i >= 0 && seen < w->batch; i = next_of(group, i, only_lookups))
 	{
 		Row		   *row = &group->rows[i];
 		ImRow	   *out;
 
-		if (row->status != IM_PENDING && row->status != IM_SENDING)
-			continue;
-		if (seen++ == 0)
-			only_lookups = row->maybe_sent_at >= 0;
-		if (row->status != IM_PENDING || row->due_at > w->now || (row->maybe_sent_at >= 0) != only_lookups)
+		seen++;
+		if (row->status != IM_PENDING || row->due_at > w->now)
 			break;
 		out = make_row(w, group, i, room, &newest);
 		*last = out->id;
@@ -933,14 +1025,13 @@ start(World *w)
 	trace(w, "a worker starts");
 }
 
-/* Due rows of a room are open: then when?  -1: none is open. */
+/* When the first open row of a room is due; -1: none is open. */
 static int64_t
 open_due(const Group *group)
 {
-	for (int i = 0; i < group->nrows; i++)
-		if (group->rows[i].status == IM_PENDING || group->rows[i].status == IM_SENDING)
-			return group->rows[i].due_at;
-	return -1;
+	int			first = next_of(group, -1, false);
+
+	return first < 0 ? -1 : group->rows[first].due_at;
 }
 
 /* Serves one room whose turn it is; false if the worker has died. */
@@ -998,6 +1089,102 @@ turn(World *w)
 }
 
 /* ------------------------------------------------------------------------
+ * People
+ */
+
+/* A row is pending, and starts anew. */
+static void
+open_row(World *w, Row *row)
+{
+	row->status = IM_PENDING;
+	row->attempts = 0;
+	row->claim = 0;
+	row->due_at = row->opened_at = w->now;
+	row->maybe_sent_at = -1;
+	row->wire_time = 0;
+	row->version++;
+}
+
+/* Somebody writes down another record, and sets the row to pending: see start_anew() of guard.c. */
+static void
+repair(World *w, Row *row)
+{
+	if (chance(w, 700))
+		row->refused = false;
+	if (chance(w, 500))
+		row->send_time += below(w, 2 * SHIFT_MAX) - SHIFT_MAX;
+	if (row->maybe_sent_at >= 0)
+		violate(w, "a row is repaired that may be in its group");
+	open_row(w, row);
+}
+
+/* Somebody has looked into the group for a row in doubt: ST_RESOLVE and ST_RESOLVED_ROOM. */
+static void
+resolve(World *w, Group *group, int place)
+{
+	Row		   *row = &group->rows[place];
+
+	if (seq_of(group, place) == 0)
+	{
+		met[MET_RESOLVED_AGAIN]++;
+		open_row(w, row);
+		lower(group);
+		return;
+	}
+	met[MET_RESOLVED_THERE]++;
+	row->status = IM_IMPORTED;
+	row->seq = seq_of(group, place);
+	row->maybe_sent_at = -1;
+	row->wire_time = 0;
+	if (row->sent_time > group->settled_time)
+		group->settled_time = row->sent_time;
+	if (row->sent_time > group->newest_time)
+		group->newest_time = row->sent_time;
+	check_row(w, group, place);
+}
+
+/* What people do with a row now. */
+static void
+visit(World *w, Group *group, int place)
+{
+	Row		   *row = &group->rows[place];
+
+	if (row->late_at >= 0 && row->late_at <= w->now)
+	{
+		row->late_at = -1;
+		row->due_at = row->opened_at = w->now;
+		trace(w, "group %s: row %d comes late, of %" PRId64, group->key, place, row->send_time);
+	}
+	if (row->visit_at < 0 || row->visit_at > w->now)
+		return;
+	row->visit_at = -1;
+	if (row->status == IM_IN_DOUBT)
+		resolve(w, group, place);
+	else if (row->status == IM_FAILED || row->status == IM_INVALID)
+		repair(w, row);
+	trace(w, "group %s: a person makes row %d %s, of %" PRId64, group->key, place, im_status_name(row->status), row->send_time);
+}
+
+static void
+act(World *w)
+{
+	for (int g = 0; g < w->ngroups; g++)
+		for (int i = 0; i < w->groups[g].nrows; i++)
+			visit(w, &w->groups[g], i);
+}
+
+/* True if people will still do something. */
+static bool
+more_to_do(const World *w)
+{
+	for (int g = 0; g < w->ngroups; g++)
+		for (int i = 0; i < w->groups[g].nrows; i++)
+			if (w->groups[g].rows[i].late_at >= 0 || w->groups[g].rows[i].visit_at >= 0)
+				return true;
+	return false;
+}
+
+/* ------------------------------------------------------------------------
  * The world
  */
 
@@ -1032,10 +1219,20 @@ move_requests(World *w)
 	}
 }
 
+/* A row is there later than the others, wherever its time lies. */
+static void
+come_late(World *w, const Group *group, Row *row)
+{
+	row->late_at = 1 + below(w, chance(w, 500) ? 5000 : 300000);
+	if (chance(w, 700))
+		row->send_time = group->rows[below(w, group->nrows)].send_time + below(w, 20) - 10;
+}
+
 static void
 init_world(World *w, uint64_t seed, bool tracing)
 {
 	int64_t		gap;
+	int			late;
 
 	memset(w, 0, sizeof(*w));
 	w->seed = w->random = seed;
@@ -1054,10 +1251,11 @@ init_world(World *w, uint64_t seed, bool tracing)
 	w->most = chance(w, 300) ? 1 + below(w, BATCH) : BATCH;
 	w->refuses_whole = chance(w, 300);
 	w->ngroups = 1 + below(w, GROUPS);
+	late = chance(w, 400) ? below(w, 400) : 0;
 	for (int g = 0; g < w->ngroups; g++)
 	{
 		Group	   *group = &w->groups[g];
-		int64_t		time = 1000;
+		int64_t		time = 1000000;
 
 		sprintf(group->key, "+%d", g);
 		group->nrows = 1 + below(w, ROWS);
@@ -1065,8 +1263,12 @@ init_world(World *w, uint64_t seed, bool tracing)
 		for (int i = 0; i < group->nrows; i++)
 		{
 			time += below(w, (int) gap + 1);
-			group->rows[i] = (Row) {.send_time = time, .refused = chance(w, 30), .maybe_sent_at = -1};
+			group->rows[i] = (Row) {.send_time = time, .refused = chance(w, 30), .maybe_sent_at = -1, .late_at = -1, .visit_at = -1};
+			group->rows[i].visits = chance(w, 500) ? below(w, 3) : 0;
 		}
+		for (int i = 0; i < group->nrows && late > 0; i++)
+			if (chance(w, late))
+				come_late(w, group, &group->rows[i]);
 	}
 }
 
@@ -1080,7 +1282,7 @@ quiet(const World *w)
 	for (int g = 0; g < w->ngroups; g++)
 		if (!w->groups[g].held && open_due(&w->groups[g]) >= 0)
 			return false;
-	return w->noutcomes == 0;
+	return w->noutcomes == 0 && !more_to_do(w);
 }
 
 /* One life; returns what was violated, or NULL. */
@@ -1098,6 +1300,7 @@ live(uint64_t seed, bool tracing)
 			violate(w, "a row is lost: it never comes to an end");
 		if (w->now < w->calm_at && chance(w, w->live))
 			store(w, &w->groups[below(w, w->ngroups)], LIVE, (uint32_t) draw(w), 2000000000 + w->now / 1000);
+		act(w);
 		move_requests(w);
 		if (!w->running && w->now >= w->starts_at)
 			start(w);

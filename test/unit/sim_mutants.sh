@@ -234,6 +234,28 @@ mutant message_room_does_not_come_back rooms.c \
 	's/room->exhausted = false;\n\troom->again = false;\n\tenlist\(rooms, room\);\n\}\n\n\/\* See rooms.h. \*\/\nvoid\nim_rooms_rest/room->exhausted = false;\n\troom->again = false;\n}\n\n\/* See rooms.h. *\/\nvoid\nim_rooms_rest/'
 mutant message_newest_not_lowered sim_messages.c \
 	's/(lower\(Group \*group\)\n\{\n)/$1\tif (true) return;\n/'
+seeds=400000
+mutant message_in_doubt_takes_no_time sim_messages.c \
+	's/\(is_open\(&group->rows\[i\]\) \|\| group->rows\[i\].status == IM_IN_DOUBT\) &&/is_open(\&group->rows[i]) \&\&/'
+seeds=${SEEDS:-100000}
+mutant message_moved_without_limit batch.c \
+	's/(\nim_batch_shift\(.*?return ).*?;/${1}0;/s'
+mutant message_limit_too_strict batch.c \
+	's/shift <= most \? 0 : shift;/shift <= most - 600 ? 0 : shift;/'
+mutant message_late_not_moved batch.c \
+	's/return timing->own > least \? timing->own : least;/return timing->own;/'
+mutant message_late_by_id_only sim_messages.c \
+	's/\(last < 0 \|\| before\(group, last, i\)\) && \(next < 0 \|\| before\(group, i, next\)\)/i > last \&\& next < 0/'
+mutant message_in_doubt_set_to_pending sim_messages.c \
+	's/if \(seq_of\(group, place\) == 0\)\n(\s+\{\s+met\[MET_RESOLVED_AGAIN)/if (true)\n$1/'
+seeds=400000
+mutant message_resolved_takes_no_time sim_messages.c \
+	's/(MET_RESOLVED_THERE.*?)if \(row->sent_time > group->settled_time\).*?if \(row->sent_time > group->newest_time\)/$1if (false)/s'
+seeds=${SEEDS:-100000}
+mutant message_resolved_keeps_its_time sim_messages.c \
+	's/(open_row\(w, row\);\n)\s+lower\(group\);/$1/'
+mutant message_changed_while_in_doubt sim_messages.c \
+	's/(else if \(row->status == IM_FAILED \|\| row->status == IM_INVALID)/$1 || row->status == IM_PENDING/; s/(if \(row->status != IM_PENDING && row->status != IM_IMPORTED)/if (row->status != IM_IMPORTED/; s/(\t\tviolate\(w, "a row is repaired)/\t\t;\/\/$1/'
 
 echo "sim_mutants: $count mutants, $([ $failed = 0 ] && echo all caught || echo NOT all caught)"
 exit $failed
