@@ -73,6 +73,7 @@ const ImCommand im_cmd_dialog = {
 	.advice = advice,
 	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing can be sent again.",
 	.harmless = true,
+	.sql = {.users = "o.from_account, o.to_account"},
 	.checkup = &checkup,
 	.record_hint = "Give the record named columns, at least from_account, to_account, send_time and one of text and body."
 };

@@ -81,7 +81,7 @@ const ImCommand im_cmd_friend = {
 	.serial = true,
 	.harmless = true,
 	.checkup = &checkup,
-	.sql = {.place = "i.user_id COLLATE \"C\", i.id"},
+	.sql = {.place = "i.user_id COLLATE \"C\", i.id",.users = "o.user_id, o.friend_id"},
 	.record_hint = "Give the record named columns, at least user_id and friend_id."
 };
 

@@ -118,7 +118,8 @@ const ImCommand im_cmd_group = {
 		.named = "group_id",
 		.unnamed = "group_id IS NULL",
 		.askable = "i.group_id IS NOT NULL",
-		.resolved = "group_id = COALESCE($3, group_id),"
+		.resolved = "group_id = COALESCE($3, group_id),",
+		.users = "o.owner_account"
 	},
 	.checkup = &checkup,
 	.record_hint = "Give the record named columns, at least type and name: a row of a table, or of a subquery as in FROM (SELECT 'Public' AS type, title AS name FROM rooms) AS r."

@@ -68,7 +68,7 @@ const ImCommand im_cmd_member = {
 	.change_hint = "It is in the app: change it there. What im_import_verify() calls missing can be sent again.",
 	.harmless = true,
 	.checkup = &checkup,
-	.sql = {.place = IM_ROOM_ORDER ", i.id"},
+	.sql = {.place = IM_ROOM_ORDER ", i.id",.users = "o.member_account"},
 	.record_hint = "Give the record named columns, at least member_account and one of group_source_id and group_id."
 };
 

@@ -128,6 +128,8 @@ typedef struct ImCommandSql
 	const char *askable;		/* an imported row can be compared with the app */
 	const char *place;			/* order in which they are compared */
 	const char *resolved;		/* what im_import_resolve() sets, with a comma at its end */
+	const char *users;			/* without whose accounts it is refused, if it then goes
+								 * again as soon as one of them came */
 } ImCommandSql;
 
 typedef struct ImCommand

@@ -71,6 +71,8 @@ struct ImDrain
 	uint64		options;		/* generation of them at the last look, 0: none yet */
 	uint32		rings;			/* of the doorbell, as last looked after */
 	ImSweepMark swept_at;		/* as the last worker left it */
+	bool		accounts_came;	/* rows that were refused for want of one may go again ... */
+	bool		late_looked_for;	/* ... and those that were refused by then do */
 };
 
 /* What one transaction is to do and has done. */
@@ -83,6 +85,9 @@ typedef struct Transaction
 	ImClaim		claims[IM_KINDS];
 	bool		wants[IM_KINDS];	/* which of them are to be made */
 	bool		table_busy;
+	bool		accounts_came;	/* some were imported since ... */
+	bool		late_looked_for;	/* ... such rows were looked for ... */
+	bool		late_quiet;		/* ... while nothing was under way */
 	char		pause_reason[IM_REASON_MAX];	/* "" if not to be paused */
 } Transaction;
 
@@ -664,6 +669,57 @@ settle_all(Transaction *tx)
 	tx->writing = locked;
 }
 
+/* How many of the written outcomes are of accounts; *imported: some of those are there now. */
+static int
+accounts_written(const Transaction *tx, bool *imported)
+{
+	ListCell   *lc;
+	int			n = 0;
+
+	*imported = false;
+	foreach(lc, tx->written)
+	{
+		const ImRow *row = lfirst(lc);
+
+		if (row->kind != IM_ACCOUNT)
+			continue;
+		n++;
+		*imported = *imported || row->verdict.outcome == IM_OUT_DONE;
+	}
+	return n;
+}
+
+/*
+ * A row may have been refused for want of an account that another load brought a
+ * moment later, since order must not matter: when the accounts are through, it goes
+ * again.  Once more when nothing is under way: then nobody's refusal is still to come.
+ */
+static void
+retry_late(Transaction *tx)
+{
+	ImDrain    *drain = tx->drain;
+	ImPlanFacts facts;
+	bool		imported;
+	int			written = accounts_written(tx, &imported);
+	int64		n = 0;
+
+	tx->accounts_came = drain->accounts_came || imported;
+	tx->late_looked_for = drain->late_looked_for && !imported;
+	if (!tx->accounts_came)
+		return;
+	gather(drain, &facts);
+	if (facts.kinds[IM_ACCOUNT].nrows > 0 || facts.kinds[IM_ACCOUNT].judged > written)
+		return;
+	tx->late_quiet = facts.nrows == 0 && facts.outcomes == list_length(tx->written);
+	if (tx->late_looked_for && !tx->late_quiet)
+		return;
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+		n += im_queue_retry_late(kind);
+	if (n > 0)
+		im_ring_at_commit(false);
+	tx->late_looked_for = true;
+}
+
 /* True if rows are to be sent. */
 static bool
 has_claimed(const Transaction *tx)
@@ -703,6 +759,7 @@ transact(void *arg)
 		show_activity(drain);
 	/* Outcomes are written under a pause and a fence, too. */
 	settle_all(tx);
+	retry_late(tx);
 	/* Not each time: the day's row would be updated many times a second. */
 	if (tx->turn.count || drain->dispatch->nrows == 0)
 		im_outbox_write_day(outbox);
@@ -961,6 +1018,8 @@ static void
 note_success(ImDrain *drain, Transaction *tx)
 {
 	finish_written(drain, tx);
+	drain->accounts_came = tx->accounts_came && !tx->late_quiet;
+	drain->late_looked_for = tx->late_looked_for;
 	for (int kind = 0; kind < IM_KINDS; kind++)
 	{
 		ImClaim    *claim = &tx->claims[kind];

@@ -1736,6 +1736,20 @@ im_queue_note_rooms(const ImRoomNote *notes, int n)
 }
 
 /* See queue.h. */
+int64
+im_queue_retry_late(ImKind kind)
+{
+	Datum		arg = Int64GetDatum(im_origin());
+	int64		n;
+
+	if (im_commands[kind]->sql.users == NULL)
+		return 0;
+	n = (int64) execute(kind, ST_RETRY_LATE, &arg, NULL, 0);
+	im_outbox_moved(kind, IM_FAILED, IM_PENDING, n);
+	return n;
+}
+
+/* See queue.h. */
 void
 im_queue_send_again(ImKind kind, const ImClaim *undoing)
 {

@@ -156,6 +156,12 @@ typedef struct ImRoomNote
 extern void im_queue_note_rooms(const ImRoomNote *notes, int n);
 
 /*
+ * Rows of a kind that were refused because an account was missing, and whose account
+ * was imported since, are pending again; returns how many.
+ */
+extern int64 im_queue_retry_late(ImKind kind);
+
+/*
  * Rows of these rooms are about to be sent, which undoes the rows of a later kind:
  * those that are imported are to be sent again.
  */

@@ -144,6 +144,9 @@ typedef struct Statement
  */
 #define IS_PENDING(row)	row ".status || '' = 'pending'"
 
+/* Codes of a row that is refused because an account is missing; -12: IM_CODE_ITEM, of a member. */
+#define NO_ACCOUNT	"-12, 10019, 20003, 30003, 70107, 90003, 90008, 90012, 90048"
+
 #define MISSING(o) \
 	"EXISTS (SELECT FROM {schema}.im_import_verified v" \
 	" WHERE v.row_key = " o ".row_key AND v.result = 'missing' AND (v.checked_at < " o ".settled_at) IS NOT TRUE)"
@@ -355,6 +358,17 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_RETRY_UNDONE] = {
 		"UPDATE " OUTBOX " SET status = 'pending' WHERE status = 'undone'",
 	0, {0}},
+	/*
+	 * Rows that were refused because an account was missing, and whose account came
+	 * later.  Sent once more they are newer than it, so none goes round and round.
+	 */
+	[ST_RETRY_LATE] = {
+		"UPDATE " OUTBOX " SET status = 'pending', attempts = 0, error_code = NULL, error_info = NULL,"
+		" due_at = NULL, settled_at = NULL WHERE id = ANY (ARRAY(SELECT o.id FROM " OUTBOX " o"
+		" WHERE {attention} AND o.status = 'failed' AND o.origin = $1 AND o.error_code IN (" NO_ACCOUNT ")"
+		" AND EXISTS (SELECT FROM {schema}.im_account_outbox a WHERE a.user_id IN ({users})"
+		" AND a.status || '' = 'imported' AND a.settled_at > o.sent_at) FOR NO KEY UPDATE SKIP LOCKED))",
+	1, {INT8OID}},
 	/* Until the transaction ends no claim goes on in these rooms. */
 	[ST_RETRY_LOCK] = {
 		"SELECT FROM {schema}._im_room_state s WHERE s.room IN (SELECT " ROOM " COLLATE \"C\" FROM " OUTBOX " i"
@@ -746,6 +760,7 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		{"number", said_or(command->sql.number, "NULL::bigint")},
 		{"resolved", said_or(command->sql.resolved, "")},
 		{"askable", said_or(command->sql.askable, "true")},
+		{"users", said_or(command->sql.users, "NULL::text")},
 		{"place", said_or(command->sql.place, "i.id")},
 	};
 

@@ -120,6 +120,31 @@ $holder->query_safe('COMMIT');
 poll_until { left() == 0 } 'the one whose account was held';
 is(value_of($node, "SELECT max(attempts) FROM im_member_outbox"), 1, '... and then goes, at its first attempt');
 $holder->quit;
+
+# ---------------------------------------------------------------------------
+# The other way round, in transactions of their own: refused first, and sent again
+# when a row brings the account
+
+sub failed { return value_of($node, "SELECT string_agg(status || ' ' || coalesce(error_code, 0), ',') FROM im_$_[0]_outbox WHERE $_[1]") }
+
+sql("INSERT INTO im_group_outbox (source_id, type, name, owner_account, create_time) VALUES
+	('late', 'Public', 'late', 'late1', timestamptz '2020-01-01 00:00Z'), ('none', 'Public', 'none', NULL, timestamptz '2020-01-01 00:00Z'),
+	('never', 'Public', 'never', 'nobody', timestamptz '2020-01-01 00:00Z')");
+sql("INSERT INTO im_friend_outbox (user_id, friend_id) VALUES ('late1', 'late2'), ('a1', 'late2')");
+sql("INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text) VALUES ('late', 'late2', 'a1', timestamptz '2020-03-01 00:00Z', 'hello')");
+sql("INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ('none', 'late1'), ('late', 'late2')");
+poll_until { value_of($node, "SELECT count(*) FROM im_import_failures WHERE status = 'failed'") == 6 } 'rows without their accounts';
+is(failed('group', "source_id = 'late'"), 'failed 10019', 'a group whose owner has no row yet is refused');
+is(failed('member', "group_source_id = 'late'"), 'pending 0', '... and its member waits for it');
+sql("INSERT INTO im_account_outbox (user_id) VALUES ('late1')");
+poll_until { failed('group', "source_id = 'late'") eq 'imported 0' } 'the group whose owner came';
+poll_until { failed('member', "group_source_id = 'none'") eq 'imported 0' } 'the member who came';
+sql("INSERT INTO im_account_outbox (user_id) VALUES ('late2')");
+poll_until { left() == 1 } 'all that needed the two';
+is(failed('group', "source_id = 'never'"), 'failed 10019', 'each row goes again when its account came, and no other');
+is(value_of($node, "SELECT attempts FROM im_group_outbox WHERE source_id = 'never'"), 1, '... nor is another tried again');
+is(value_of($node, "SELECT failed FROM im_import_progress WHERE kind = 'friend'"), 0, 'they are counted where they are');
+accounted($node, $service, name => 'every row is accounted for');
 is_deeply([ $service->doubles ], [], 'nothing was done twice');
 
 done_testing();
