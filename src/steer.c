@@ -32,6 +32,7 @@
 #include "protocol.h"
 #include "shared.h"
 #include "steer.h"
+#include "tally.h"
 #include "text.h"
 #include "watch.h"
 
@@ -223,6 +224,18 @@ check_retry(const Retry *retry)
 				 errhint("Leave error_code out: SELECT im_import_retry(status => '%s').", retry->status)));
 }
 
+/* Rows in doubt of the kinds that are meant: there are some, or may be. */
+static bool
+any_in_doubt(const Retry *retry)
+{
+	ImTallies	tallies;
+
+	if (!im_tally_read(im_outbox_schema(im_outbox_get()), &tallies))
+		return true;
+	return retry->only == NULL ? tallies.all.by_status[IM_IN_DOUBT] > 0 :
+		tallies.of[retry->only->kind].by_status[IM_IN_DOUBT] > 0;
+}
+
 /* Sets the rows of all kinds that are meant to pending. */
 static void
 retry_kinds(Retry *retry)
@@ -235,7 +248,8 @@ retry_kinds(Retry *retry)
 			im_queue_retry((ImKind) kind, retry->code, retry->status);
 		retry->total += retry->n[kind];
 	}
-	if (retry->total == 0 && retry->status != NULL && strcmp(retry->status, im_status_name(IM_IN_DOUBT)) == 0)
+	if (retry->total == 0 && retry->status != NULL && strcmp(retry->status, im_status_name(IM_IN_DOUBT)) == 0 &&
+		any_in_doubt(retry))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("rows of status \"%s\" cannot be retried", retry->status),

@@ -33,7 +33,9 @@ sub all_imported
 
 sql("ALTER USER MAPPING FOR CURRENT_USER SERVER im OPTIONS (SET secret_key_file '$wrong_key')");
 insert_groups($node, 100, 'key');
-my $status = wait_state($node, 'stopped');
+wait_state($node, 'stopped');
+poll_until { status_of($node)->{sending} == 0 } 'calls in flight';
+my $status = status_of($node);
 like($status->{reason}, qr/70009/, 'wrong key: stopped, with the code in the reason');
 like($status->{last_error}, qr/70009/, 'and in last_error');
 is("$status->{pending} $status->{sending} $status->{failed}", '100 0 0', 'no row failed');

@@ -88,6 +88,8 @@ wait_settled($node);
 is(sent($_), 1, "$_: still sent once after a restart") foreach sort keys %unknown;
 is(value_of($node, "SELECT count(*) FROM im_import_failures WHERE status = 'in_doubt' AND advice LIKE '%im_import_resolve%'"),
 	scalar(keys %unknown), 'im_import_failures says what to do with each');
+like(error_of($node, "SELECT im_import_retry(status => 'in_doubt')"),
+	qr/cannot be retried.*im_import_resolve/s, 'rows in doubt of a kind that is not harmless are not retried');
 read_books($books);
 resolve_doubts($node, $books, 'true');
 wait_settled($node);

@@ -32,7 +32,8 @@ insert_groups($original, 40, 'own', 'generated', group_id => "'own-' || i");
 $original->safe_psql($_, 'SELECT im_import_resume()') foreach @databases;
 $service->wait_for(created => 100);
 
-# In the middle of it.
+# In the middle of it, however long the backup takes.
+$original->safe_psql($_, 'SELECT im_import_set_rate(5)') foreach @databases;
 $original->backup('base');
 my $copy = PostgreSQL::Test::Cluster->new('copy');
 $copy->init_from_backup($original, 'base');
@@ -42,6 +43,7 @@ $copy->start;
 $copy->promote;
 $copy->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 $copy->safe_psql($_, 'SELECT im_import_resume()') foreach @databases;
+$original->safe_psql($_, 'SELECT im_import_set_rate(100)') foreach @databases;
 my $left = value_of($original, "SELECT count(*) FROM im_group_outbox WHERE status = 'pending'", 'generated');
 note("the original has $left rows left when the copy begins");
 
