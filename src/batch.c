@@ -184,7 +184,8 @@ im_batch_says(const ImCall *call, int32_t *code)
 	for (int i = 0; call->verdict.outcome == IM_OUT_DONE && i <= call->nrows / 10 && i < call->nrows; i++)
 		if (refused_with(call, call->rows[i]->verdict.code) * 10 >= call->nrows * 9)
 			*code = call->rows[i]->verdict.code;
-	return true;
+	/* Each of them goes alone, to learn why: that answer says it. */
+	return !(*code == IM_CODE_ITEM && call->op == call->command->op && call->command->single_op != IM_OP_NONE);
 }
 
 /* See batch.h. */
