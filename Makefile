@@ -58,6 +58,7 @@ OBJS = \
 	src/text.o \
 	src/usersig.o \
 	src/values.o \
+	src/verdict.o \
 	src/verify.o \
 	src/watch.o \
 	src/worker.o

@@ -125,7 +125,7 @@ im_batch_give_back(ImRow *row, const ImPolicy *policy)
 }
 
 /* ------------------------------------------------------------------------
- * A call that failed as a whole
+ * A call is answered, or not
  */
 
 /* True if a refusal with the code is about what all rows of a call have in common. */
@@ -143,9 +143,12 @@ question_refused(const ImCall *call)
 		im_error_find(call->reply.code)->class == IM_CLASS_ROW;
 }
 
-/* See batch.h. */
-bool
-im_batch_splits(const ImCall *call)
+/*
+ * True if its rows go again, as two calls: one of them may be to blame, or they are
+ * too many.
+ */
+static bool
+splits(const ImCall *call)
 {
 	const ImVerdict *verdict = &call->verdict;
 
@@ -172,12 +175,16 @@ refused_with(const ImCall *call, int32_t code)
 	return n;
 }
 
-/* See batch.h. */
-bool
-im_batch_says(const ImCall *call, int32_t *code)
+/*
+ * What the answer says of the call's rows: the code with which it refused nine of
+ * ten of them, 0 if it did not.  False if it says nothing of rows: it answers a
+ * question, or the call goes again in halves, or nothing was decided.
+ */
+static bool
+says(const ImCall *call, int32_t *code)
 {
 	*code = call->verdict.outcome == IM_OUT_REFUSED ? call->verdict.code : 0;
-	if (im_op_asks(call->op) || im_batch_splits(call) ||
+	if (im_op_asks(call->op) || splits(call) ||
 		(call->verdict.outcome != IM_OUT_REFUSED && call->verdict.outcome != IM_OUT_DONE))
 		return false;
 	/* A code that nine of ten rows have is that of one of the first tenth, and one more. */
@@ -189,6 +196,59 @@ im_batch_says(const ImCall *call, int32_t *code)
 }
 
 /* See batch.h. */
+bool
+im_batch_note(const ImCall *call, ImBreaker *breaker, int64_t changed_at, int64_t now)
+{
+	const ImLife *first = &call->rows[0]->life;
+	bool		again = first->maybe_sent || first->attempts > 1;
+	int32_t		code;
+
+	/* Under other options or another key: it says nothing about those of now. */
+	if (call->begun_at >= changed_at || call->verdict.outcome == IM_OUT_DONE)
+	{
+		im_breaker_note(breaker, &call->verdict, again, call->reply.info, call->begun_at, now);
+		if (says(call, &code))
+			im_breaker_answered(breaker, code);
+	}
+	/* After the note: the miss itself may have opened the breaker. */
+	return im_breaker_counts(breaker, &call->verdict);
+}
+
+/*
+ * True if a question about one row is to be put once more: its answer goes on, on
+ * another page; or it was refused, and newer documents name its parameters otherwise.
+ */
+static bool
+asks_on(ImCall *call)
+{
+	const ImCheckup *checkup = call->command->checkup;
+	ImSeen	   *check = &call->rows[0]->check;
+
+	if (call->op != call->command->explain_op || call->nrows != 1)
+		return false;
+	if (question_refused(call) && checkup != NULL && checkup->each.has_newer_names && !check->newer_names)
+		return check->newer_names = true;
+	return call->found != IM_FOUND_UNREADABLE && check->again;
+}
+
+/* See batch.h. */
+ImFollow
+im_batch_follow(ImCall *call)
+{
+	if (splits(call))
+		return IM_FOLLOW_HALVES;
+	if (asks_on(call))
+		return IM_FOLLOW_PAGE;
+	if (im_op_asks(call->op) && call->command->undoes)
+		return IM_FOLLOW_UNDO;
+	if (call->op == IM_OP_GET_MESSAGES)
+		return IM_FOLLOW_MESSAGES;
+	if (call->op == call->command->explain_op && !call->command->ordered)
+		return IM_FOLLOW_EXPLAINED;
+	return IM_FOLLOW_ROWS;
+}
+
+/* See batch.h. */
 int
 im_batch_first_half(const ImCall *call)
 {
@@ -197,11 +257,14 @@ im_batch_first_half(const ImCall *call)
 
 /* See batch.h. */
 int
-im_batch_fewer(const ImCall *call)
+im_batch_fewer(const ImCall *call, int usual)
 {
+	int			fewer = im_batch_first_half(call);
+
 	if (call->op != call->command->op || !im_code_is_too_many(call->verdict.code, call->nrows, call->command->batch))
 		return 0;
-	return im_batch_first_half(call);
+	/* Never raised: calls of the old size may still come back. */
+	return fewer > 0 && fewer < usual ? fewer : 0;
 }
 
 /* ------------------------------------------------------------------------
@@ -322,20 +385,6 @@ decide_by_presence(ImRow *row, const ImCall *call)
 	}
 	else
 		snprintf(row->info, sizeof(row->info), "%s", row->refusal_info);
-}
-
-/* See batch.h. */
-bool
-im_batch_asks_on(ImCall *call)
-{
-	const ImCheckup *checkup = call->command->checkup;
-	ImSeen	   *check = &call->rows[0]->check;
-
-	if (call->op != call->command->explain_op || call->nrows != 1)
-		return false;
-	if (question_refused(call) && checkup != NULL && checkup->each.has_newer_names && !check->newer_names)
-		return check->newer_names = true;
-	return call->found != IM_FOUND_UNREADABLE && check->again;
 }
 
 /* See batch.h. */

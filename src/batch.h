@@ -9,6 +9,7 @@
 #ifndef IM_BATCH_H
 #define IM_BATCH_H
 
+#include "breaker.h"
 #include "command.h"
 #include "protocol.h"
 
@@ -60,23 +61,38 @@ extern const char *im_batch_extra(const ImCommand *command, bool recent_contact,
 /* A row goes back to its outbox as if never claimed. */
 extern void im_batch_give_back(ImRow *row, const ImPolicy *policy);
 
-/* ---- a call that failed as a whole ---- */
+/* ---- a call is answered, or not ---- */
 
 /*
- * What the answer says of the call's rows: the code with which it refused nine of
- * ten of them, 0 if it did not.  False if it says nothing of rows: it answers a
- * question, or the call goes again in halves, or nothing was decided.
+ * What the breaker learns from it: nothing about the options and the key of now if
+ * it was sent before they changed, at changed_at (microseconds).  Returns whether
+ * a missing answer may be held against its rows.
  */
-extern bool im_batch_says(const ImCall *call, int32_t *code);
+extern bool im_batch_note(const ImCall *call, ImBreaker *breaker, int64_t changed_at, int64_t now);
 
-/* True if its rows go again, as two calls: no row is blamed yet. */
-extern bool im_batch_splits(const ImCall *call);
+/* What follows for the call as a whole. */
+typedef enum ImFollow
+{
+	IM_FOLLOW_ROWS,				/* each of its rows goes its own way: im_batch_route() */
+	IM_FOLLOW_EXPLAINED,		/* the same, after im_batch_explained() */
+	IM_FOLLOW_HALVES,			/* its rows go again, as two calls: none is blamed yet */
+	IM_FOLLOW_PAGE,				/* its only row is asked about once more: another page, or other names */
+	IM_FOLLOW_UNDO,				/* im_batch_undo() */
+	IM_FOLLOW_MESSAGES			/* im_batch_reads_on(), then im_batch_read() */
+} ImFollow;
+
+extern ImFollow im_batch_follow(ImCall *call);
+
+/* ---- a call that goes again in halves ---- */
 
 /* How many rows go into the first one.  In order the others are given back. */
 extern int	im_batch_first_half(const ImCall *call);
 
-/* How many rows of the kind go into a call from now on; 0: nothing was said of that. */
-extern int	im_batch_fewer(const ImCall *call);
+/*
+ * How many rows of the kind go into a call from now on, instead of usual ones; 0:
+ * that stays as it is.
+ */
+extern int	im_batch_fewer(const ImCall *call, int usual);
 
 /* ---- each row of a call ---- */
 
@@ -95,12 +111,6 @@ extern void im_batch_looked_up(ImCall *call, const ImExchange *exchange);
 
 /* Asks the protocol, and notes in the row what the next call is about. */
 extern void im_batch_judge(ImRow *row, const ImPolicy *policy, bool counts, double jitter);
-
-/*
- * True if a question about one row is to be put once more: its answer goes on, on
- * another page; or it was refused, and newer documents name its parameters otherwise.
- */
-extern bool im_batch_asks_on(ImCall *call);
 
 /* Accounts of refused rows were looked at: the refusal gets words. */
 extern void im_batch_explained(ImCall *call);

@@ -98,7 +98,7 @@ extern void im_breaker_describe(const ImBreaker *breaker, bool probes, int64_t n
 
 /*
  * An answer that is about rows: the code with which it refused them, 0 if it did
- * not.  See im_batch_says(), which knows what is such an answer.
+ * not.  See im_batch_note(), which knows what is such an answer.
  */
 extern void im_breaker_answered(ImBreaker *breaker, int32_t code);
 

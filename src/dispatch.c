@@ -433,27 +433,14 @@ static bool
 note_verdict(ImDispatch *dispatch, const ImCall *call)
 {
 	ImSlot	   *slot = dispatch->slot;
-	const ImLife *first = &call->rows[0]->life;
-	bool		again = first->maybe_sent || first->attempts > 1;
-	int64		now = im_now_us();
-	int32		code;
-	bool		says = im_batch_says(call, &code);
 	bool		counts;
 
 	im_slot_lock(slot);
-	/* Under other options or another key: it says nothing about those of now. */
+	counts = im_batch_note(call, &slot->breaker, slot->changed_at, im_now_us());
 	if (call->begun_at >= slot->changed_at || call->verdict.outcome == IM_OUT_DONE)
-	{
-		im_breaker_note(&slot->breaker, &call->verdict, again, call->reply.info,
-						call->begun_at, now);
-		if (says)
-			im_breaker_answered(&slot->breaker, code);
 		note_last_error(slot, call);
-	}
 	if (call->verdict.outcome == IM_OUT_SLOW || call->verdict.outcome == IM_OUT_QUOTA)
 		im_slot_slow(slot, call->op, call->begun_at, im_code_is_app_wide(call->verdict.code));
-	/* After the note: the miss itself may have opened the breaker. */
-	counts = im_breaker_counts(&slot->breaker, &call->verdict);
 	im_slot_unlock(slot);
 	return counts;
 }
@@ -598,17 +585,13 @@ halve(ImDispatch *dispatch, const ImCall *call)
  * A call of many rows failed as a whole.  Too many: fewer from now on, and no row
  * is blamed.  Else for one row's sake: it is found by halving.
  */
-static bool
+static void
 split_failed(ImDispatch *dispatch, const ImCall *call)
 {
 	ImKind		kind = call->command->kind;
-	int			usual = im_dispatch_batch(dispatch, kind);
-	int			fewer = im_batch_fewer(call);
+	int			fewer = im_batch_fewer(call, im_dispatch_batch(dispatch, kind));
 
-	if (!im_batch_splits(call))
-		return false;
-	/* Never raised: calls of the old size may still come back. */
-	if (fewer > 0 && fewer < usual)
+	if (fewer > 0)
 	{
 		ereport(LOG,
 				(errmsg("im_import: %d rows of %s in one call are too many for the service (code %d), %d are sent from now on",
@@ -618,7 +601,6 @@ split_failed(ImDispatch *dispatch, const ImCall *call)
 		im_slot_unlock(dispatch->slot);
 	}
 	halve(dispatch, call);
-	return true;
 }
 
 /* ---- what was asked ---- */
@@ -682,14 +664,52 @@ take_undo(ImDispatch *dispatch, ImCall *call)
 	return false;
 }
 
-/* True if the answer has another page, or wants other names: then that question is under way. */
+/* Does what follows for the call as a whole; false if its rows were handed on by that. */
 static bool
-ask_on(ImDispatch *dispatch, ImCall *call)
+follow_call(ImDispatch *dispatch, ImCall *call)
 {
-	if (!im_batch_asks_on(call))
-		return false;
-	send_alone(dispatch, call->rows[0], call->op);
+	switch (im_batch_follow(call))
+	{
+		case IM_FOLLOW_HALVES:
+			split_failed(dispatch, call);
+			return false;
+		case IM_FOLLOW_PAGE:
+			send_alone(dispatch, call->rows[0], call->op);
+			return false;
+		case IM_FOLLOW_UNDO:
+			return take_undo(dispatch, call);
+		case IM_FOLLOW_MESSAGES:
+			return take_messages(dispatch, call);
+		case IM_FOLLOW_EXPLAINED:
+			im_batch_explained(call);
+			return true;
+		case IM_FOLLOW_ROWS:
+			break;
+	}
 	return true;
+}
+
+/* Each row of an answered call goes its own way. */
+static void
+route_rows(ImDispatch *dispatch, ImCall *call, bool counts, Followers *followers)
+{
+	for (int i = 0; i < call->nrows; i++)
+	{
+		ImRow	   *row = call->rows[i];
+
+		switch (im_batch_route(call, row))
+		{
+			case IM_ROUTE_ALONE:
+				send_alone(dispatch, row, call->command->single_op);
+				break;
+			case IM_ROUTE_EXPLAIN:
+				followers->explain = lappend(followers->explain, row);
+				break;
+			case IM_ROUTE_JUDGE:
+				judge_row(dispatch, row, counts, followers);
+				break;
+		}
+	}
 }
 
 /* One call is answered, or not. */
@@ -701,33 +721,8 @@ take_call(ImDispatch *dispatch, ImCall *call)
 
 	/* First: its rows go into other calls, or wait to be written. */
 	remove_live(dispatch, call);
-	/* Each of these has handed the rows on: only the call is left. */
-	if (split_failed(dispatch, call) || ask_on(dispatch, call) ||
-		(im_op_asks(call->op) && call->command->undoes && !take_undo(dispatch, call)) ||
-		(call->op == IM_OP_GET_MESSAGES && !call->command->undoes && !take_messages(dispatch, call)))
-	{
-		free_call(call);
-		return;
-	}
-	if (call->op == call->command->explain_op && !call->command->ordered)
-		im_batch_explained(call);
-	for (int i = 0; i < call->nrows; i++)
-	{
-		ImRow	   *row = call->rows[i];
-
-		switch (im_batch_route(call, row))
-		{
-			case IM_ROUTE_ALONE:
-				send_alone(dispatch, row, call->command->single_op);
-				break;
-			case IM_ROUTE_EXPLAIN:
-				followers.explain = lappend(followers.explain, row);
-				break;
-			case IM_ROUTE_JUDGE:
-				judge_row(dispatch, row, counts, &followers);
-				break;
-		}
-	}
+	if (follow_call(dispatch, call))
+		route_rows(dispatch, call, counts, &followers);
 	free_call(call);
 	follow(dispatch, &followers);
 }

@@ -22,18 +22,16 @@
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
-#include "batch.h"
 #include "compat.h"
-#include "errcodes.h"
 #include "failpoint.h"
 #include "http.h"
 #include "operation.h"
 #include "protocol.h"
 #include "reply.h"
-#include "results.h"
 #include "sender.h"
 #include "text.h"
 #include "usersig.h"
+#include "verdict.h"
 
 #define SIG_LIFETIME		86400	/* seconds; the documented advice is a day */
 #define SIG_BEGINNING		16	/* characters that tell a UserSig */
@@ -585,70 +583,24 @@ hide_signature(char *info, const char *beginning)
 		strlcpy(found, "(hidden)", IM_INFO_MAX + 1 - (found - info));
 }
 
-/* True for a call whose row becomes a group. */
-static bool
-makes_group(const ImCall *call)
-{
-	return call->command != NULL && call->command->makes_groups && call->op == call->command->op;
-}
-
 /* Looks in the answer for what was asked. */
 static void
 read_asked(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 {
 	const ImOperation *operation = &im_operations[call->op];
 
-	if ((operation->own_codes || (call->reply.readable && call->reply.code == 0)) &&
-		operation->read(call, http_call->reply, http_call->reply_len, sender->entries, ENTRIES_MAX))
-		call->found = IM_FOUND_SAME;
+	im_verdict_read(call, operation->read, operation->own_codes, http_call->reply, http_call->reply_len,
+					sender->entries, ENTRIES_MAX);
 }
 
-/*
- * An ErrorCode of 0 beside which nothing can be read of any row is no answer: if
- * that goes on, it is the service as a whole.
- */
+/* Says of all rows of a call how the answer begins, of which nothing can be read. */
 static void
-tell_nothing(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
+quote_to_rows(const ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 {
-	call->verdict.outcome = IM_OUT_UNKNOWN;
-	call->verdict.code = IM_CODE_UNREADABLE;
-	call->reply.readable = false;
 	quote_unreadable(call, http_call);
 	hide_signature(call->reply.info, sender->sig_beginning);
 	for (int i = 0; i < call->nrows; i++)
 		strlcpy(call->rows[i]->info, call->reply.info, sizeof(call->rows[i]->info));
-}
-
-/*
- * Reads what the answer says of each row.  Rows that it does not speak of, and
- * those of a call that failed as a whole, have the call's verdict.
- */
-static void
-read_rows(ImSender *sender, ImCall *call, const ImExchange *exchange, const ImHttpCall *http_call)
-{
-	bool		listed = call->command != NULL && call->op == call->command->op &&
-		call->command->list != NULL;
-
-	if (call->op == IM_OP_GET_GROUP_INFO)
-		im_batch_looked_up(call, exchange);
-	if (im_operations[call->op].read != NULL)
-		return;
-	if (listed && call->verdict.outcome == IM_OUT_DONE)
-	{
-		if (!im_results_read(call, http_call->reply, http_call->reply_len, sender->entries, ENTRIES_MAX))
-			tell_nothing(sender, call, http_call);
-		return;
-	}
-	for (int i = 0; i < call->nrows; i++)
-	{
-		ImRow	   *row = call->rows[i];
-
-		row->verdict = call->verdict;
-		row->verdict.of_item = call->nrows == 1 && !listed;
-		strlcpy(row->info, call->reply.info, sizeof(row->info));
-		if (makes_group(call) && call->reply.group_id[0] != '\0')
-			strlcpy(row->said_id, call->reply.group_id, sizeof(row->said_id));
-	}
 }
 
 /* Reads the answer into the call, whatever it is. */
@@ -676,16 +628,6 @@ read_reply(ImSender *sender, ImCall *call, const ImHttpCall *http_call)
 	hide_signature(call->reply.info, sender->sig_beginning);
 }
 
-/* True if a code says that there was nothing left to do, which is as good as done. */
-static bool
-says_done(const ImCall *call)
-{
-	const ImCommand *command = call->command;
-
-	return command != NULL && call->op == command->op && call->reply.readable && call->reply.code != 0 &&
-		(call->reply.code == command->done_codes[0] || call->reply.code == command->done_codes[1]);
-}
-
 /* Judges a finished flight and counts it. */
 static void
 judge(ImSender *sender, Flight *flight)
@@ -693,13 +635,9 @@ judge(ImSender *sender, Flight *flight)
 	ImCall	   *call = flight->call;
 	const ImHttpCall *http_call = flight->http_call;
 	ImExchange	exchange = {
-		.op = call->op,
 		.sent = http_call->sent,
 		.http_status = http_call->status,
 		.failure = http_call->failure,
-		.reply = &call->reply,
-		.found = IM_FOUND_UNREADABLE,
-		.group_id = makes_group(call) ? call->rows[0]->group_id : "",
 		.resigned = im_signature_resigned(&sender->signatures, flight->sig_serial)
 	};
 
@@ -707,23 +645,12 @@ judge(ImSender *sender, Flight *flight)
 	call->server_time = http_call->server_time;
 	call->retry_after = http_call->retry_after;
 	read_reply(sender, call, http_call);
-	exchange.found = call->found;
-	exchange.class = im_error_find(call->reply.code)->class;
-	exchange.documented = im_error_documented(call->reply.code);
-	if (call->reply.code < 0)
-	{
-		/* Negative codes are ours; the service has no business with them. */
-		exchange.class = IM_CLASS_RETRY;
-		exchange.documented = false;
-	}
-	else if (says_done(call))
-		exchange.class = IM_CLASS_DONE;
-	im_judge(&exchange, &call->verdict);
-	call->verdict.retry_after = call->retry_after;
+	im_verdict_judge(call, &exchange);
 	if (im_signature_note(&sender->signatures, flight->sig_serial, &call->verdict))
 		im_sender_forget_signature(sender);
 	/* After the verdict, which rows get that the answer does not name. */
-	read_rows(sender, call, &exchange, http_call);
+	if (!im_verdict_rows(call, &exchange, http_call->reply, http_call->reply_len, sender->entries, ENTRIES_MAX))
+		quote_to_rows(sender, call, http_call);
 	for (int i = 0; i < call->nrows; i++)
 		hide_signature(call->rows[i]->info, sender->sig_beginning);
 	im_slot_count(sender->slot, call, im_operations[call->op].kind, exchange.class, http_call->elapsed_us,

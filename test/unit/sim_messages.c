@@ -38,6 +38,7 @@
 #include "protocol.h"
 #include "results.h"
 #include "rooms.h"
+#include "verdict.h"
 
 #define GROUPS		3
 #define ROWS		16			/* of a group */
@@ -58,6 +59,7 @@ static const ImCommand command = {
 	.lookup_op = IM_OP_GET_MESSAGES,
 	.explain_op = IM_OP_GET_MESSAGES,
 	.batch = BATCH,
+	.list = "MsgList",
 	.ordered = true,
 	.answer = {.list = "ImportMsgResult",.result = "Result",.seq = "MsgSeq",.time = "MsgTime"},
 };
@@ -546,7 +548,7 @@ read_answer(Call *call, const Request *request)
 {
 	static ImListEntry entries[64];
 	ImCall	   *c = &call->call;
-	ImExchange	exchange = {.op = c->op, .sent = !request->not_sent, .reply = &c->reply, .group_id = "", .documented = true};
+	ImExchange	exchange = {.sent = !request->not_sent};
 
 	memset(&c->reply, 0, sizeof(c->reply));
 	c->found = IM_FOUND_UNREADABLE;
@@ -557,19 +559,11 @@ read_answer(Call *call, const Request *request)
 		exchange.http_status = 200;
 		c->reply.readable = true;
 		c->reply.code = request->code;
-		exchange.class = request->code == 0 ? IM_CLASS_DONE : im_error_find(request->code)->class;
-		if (request->code == 0 && c->op == IM_OP_GET_MESSAGES &&
-			im_results_find(c, request->body, strlen(request->body), entries, 64))
-			c->found = IM_FOUND_SAME;
+		if (c->op == IM_OP_GET_MESSAGES)
+			im_verdict_read(c, im_results_find, false, request->body, strlen(request->body), entries, 64);
 	}
-	exchange.found = c->found;
-	im_judge(&exchange, &c->verdict);
-	if (c->op == IM_OP_GET_MESSAGES)
-		return;
-	for (int i = 0; i < c->nrows; i++)
-		c->rows[i]->verdict = c->verdict;
-	if (c->verdict.outcome == IM_OUT_DONE)
-		im_results_read(c, request->body, strlen(request->body), entries, 64);
+	im_verdict_judge(c, &exchange);
+	(void) im_verdict_rows(c, &exchange, request->body, strlen(request->body), entries, 64);
 }
 
 /* A judged row waits to be written back. */
@@ -621,18 +615,16 @@ dispatch_rows(World *w, ImRow *const *rows, int n, int group)
 }
 
 /* A call was refused as a whole: the first half goes again, the other waits. */
-static bool
+static void
 split_refused(World *w, Call *call)
 {
 	ImCall	   *c = &call->call;
-	int			fewer = im_batch_fewer(c);
+	int			fewer = im_batch_fewer(c, w->batch);
 	int			first = im_batch_first_half(c);
 	int			again;
 
-	if (!im_batch_splits(c))
-		return false;
-	met[fewer > 0 ? MET_TOO_MANY : MET_HALVED]++;
-	if (fewer > 0 && fewer < w->batch)
+	met[im_code_is_too_many(c->verdict.code, c->nrows, BATCH) ? MET_TOO_MANY : MET_HALVED]++;
+	if (fewer > 0)
 		w->batch = fewer;
 	again = make_call(w, c->op, call->group);
 	for (int i = 0; i < c->nrows; i++)
@@ -641,7 +633,6 @@ split_refused(World *w, Call *call)
 		else
 			give_row_back(w, c->rows[i]);
 	send_call(w, again);
-	return true;
 }
 
 /* A group's messages were read; false if more must be read. */
@@ -680,9 +671,13 @@ take_call(World *w, Request *request)
 	ImRow	   *rows[2][BATCH] = {{NULL}};	/* to be looked up; to be sent */
 	int			n[2] = {0, 0};
 	int			explain = -1;
+	ImFollow	follow;
 
 	read_answer(call, request);
-	if (split_refused(w, call) || (call->call.op == IM_OP_GET_MESSAGES && !take_messages(w, call)))
+	follow = im_batch_follow(&call->call);
+	if (follow == IM_FOLLOW_HALVES)
+		split_refused(w, call);
+	if (follow == IM_FOLLOW_HALVES || (follow == IM_FOLLOW_MESSAGES && !take_messages(w, call)))
 	{
 		call->used = false;
 		return;

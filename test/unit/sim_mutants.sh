@@ -27,7 +27,7 @@ copy_sources()
 	mkdir "$tmp/work"
 	if [ "$program" = sim_messages ]; then
 		cp "$here/sim_messages.c" "$tmp/work"
-		shared="batch.h batch.c rooms.h rooms.c results.h results.c answer.h answer.c json.h json.c text.h text.c utf8.h errcodes.h errcodes.c command.h"
+		shared="batch.h batch.c verdict.h verdict.c breaker.h breaker.c rooms.h rooms.c results.h results.c answer.h answer.c json.h json.c text.h text.c utf8.h errcodes.h errcodes.c command.h"
 	else
 		cp "$here"/sim*.[ch] "$tmp/work"
 		rm "$tmp/work/sim_messages.c"
