@@ -16,8 +16,6 @@
 #define SWEEP_SHARE			20	/* of our time at most 1/20 for sweeps; an idle
 								 * worker makes each in one go */
 #define ROOMS_ENOUGH		2000	/* at work: no need to find more */
-#define LOOK_AGAIN			INT64_C(1000000)	/* at a room of which no row can be claimed, us ... */
-#define LOOK_SELDOM			3	/* ... doubled so many times */
 
 /* See flow.h. */
 ImFlow *
@@ -205,48 +203,24 @@ im_flow_pick(ImFlow *flow, ImClaim *claim, int max, int per_room, bool ordered_o
 		claim->rooms[i].room = picked[i];
 }
 
-/* Nothing of the room can be claimed, though a row is open that is due then. */
-static void
-rest(ImFlow *flow, ImRoom *room, TimestampTz due)
-{
-	int64		delay = (int64) (due - GetCurrentTimestamp());
-
-	/* Rows of earlier stages came meanwhile: they need not wait for this one. */
-	if (room->revisit)
-	{
-		room->revisit = false;
-		im_rooms_begin(flow->rooms, room);
-		return;
-	}
-	/* No row waits so long: the clock was set back. */
-	if (delay > IM_WAIT_MAX * USECS_PER_SEC)
-		flow->far_due = true;
-	/* Due already, and yet not taken: it is locked, or its user is on the way. */
-	if (delay <= 0 || delay > IM_WAIT_MAX * USECS_PER_SEC)
-		delay = LOOK_AGAIN << Min(room->vain, LOOK_SELDOM);
-	im_rooms_rest(flow->rooms, room, im_now_us() + delay);
-}
-
 /* See flow.h. */
 void
 im_flow_claimed(ImFlow *flow, const ImClaim *claim)
 {
 	bool		in_order = im_commands[claim->kind]->ordered;
+	TimestampTz now = GetCurrentTimestamp();
 
 	for (int i = 0; i < claim->nrooms; i++)
 	{
 		const ImRoomClaim *found = &claim->rooms[i];
+		ImRoomLook	look = {
+			.behind = found->behind,.nrows = found->nrows,.nsettled = found->nsettled,
+			.last_id = found->last_id,.full = found->full,
+			.open = found->open_due != 0,.delay = found->open_due - now
+		};
 
-		/* Rows of an earlier stage came late: they go before these. */
-		if (found->behind)
-			im_rooms_begin(flow->rooms, found->room);
-		else if (found->nrows > 0 || found->nsettled > 0)
-			im_rooms_claimed(flow->rooms, found->room, found->nrows, found->last_id,
-							 !found->full && found->nrows > 0, in_order && found->nrows > 0);
-		else if (found->open_due != 0 && found->room->nrows == 0)
-			rest(flow, found->room, found->open_due);
-		else
-			im_rooms_advance(flow->rooms, found->room);
+		if (im_rooms_looked(flow->rooms, found->room, &look, in_order, im_now_us()))
+			flow->far_due = true;
 	}
 }
 

@@ -12,6 +12,9 @@
 #include <string.h>
 
 #define BUCKETS				8192	/* a power of two */
+#define LOOK_AGAIN			INT64_C(1000000)	/* at a room of which no row can be claimed, us ... */
+#define DUE_MAX				INT64_C(600000000)	/* no row is due later than in so long, us */
+#define LOOK_SELDOM			3	/* ... doubled so many times */
 
 struct ImRooms
 {
@@ -311,6 +314,43 @@ im_rooms_advance(ImRooms *rooms, ImRoom *room)
 		room->stage++;
 	unlist(rooms, room);
 	begin_stage(rooms, room);
+}
+
+/* Nothing of the room can be claimed, though a row is open that is due then. */
+static bool
+wait_for_row(ImRooms *rooms, ImRoom *room, int64_t delay, int64_t now)
+{
+	bool		far = delay > DUE_MAX;
+
+	/* Rows of earlier stages came meanwhile: they need not wait for this one. */
+	if (room->revisit)
+	{
+		room->revisit = false;
+		im_rooms_begin(rooms, room);
+		return false;
+	}
+	/* Due already, and yet not taken: it is locked, or its user is on the way. */
+	if (delay <= 0 || far)
+		delay = LOOK_AGAIN << (room->vain < LOOK_SELDOM ? room->vain : LOOK_SELDOM);
+	im_rooms_rest(rooms, room, now + delay);
+	return far;
+}
+
+/* See rooms.h. */
+bool
+im_rooms_looked(ImRooms *rooms, ImRoom *room, const ImRoomLook *look, bool in_order, int64_t now)
+{
+	/* Rows of an earlier stage came late: they go before these. */
+	if (look->behind)
+		im_rooms_begin(rooms, room);
+	else if (look->nrows > 0 || look->nsettled > 0)
+		im_rooms_claimed(rooms, room, look->nrows, look->last_id, !look->full && look->nrows > 0,
+						 in_order && look->nrows > 0);
+	else if (look->open && room->nrows == 0)
+		return wait_for_row(rooms, room, look->delay, now);
+	else
+		im_rooms_advance(rooms, room);
+	return false;
 }
 
 /* See rooms.h. */

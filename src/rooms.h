@@ -89,6 +89,25 @@ extern int	im_rooms_pick(ImRooms *rooms, ImKind stage, bool ordered_only, int64_
 extern void im_rooms_claimed(ImRooms *rooms, ImRoom *room, int nrows, int64_t last_id,
 							 bool exhausted, bool in_order);
 
+/* What a look for rows at a room's stage has found. */
+typedef struct ImRoomLook
+{
+	bool		behind;			/* rows of an earlier stage are open */
+	int			nrows;			/* rows that were claimed ... */
+	int			nsettled;		/* ... and that ended at the claim */
+	int64_t		last_id;		/* the highest id of both */
+	bool		full;			/* there may be more of them */
+	bool		open;			/* none of both, but a row is open: ... */
+	int64_t		delay;			/* ... due in so long, us */
+} ImRoomLook;
+
+/*
+ * Where the room goes after such a look.  True if its row is due later than any can
+ * be: the clock was set back.
+ */
+extern bool im_rooms_looked(ImRooms *rooms, ImRoom *room, const ImRoomLook *look, bool in_order,
+							int64_t now);
+
 /* The claim was undone, or its rows are settled.  again: a row is open again,
  * to be looked at not before that time. */
 extern void im_rooms_settled(ImRooms *rooms, ImRoom *room, int nrows, bool again,

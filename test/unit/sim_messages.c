@@ -831,7 +831,7 @@ flush(World *w)
 			met[MET_HELD]++;
 			w->groups[group_of(row)].held = true;
 		}
-		im_rooms_settled(w->rooms, row->room, 1, again, again ? w->now + row->next.delay_ms : 0);
+		im_rooms_settled(w->rooms, row->room, 1, again, again ? (w->now + row->next.delay_ms) * 1000 : 0);
 		free(row);
 	}
 	w->noutcomes = 0;
@@ -1035,6 +1035,7 @@ serve(World *w, ImRoom *room)
 {
 	Group	   *group = &w->groups[room->key[1] - '0'];
 	int64_t		last = INT64_MIN;
+	ImRoomLook	look;
 	int			nsettled;
 	int			n;
 
@@ -1046,12 +1047,11 @@ serve(World *w, ImRoom *room)
 	n = claim(w, group, room, &nsettled, &last);
 	if (n < 0)
 		return false;
-	if (n > 0 || nsettled > 0)
-		im_rooms_claimed(w->rooms, room, n, last, false, n > 0);
-	else if (open_due(group) >= 0 && room->nrows == 0)
-		im_rooms_rest(w->rooms, room, open_due(group) > w->now ? open_due(group) : w->now + 1000);
-	else
-		im_rooms_advance(w->rooms, room);
+	look = (ImRoomLook) {
+		.nrows = n,.nsettled = nsettled,.last_id = last,.full = true,
+		.open = open_due(group) >= 0,.delay = (open_due(group) - w->now) * 1000
+	};
+	(void) im_rooms_looked(w->rooms, room, &look, true, w->now * 1000);
 	return true;
 }
 
@@ -1072,7 +1072,7 @@ turn(World *w)
 			(void) im_rooms_add(w->rooms, w->groups[g].key, w->groups[g].key, 0);
 	for (ImKind stage = IM_FIRST_STAGE; stage <= IM_LAST_STAGE; stage++)
 	{
-		int			n = im_rooms_pick(w->rooms, stage, false, w->now, picked, GROUPS);
+		int			n = im_rooms_pick(w->rooms, stage, false, w->now * 1000, picked, GROUPS);
 
 		for (int i = 0; i < n; i++)
 			if (!serve(w, picked[i]))
