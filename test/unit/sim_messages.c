@@ -38,6 +38,7 @@
 #include "protocol.h"
 #include "results.h"
 #include "rooms.h"
+#include "sim_life.h"
 #include "verdict.h"
 
 #define GROUPS		3
@@ -178,36 +179,39 @@ typedef struct World
 	int			noutcomes;
 } World;
 
-/* What a run must have met. */
-static int64_t met[18];
-static const char *const met_names[18] = {
-	"imported", "failed", "in doubt", "found when read back", "absent when read back", "late request applied",
-	"partly applied", "dropped by its Random", "held", "crashed with messages on their way",
-	"too many in one call", "halved for one row's sake", "given back: one call goes at a time",
-	"late rows that go behind what is there", "too late: invalid", "repaired and imported",
-	"settled by a person as there", "settled by a person to be sent again"
-};
-
 enum
 {
 	MET_IMPORTED, MET_FAILED, MET_DOUBT, MET_FOUND, MET_ABSENT, MET_LATE, MET_PARTLY, MET_DROPPED, MET_HELD, MET_CRASHED,
-	MET_TOO_MANY, MET_HALVED, MET_GIVEN_BACK, MET_BEHIND, MET_TOO_LATE, MET_REPAIRED, MET_RESOLVED_THERE, MET_RESOLVED_AGAIN
+	MET_TOO_MANY, MET_HALVED, MET_GIVEN_BACK, MET_BEHIND, MET_TOO_LATE, MET_REPAIRED, MET_RESOLVED_THERE, MET_RESOLVED_AGAIN,
+	NMET
 };
 
-static uint64_t
-draw(World *w)
-{
-	uint64_t	x = w->random += UINT64_C(0x9e3779b97f4a7c15);
-
-	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return x ^ (x >> 31);
-}
+/* What a run must have met. */
+static LifeMet met[NMET] = {
+	{"imported", 0},
+	{"failed", 0},
+	{"in doubt", 0},
+	{"found when read back", 0},
+	{"absent when read back", 0},
+	{"late request applied", 0},
+	{"partly applied", 0},
+	{"dropped by its Random", 0},
+	{"held", 0},
+	{"crashed with messages on their way", 0},
+	{"too many in one call", 0},
+	{"halved for one row's sake", 0},
+	{"given back: one call goes at a time", 0},
+	{"late rows that go behind what is there", 0},
+	{"too late: invalid", 0},
+	{"repaired and imported", 0},
+	{"settled by a person as there", 0},
+	{"settled by a person to be sent again", 0}
+};
 
 static int
 below(World *w, int n)
 {
-	return (int) (draw(w) % (uint64_t) n);
+	return (int) (life_draw(&w->random) % (uint64_t) n);
 }
 
 static bool
@@ -292,7 +296,7 @@ check_stored(World *w, const Group *group, int place, int64_t time)
 	for (int i = 0; i < group->nstored; i++)
 		if (group->stored[i].row != LIVE && before(group, place, group->stored[i].row))
 		{
-			met[MET_BEHIND]++;
+			met[MET_BEHIND].n++;
 			/* Not if it came, or came back, when the other's time was chosen. */
 			if (!group->hole && row->opened_at <= group->rows[group->stored[i].row].timed_at)
 				violate(w, "messages are not in their order");
@@ -333,7 +337,7 @@ import_one(World *w, Group *group, const Request *request, int i, int *seq, int6
 		return 10004;
 	if (same > 0)
 	{
-		met[MET_DROPPED]++;
+		met[MET_DROPPED].n++;
 		*time = group->stored[same - 1].time;
 		*seq = same;
 		return w->duplicate_done ? 0 : 10004;
@@ -460,7 +464,7 @@ draw_fate(World *w, Request *request)
 		request->code = 10002;
 		if (chance(w, 700))
 		{
-			met[MET_PARTLY]++;
+			met[MET_PARTLY].n++;
 			request->applies &= chance(w, 500) ? (1 << below(w, BATCH + 1)) - 1 : below(w, 1 << BATCH);
 		}
 	}
@@ -580,7 +584,7 @@ give_row_back(World *w, ImRow *row)
 {
 	ImPolicy	policy = {.max_attempts = w->max_attempts};
 
-	met[MET_GIVEN_BACK]++;
+	met[MET_GIVEN_BACK].n++;
 	im_batch_give_back(row, &policy);
 	keep_outcome(w, row);
 }
@@ -623,7 +627,7 @@ split_refused(World *w, Call *call)
 	int			first = im_batch_first_half(c);
 	int			again;
 
-	met[im_code_is_too_many(c->verdict.code, c->nrows, BATCH) ? MET_TOO_MANY : MET_HALVED]++;
+	met[im_code_is_too_many(c->verdict.code, c->nrows, BATCH) ? MET_TOO_MANY : MET_HALVED].n++;
 	if (fewer > 0)
 		w->batch = fewer;
 	again = make_call(w, c->op, call->group);
@@ -656,8 +660,8 @@ take_messages(World *w, Call *call)
 	(void) im_batch_read(c);
 	for (int i = 0; i < c->nrows; i++)
 	{
-		met[MET_FOUND] += c->rows[i]->found;
-		met[MET_ABSENT] += !c->rows[i]->found && c->verdict.outcome == IM_OUT_SAME;
+		met[MET_FOUND].n += c->rows[i]->found;
+		met[MET_ABSENT].n += !c->rows[i]->found && c->verdict.outcome == IM_OUT_SAME;
 	}
 	return true;
 }
@@ -791,11 +795,11 @@ settle(World *w, ImRow *out, int group_number)
 	if (row->status != IM_IMPORTED && !out->next.maybe_sent)
 		lower(group);
 	trace(w, "row %d: %s, %d attempts, maybe sent %d", (int) out->id, im_status_name(row->status), row->attempts, row->maybe_sent_at >= 0);
-	met[MET_IMPORTED] += row->status == IM_IMPORTED;
-	met[MET_FAILED] += row->status == IM_FAILED;
-	met[MET_DOUBT] += row->status == IM_IN_DOUBT;
-	met[MET_TOO_LATE] += row->status == IM_INVALID;
-	met[MET_REPAIRED] += row->status == IM_IMPORTED && row->version > 0;
+	met[MET_IMPORTED].n += row->status == IM_IMPORTED;
+	met[MET_FAILED].n += row->status == IM_FAILED;
+	met[MET_DOUBT].n += row->status == IM_IN_DOUBT;
+	met[MET_TOO_LATE].n += row->status == IM_INVALID;
+	met[MET_REPAIRED].n += row->status == IM_IMPORTED && row->version > 0;
 	if (row->status != IM_PENDING && row->status != IM_IMPORTED && row->visits-- > 0)
 		row->visit_at = w->now + below(w, chance(w, 500) ? 1000 : 200000);
 	/* Now, not later: what was in doubt then may turn out not to be there. */
@@ -828,7 +832,7 @@ flush(World *w)
 				live = live || w->groups[group_of(row)].stored[j].row == LIVE;
 			if (!live)
 				violate(w, "a room is held in which nobody else writes");
-			met[MET_HELD]++;
+			met[MET_HELD].n++;
 			w->groups[group_of(row)].held = true;
 		}
 		im_rooms_settled(w->rooms, row->room, 1, again, again ? (w->now + row->next.delay_ms) * 1000 : 0);
@@ -986,7 +990,7 @@ crash(World *w)
 	for (int i = 0; i < w->noutcomes; i++)
 		free(w->outcomes[i]);
 	w->noutcomes = 0;
-	met[MET_CRASHED] += flying;
+	met[MET_CRASHED].n += flying;
 	im_rooms_free(w->rooms);
 	w->rooms = NULL;
 	w->running = false;
@@ -1121,12 +1125,12 @@ resolve(World *w, Group *group, int place)
 
 	if (seq_of(group, place) == 0)
 	{
-		met[MET_RESOLVED_AGAIN]++;
+		met[MET_RESOLVED_AGAIN].n++;
 		open_row(w, row);
 		lower(group);
 		return;
 	}
-	met[MET_RESOLVED_THERE]++;
+	met[MET_RESOLVED_THERE].n++;
 	row->status = IM_IMPORTED;
 	row->seq = seq_of(group, place);
 	row->maybe_sent_at = -1;
@@ -1195,7 +1199,7 @@ move_requests(World *w)
 			continue;
 		if (request->arrives_at >= 0 && request->arrives_at <= w->now)
 		{
-			met[MET_LATE] += request->call < 0 && request->op == IM_OP_IMPORT_MESSAGES;
+			met[MET_LATE].n += request->call < 0 && request->op == IM_OP_IMPORT_MESSAGES;
 			arrive(w, request, false);
 			request->arrives_at = -1;
 		}
@@ -1294,7 +1298,7 @@ live(uint64_t seed, bool tracing)
 		if (w->now > w->calm_at + 7200000)
 			violate(w, "a row is lost: it never comes to an end");
 		if (w->now < w->calm_at && chance(w, w->live))
-			store(w, &w->groups[below(w, w->ngroups)], LIVE, (uint32_t) draw(w), 2000000000 + w->now / 1000);
+			store(w, &w->groups[below(w, w->ngroups)], LIVE, (uint32_t) life_draw(&w->random), 2000000000 + w->now / 1000);
 		act(w);
 		move_requests(w);
 		if (!w->running && w->now >= w->starts_at)
@@ -1313,41 +1317,5 @@ live(uint64_t seed, bool tracing)
 int
 main(int argc, char **argv)
 {
-	uint64_t	seeds = 1000;
-	uint64_t	first = 1;
-	bool		stop = false;
-	bool		tracing = false;
-	int			bad = 0;
-
-	for (int i = 1; i < argc; i++)
-	{
-		if (strcmp(argv[i], "--stop") == 0)
-			stop = true;
-		else if (strcmp(argv[i], "--trace") == 0)
-			tracing = true;
-		else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
-			seeds = strtoull(argv[++i], NULL, 10);
-		else if (strcmp(argv[i], "--first") == 0 && i + 1 < argc)
-			first = strtoull(argv[++i], NULL, 10);
-	}
-	for (uint64_t seed = first; seed < first + seeds && !(stop && bad > 0) && bad < 20; seed++)
-	{
-		const char *violation = live(seed, tracing);
-
-		if (violation == NULL)
-			continue;
-		bad++;
-		printf("seed %" PRIu64 ": %s\n", seed, violation);
-	}
-	for (size_t i = 0; i < sizeof(met) / sizeof(met[0]); i++)
-	{
-		printf("%12" PRId64 " %s\n", met[i], met_names[i]);
-		if (met[i] == 0 && seeds >= 10000 && bad == 0)
-		{
-			printf("never met: %s\n", met_names[i]);
-			bad++;
-		}
-	}
-	printf("sim_messages: %" PRIu64 " lives, %d violations\n", seeds, bad);
-	return bad > 0;
+	return life_main(argc, argv, "sim_messages", live, met, NMET);
 }

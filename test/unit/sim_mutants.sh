@@ -26,11 +26,11 @@ copy_sources()
 	rm -rf "$tmp/work"
 	mkdir "$tmp/work"
 	if [ "$program" = sim_messages ]; then
-		cp "$here/sim_messages.c" "$tmp/work"
+		cp "$here/sim_messages.c" "$here"/sim_life.[ch] "$tmp/work"
 		shared="batch.h batch.c verdict.h verdict.c breaker.h breaker.c rooms.h rooms.c results.h results.c answer.h answer.c json.h json.c text.h text.c utf8.h errcodes.h errcodes.c command.h"
 	else
 		cp "$here"/sim*.[ch] "$tmp/work"
-		rm "$tmp/work/sim_messages.c"
+		rm "$tmp/work/sim_messages.c" "$tmp"/work/sim_life.[ch]
 		shared="limiter.h limiter.c breaker.h breaker.c errcodes.h errcodes.c plan.h plan.c rooms.h rooms.c state.h state.c text.h text.c utf8.h"
 	fi
 	for f in call.h commandlist.h protocol.h protocol.c $shared; do
