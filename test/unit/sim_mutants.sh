@@ -17,7 +17,7 @@ trap 'rm -rf "$tmp"' EXIT
 failed=0
 count=0
 
-# The simulator of the mutants that follow: "sim" or "sim_messages".
+# The simulator of the mutants that follow: "sim", "sim_messages" or "sim_people".
 program=sim
 
 # Fresh copies of everything that the simulator is made of.
@@ -25,12 +25,16 @@ copy_sources()
 {
 	rm -rf "$tmp/work"
 	mkdir "$tmp/work"
-	if [ "$program" = sim_messages ]; then
+	if [ "$program" = sim_people ]; then
+		cp "$here"/sim_people*.[ch] "$here/sim_commands.c" "$here"/sim_life.[ch] "$tmp/work"
+		cp -r "$here/pg" "$tmp/work"
+		shared="cmd_account.c cmd_dialog.c cmd_friend.c cmd_member.c record.h elements.h rules.h plan.h plan.c limiter.h limiter.c state.h state.c reply.h reply.c batch.h batch.c verdict.h verdict.c breaker.h breaker.c rooms.h rooms.c results.h results.c answer.h answer.c json.h json.c text.h text.c utf8.h errcodes.h errcodes.c command.h"
+	elif [ "$program" = sim_messages ]; then
 		cp "$here/sim_messages.c" "$here"/sim_life.[ch] "$tmp/work"
 		shared="batch.h batch.c verdict.h verdict.c breaker.h breaker.c rooms.h rooms.c results.h results.c answer.h answer.c json.h json.c text.h text.c utf8.h errcodes.h errcodes.c command.h"
 	else
 		cp "$here"/sim*.[ch] "$tmp/work"
-		rm "$tmp/work/sim_messages.c" "$tmp"/work/sim_life.[ch]
+		rm "$tmp/work/sim_messages.c" "$tmp"/work/sim_life.[ch] "$tmp"/work/sim_people*.[ch] "$tmp/work/sim_commands.c"
 		shared="limiter.h limiter.c breaker.h breaker.c errcodes.h errcodes.c plan.h plan.c rooms.h rooms.c state.h state.c text.h text.c utf8.h"
 	fi
 	for f in call.h commandlist.h protocol.h protocol.c $shared; do
@@ -41,7 +45,7 @@ copy_sources()
 # Compiles the copies; a mutant may leave something unused.
 build()
 {
-	$cc -std=gnu99 -O1 -w -I"$tmp/work" -o "$tmp/work/sim" "$tmp"/work/*.c -lm
+	$cc -std=gnu99 -O1 -w -I"$tmp/work" -I"$tmp/work/pg" -o "$tmp/work/sim" "$tmp"/work/*.c -lm
 }
 
 # mutant NAME FILE CHANGE [FILE CHANGE...]
@@ -256,6 +260,48 @@ mutant message_resolved_keeps_its_time sim_messages.c \
 	's/(open_row\(w, row\);\n)\s+lower\(group\);/$1/'
 mutant message_changed_while_in_doubt sim_messages.c \
 	's/(else if \(row->status == IM_FAILED \|\| row->status == IM_INVALID)/$1 || row->status == IM_PENDING/; s/(if \(row->status != IM_PENDING && row->status != IM_IMPORTED)/if (row->status != IM_IMPORTED/; s/(\t\tviolate\(w, "a row is repaired)/\t\t;\/\/$1/'
+
+# Accounts and members
+program=sim_people
+check_clean
+mutant account_listed_is_final batch.c \
+	's/return IM_ROUTE_ALONE;/return IM_ROUTE_JUDGE;/'
+mutant account_lists_pause_the_import batch.c \
+	's/return !\(\*code == IM_CODE_ITEM && .*?\);/return true;/'
+mutant account_not_listed_is_unknown results.c \
+	's/entry != NULL \? IM_OUT_REFUSED : IM_OUT_DONE/entry != NULL ? IM_OUT_DONE : IM_OUT_REFUSED/'
+mutant members_by_place results.c \
+	's/if \(by_place\)\n/if (true)\n/'
+mutant member_there_is_refused cmd_member.c \
+	's/\.result_done = \{1, 2\}/.result_done = {1, 1}/'
+mutant member_left_out_is_done results.c \
+	's/else if \(entry == NULL\)\n\s+decide\(row, IM_OUT_UNKNOWN, IM_CODE_UNREADABLE\);/else if (entry == NULL) decide(row, IM_OUT_DONE, 0);/'
+mutant member_explained_as_absent batch.c \
+	's/if \(row->check.found == IM_FOUND_ABSENT\)\n/if (row->check.found != IM_FOUND_SAME)\n/'
+mutant member_not_explained cmd_member.c \
+	's/\t\.explain_op = IM_OP_CHECK_ACCOUNTS,\n//'
+mutant people_blamed_for_one_row batch.c \
+	's/return call->op == call->command->op && !is_about_key/return false \&\& !is_about_key/'
+mutant people_half_is_dropped sim_people_worker.c \
+	's/for \(int i = 0; i < c->nrows; i\+\+\)\n\t\tadd_row\(halves/for (int i = 0; i < c->nrows - 1; i++) add_row(halves/'
+mutant people_refused_before_late_requests_died protocol.c \
+	's/of_item && !zombies_gone\(row\)\)/of_item && false)/'
+mutant people_doubt_forgotten protocol.c \
+	's/(next->maybe_sent = )true(;\n\s+next->suspect_now = true;\n\s+if \(!counts)/$1false$2/'
+mutant people_recovered_as_never_sent sim_people_outbox.c \
+	's/next.maybe_sent \? w->now : -1;\n\t\trow->claim/-1;\n\t\trow->claim/'
+mutant people_refused_call_is_no_doubt protocol.c \
+	's/else if \(row->repeat == IM_REPEAT_HARMLESS\)\n\s+doubt/else if (false) doubt/; s/(judge_refused.*?)if \(!row->maybe_sent\)/$1if (true)/s'
+mutant people_half_answer_is_done verdict.c \
+	's/if \(listed && call->verdict.outcome == IM_OUT_DONE\)/if (false)/'
+mutant people_pause_never breaker.c \
+	's/if \(n >= IM_BREAKER_SAME\)/if (false)/'
+mutant people_pause_early breaker.c \
+	's/if \(breaker->ncodes < IM_BREAKER_WINDOW\)\n\t\treturn 0;//; s/if \(n >= IM_BREAKER_SAME\)/if (n >= 20)/'
+mutant people_watermark_not_looked_below plan.c \
+	's/(static void\nrescan_all.*?)plan->rescan\[kind\] = true;/$1;/s; s/(im_plan_through.*?)plan->rescan\[kind\] = true;/$1/s'
+mutant people_explained_too_late plan.c \
+	's/return nrows >= most \|\| !coming \|\| waited >= ASK_AFTER;/return nrows >= most;/'
 
 echo "sim_mutants: $count mutants, $([ $failed = 0 ] && echo all caught || echo NOT all caught)"
 exit $failed
