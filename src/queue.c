@@ -1356,12 +1356,26 @@ report_gone(const ImCommand *command, List *gone)
 			 errhint("To import such a group anew, insert a row with the same group_id and content.") : 0));
 }
 
-/* Rows became groups: of rooms of their keys nothing is known yet. */
+/* What was imported of a kind into these rooms goes again. */
+static void
+send_rooms_again(ImKind kind, Datum rooms)
+{
+	Datum		args[2] = {Int64GetDatum(im_origin()), rooms};
+
+	im_outbox_moved(kind, IM_IMPORTED, IM_PENDING, (int64) execute(kind, ST_SEND_AGAIN, args, NULL, 0));
+	execute(kind, ST_AGAIN_DONE, args, NULL, 0);
+}
+
+/*
+ * Rows became groups: of rooms of their keys nothing is known yet.  If something
+ * was known, the group is there anew, and what its messages undo is not in it.
+ */
 static void
 forget_rooms(List *rows)
 {
 	Datum	   *rooms = palloc(sizeof(Datum) * (list_length(rows) + 1));
 	Datum		arg;
+	bool		isnull;
 	int			n = 0;
 	ListCell   *lc;
 
@@ -1377,7 +1391,13 @@ forget_rooms(List *rows)
 	if (n == 0)
 		return;
 	arg = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
-	execute(IM_GROUP, ST_ROOMS_GONE, &arg, NULL, 0);
+	n = (int) execute(IM_GROUP, ST_ROOMS_GONE, &arg, NULL, 0);
+	for (int i = 0; i < n; i++)
+		rooms[i] = im_statement_value(i, 1, &isnull);
+	arg = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
+	for (int kind = 0; kind < IM_OUTBOXES && n > 0; kind++)
+		if (im_commands[kind]->undone_by != NULL)
+			send_rooms_again((ImKind) kind, arg);
 }
 
 /* See queue.h. */
@@ -1754,7 +1774,7 @@ void
 im_queue_send_again(ImKind kind, const ImClaim *undoing)
 {
 	Datum	   *rooms = palloc(sizeof(Datum) * (undoing->nrooms + 1));
-	Datum		args[2];
+	Datum		arg;
 	bool		isnull;
 	int			n = 0;
 
@@ -1763,16 +1783,13 @@ im_queue_send_again(ImKind kind, const ImClaim *undoing)
 			rooms[n++] = CStringGetTextDatum(undoing->rooms[i].room->key);
 	if (n == 0)
 		return;
-	args[0] = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
-	n = (int) execute(kind, ST_AGAIN_ROOMS, args, NULL, 0);
+	arg = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
+	n = (int) execute(kind, ST_AGAIN_ROOMS, &arg, NULL, 0);
 	if (n == 0)
 		return;
 	for (int i = 0; i < n; i++)
 		rooms[i] = im_statement_value(i, 1, &isnull);
-	args[0] = Int64GetDatum(im_origin());
-	args[1] = PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT));
-	im_outbox_moved(kind, IM_IMPORTED, IM_PENDING, (int64) execute(kind, ST_SEND_AGAIN, args, NULL, 0));
-	execute(kind, ST_AGAIN_DONE, args, NULL, 0);
+	send_rooms_again(kind, PointerGetDatum(construct_array(rooms, n, TEXTOID, -1, false, TYPALIGN_INT)));
 }
 
 /* See queue.h. */

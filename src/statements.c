@@ -301,7 +301,7 @@ static const Statement statements[NSTATEMENTS] = {
 	/* Groups were made: what is known of rooms of these keys is of others, which are gone. */
 	[ST_ROOMS_GONE] = {
 		"WITH l AS (DELETE FROM {schema}._im_left_over WHERE room = ANY ($1))"
-		" DELETE FROM {schema}._im_room_state WHERE room = ANY ($1)",
+		" DELETE FROM {schema}._im_room_state WHERE room = ANY ($1) RETURNING room",
 	1, {TEXTARRAYOID}},
 	[ST_TALLY_RECOUNT] = {
 		"INSERT INTO " TALLY " (kind, origin, pending, sending, imported, failed, invalid, in_doubt, undo, undone)"
@@ -613,7 +613,7 @@ static const Statement statements[NSTATEMENTS] = {
 	/* What was known of a room begins anew, and so does the time of its messages. */
 	[ST_UNDO_ROOM] = {
 		"WITH checked AS (DELETE FROM {schema}.im_import_verified WHERE row_key = $2)"
-		" DELETE FROM {schema}._im_room_state WHERE room = ANY ($1)",
+		" DELETE FROM {schema}._im_room_state WHERE room = ANY ($1) RETURNING room",
 	2, {TEXTARRAYOID, UUIDOID}},
 	[ST_FORGET] = {
 		"WITH gone AS (DELETE FROM " OUTBOX " WHERE status = 'imported' AND id = ANY (ARRAY("

@@ -51,7 +51,7 @@ SELECT 'r1/' || i, 'r1', 'u' || i % 5 + 1, timestamptz '2024-01-01 00:00Z' + i *
 FROM generate_series(1, 50) i;
 INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text)
 SELECT 'r' || g || '/' || i, 'r' || g, 'u1', timestamptz '2024-01-01 00:00Z' + i * interval '1 min', 'm' FROM generate_series(2, 31) g, generate_series(1, 2) i;
-INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) SELECT 'r1', 'u2', 3;
+INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('r1', 'u2', 3), ('r6', 'u2', 2);
 SQL
 settled();
 like(notices_of($node, 'CALL im_import_verify()'),
@@ -155,6 +155,7 @@ settled();
 is($service->account('u120')->{account} ? 1 : 0, 1, 'the account is there');
 is(scalar(keys %{ $service->members('g6') }), 5, 'the group with its members');
 is_deeply([ map { $_->{time} } $service->messages('g6') ], [ 1704067260, 1704067320 ], '... and its messages, at their times');
+is_deeply($service->unread('g6'), { u2 => 2 }, '... and its unread counts');
 is($service->members('g2')->{u4}{role}, 'Member', 'the member');
 is_deeply([ map { "$_->{seq} $_->{time}" } ($service->messages('g1'))[ -2, -1 ] ], [ '51 1704070140', '52 1704070200' ], 'the newest messages, at their times');
 like(notices_of($node, "CALL im_import_verify(again => '0', deep => true)"), qr/8 differ, 1 missing.*message: 105 matched, 4 differs, 1 missing/s, 'now it is there');
