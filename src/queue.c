@@ -398,7 +398,7 @@ check_shift(const ImRow *row, const Tuple *tuple, const ImTiming *timing, ImItem
 	item->problems = lappend(item->problems, psprintf(
 		timing->own <= timing->created ?
 		"send_time would have to be moved by " INT64_FORMAT " seconds to be later than the group's creation, the limit is " INT64_FORMAT " (option max_time_shift): take the group back (status undo), give it an earlier create_time and import it again" :
-		"send_time would have to be moved by " INT64_FORMAT " seconds to be later than the group's newest message, the limit is " INT64_FORMAT " (option max_time_shift): take the group back (status undo) and import it again with all its messages in order",
+		"send_time would have to be moved by " INT64_FORMAT " seconds to be later than the group's newest message, the limit is " INT64_FORMAT " (option max_time_shift): take the group back (status undo) and import it again with all its messages in order; if more messages than seconds are at that time, set max_time_shift higher before",
 		shift, most));
 	if (item->problem_code == 0)
 		item->problem_code = 10004;
