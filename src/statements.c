@@ -613,7 +613,7 @@ static const Statement statements[NSTATEMENTS] = {
 	/* What was known of a room begins anew, and so does the time of its messages. */
 	[ST_UNDO_ROOM] = {
 		"WITH checked AS (DELETE FROM {schema}.im_import_verified WHERE row_key = $2)"
-		" DELETE FROM {schema}._im_room_state WHERE room = ANY ($1) RETURNING room",
+		" DELETE FROM {schema}._im_room_state WHERE room = ANY ($1)",
 	2, {TEXTARRAYOID, UUIDOID}},
 	[ST_FORGET] = {
 		"WITH gone AS (DELETE FROM " OUTBOX " WHERE status = 'imported' AND id = ANY (ARRAY("
