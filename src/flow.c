@@ -133,6 +133,12 @@ take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_orde
 		return;
 	}
 	room = im_rooms_find(flow->rooms, found->key);
+	/* Left, while calls of it are under way: it is looked for until they are back. */
+	if (room != NULL && room->held)
+	{
+		flow->sweep_owed = true;
+		return;
+	}
 	/* At work already: these rows may have come after it had passed their stage. */
 	if (room != NULL)
 	{
@@ -254,9 +260,9 @@ im_flow_settled(ImFlow *flow, const List *rows)
 
 			/* The numbers of the last sweep do not know of this room. */
 			flow->stale = true;
-			if (room == NULL)
+			if (room == NULL || room->held)
 				flow->sweep_owed = true;
-			else
+			if (room != NULL)
 				room->ordered = row->order != 0;
 		}
 	}

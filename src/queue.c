@@ -929,6 +929,37 @@ look_behind(ImClaim *claim, const int *lines)
 	}
 }
 
+/*
+ * Which of the rooms have another group than the worker knows: nothing of the new
+ * group may go to the old one.  To be asked after the rows were read, as above.
+ */
+static void
+look_for_other_group(ImClaim *claim, const int *lines)
+{
+	Datum	   *keys = palloc(sizeof(Datum) * (claim->nrooms + 1));
+	Datum	   *groups = palloc(sizeof(Datum) * (claim->nrooms + 1));
+	int		   *places = palloc(sizeof(int) * (claim->nrooms + 1));
+	Datum		args[2];
+	int			n = 0;
+	bool		isnull;
+
+	for (int i = 0; i < claim->nrooms; i++)
+		if (lines[i] > 0)
+		{
+			places[n] = i;
+			groups[n] = CStringGetTextDatum(im_text_from_utf8(claim->rooms[i].room->group_id));
+			keys[n++] = CStringGetTextDatum(claim->rooms[i].room->key);
+		}
+	if (n == 0)
+		return;
+	args[0] = PointerGetDatum(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
+	args[1] = PointerGetDatum(construct_array(groups, n, TEXTOID, -1, false, TYPALIGN_INT));
+	n = (int) execute(claim->kind, ST_OTHER_GROUP, args, NULL, 0);
+	for (int i = 0; i < n; i++)
+		claim->rooms[places[DatumGetInt64(im_statement_value(i, 1, &isnull)) - 1]].other = true;
+	SPI_freetuptable(SPI_tuptable);
+}
+
 /* Of which room a line of a claim is. */
 static int
 room_of_line(SPITupleTable *table, uint64 i)
@@ -952,7 +983,7 @@ take_rooms(ImClaim *claim)
 
 	room_arguments(claim, args);
 	n = execute(claim->kind, ordered ? ST_CLAIM_ORDERED : ST_CLAIM_ROOMS, args, NULL, 0);
-	/* Kept: look_behind() runs statements, whose results take its place. */
+	/* Kept: what follows runs statements, whose results take its place. */
 	table = SPI_tuptable;
 	for (int i = 0; i < claim->nrooms; i++)
 		claim->rooms[i].last_id = PG_INT64_MIN;
@@ -960,11 +991,12 @@ take_rooms(ImClaim *claim)
 	for (uint64 i = 0; i < n; i++)
 		lines[room_of_line(table, i)]++;
 	look_behind(claim, lines);
+	look_for_other_group(claim, lines);
 	for (uint64 i = 0; i < n; i++)
 	{
 		int			place = room_of_line(table, i);
 
-		if (claim->rooms[place].behind)
+		if (claim->rooms[place].behind || claim->rooms[place].other)
 			continue;
 		read_tuple(tuple, claim, table, i);
 		take_room_row(claim, tuple, &claim->rooms[place], &cursors[place]);

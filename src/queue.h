@@ -34,6 +34,8 @@ typedef struct ImRoomClaim
 	bool		full;			/* out: as many as were wanted */
 	bool		behind;			/* out: rows of an earlier stage are open, so
 								 * nothing was taken */
+	bool		other;			/* out: its group is another one now, or none, so
+								 * nothing was taken */
 	TimestampTz open_due;		/* out: there were none, but a row is open: due
 								 * then; 0: no row is open */
 } ImRoomClaim;

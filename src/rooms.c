@@ -199,14 +199,15 @@ im_rooms_add(ImRooms *rooms, const char *key, const char *group_id, int64_t crea
 		if (room == NULL)
 			return NULL;
 	}
-	else if (room->nrows > 0)
+	/* Rows that are on their way have what they need of an older group. */
+	memcpy(room->group_id, group_id, len + 1);
+	room->create_time = create_time;
+	if (room->nrows > 0)
 	{
-		/* Its rows are on their way: it begins again when they are settled. */
+		/* It begins again when they are settled, for the group that was made last. */
 		room->revisit = true;
 		return room;
 	}
-	memcpy(room->group_id, group_id, len + 1);
-	room->create_time = create_time;
 	room->stage = IM_FIRST_STAGE;
 	begin_stage(rooms, room);
 	return room;

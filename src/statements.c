@@ -492,6 +492,12 @@ static const Statement statements[NSTATEMENTS] = {
 		" AND " OPEN("i") " ORDER BY {first} LIMIT 1)"
 		" FROM pg_catalog.unnest($2) WITH ORDINALITY AS r (room, n)",
 	2, {INT8OID, TEXTARRAYOID}},
+	/* A group's row may have been deleted, and loaded anew with another GroupId. */
+	[ST_OTHER_GROUP] = {
+		"SELECT r.n FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY AS r (room, group_id, n)"
+		" WHERE pg_catalog.left(r.room, 1) = '+' AND r.group_id IS DISTINCT FROM (SELECT g.group_id FROM {schema}.im_group_outbox g"
+		" WHERE g.source_id = pg_catalog.substr(r.room, 2) AND g.status = 'imported')",
+	2, {TEXTARRAYOID, TEXTARRAYOID}},
 	[ST_SWEEP] = {
 		"WITH RECURSIVE w (room, n) AS ("
 		"(SELECT " ROOM ", 1 FROM " OUTBOX " i WHERE i.origin = $1 AND " OPEN("i") " AND i.status = 'pending'"

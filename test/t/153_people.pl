@@ -314,19 +314,32 @@ poll_until { open_rows('message') == 0 } 'messages of the group that was loaded 
 is(value_of($node, "SELECT status || ' ' || (sent_time = extract(epoch FROM send_time)) FROM im_message_outbox WHERE source_id = 'anew'"), 'imported true', 'a group that is loaded anew begins anew');
 
 # The same while a call for the old group is under way: what is new goes to the new one.
-load("INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('swap', 'g-old', 'Public', 'swap')");
-settled('the old group', 'group');
-my $held = $service->stats->{held} // 0;
-$service->fault({ do => 'hold', times => 1, match => { command => 'import_group_member', group_id => 'g-old' } });
-load("INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ('swap', 'b1')");
-$service->wait_for(held => $held + 1);
-load("DELETE FROM im_member_outbox WHERE group_source_id = 'swap'; DELETE FROM im_group_outbox WHERE source_id = 'swap';
-INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('swap', 'g-new', 'Public', 'swap');
-INSERT INTO im_member_outbox (group_source_id, member_account) SELECT 'swap', 'b' || i FROM generate_series(2, 9) i");
-settled('the new group', 'group');
-$service->release;
-poll_until { value_of($node, "SELECT count(*) FROM im_member_outbox WHERE group_source_id = 'swap' AND status <> 'imported'") == 0 } 'members of the new group';
-is(join(' ', sort keys %{ $service->members('g-new') }), join(' ', map { "b$_" } 2 .. 9), 'members of a group that was replaced go to the new one');
+sub swapped
+{
+	my ($name, $what) = @_;
+	my $held = $service->stats->{held} // 0;
+	$service->fault({ do => 'hold', times => 1, match => { command => 'import_group_member', group_id => "g-old-$name" } });
+	load("INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('$name', 'g-old-$name', 'Public', 'swap');
+INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ('$name', 'b1')");
+	$service->wait_for(held => $held + 1);
+	load("BEGIN; DELETE FROM im_member_outbox WHERE group_source_id = '$name'; DELETE FROM im_group_outbox WHERE source_id = '$name';
+INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('$name', 'g-new-$name', 'Public', 'swap');
+INSERT INTO im_member_outbox (group_source_id, member_account) SELECT '$name', 'b' || i FROM generate_series(2, 9) i; COMMIT;");
+	settled('the new group', 'group');
+	$service->release;
+	poll_until { value_of($node, "SELECT count(*) FROM im_member_outbox WHERE group_source_id = '$name' AND status <> 'imported'") == 0 } 'members of the new group';
+	is(join(' ', sort keys %{ $service->members("g-new-$name") }), join(' ', map { "b$_" } 2 .. 9), $what);
+}
+swapped('swap', 'members of a group that was replaced go to the new one');
+
+# So many rooms are at work that nobody looks for others: the claim itself must see it.
+load("ALTER SERVER im OPTIONS (ADD message_rate_limit '1');
+INSERT INTO im_message_outbox (source_id, group_id, from_account, send_time, text)
+SELECT 'busy' || i, 'busy' || i, 'one', timestamptz '2020-05-01', 'busy' FROM generate_series(1, 2100) i");
+poll_until { value_of($node, "SELECT count(*) FROM im_message_outbox WHERE source_id LIKE 'busy%' AND status <> 'pending'") >= 3 } 'many rooms at work';
+swapped('swap2', '... while many rooms are at work, too');
+load("DELETE FROM im_message_outbox WHERE source_id LIKE 'busy%'; ALTER SERVER im OPTIONS (SET message_rate_limit '2000')");
+settled('nothing that is left', 'message');
 
 # A GroupId that is none: its rows say so, and hold nothing up.
 load("INSERT INTO im_member_outbox (group_id, member_account) VALUES (repeat('x', 129), 'b8'), (repeat('x', 40000), 'b8')");

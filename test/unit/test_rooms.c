@@ -114,6 +114,7 @@ test_again(void)
 	(void) im_rooms_add(rooms, "b", "", 0);
 	im_rooms_claimed(rooms, im_rooms_find(rooms, "b"), 1, 1, true, false);
 	ok(im_rooms_add(rooms, "b", "@new", 5)->stage == IM_FIRST_STAGE, "added again while rows are on their way");
+	ok(strcmp(im_rooms_find(rooms, "b")->group_id, "@new") == 0, "what is claimed next is for the group that was made last");
 	is_int(im_rooms_find(rooms, "b")->nrows, 1, "it knows of them still");
 	ok(im_rooms_find(rooms, "b")->revisit, "and that it is to look at all stages again");
 	im_rooms_settled(rooms, im_rooms_find(rooms, "b"), 1, false, 0);
