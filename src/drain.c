@@ -196,9 +196,12 @@ finish_row(ImDrain *drain, ImRow *row)
 	if (row->request >= 0)
 		answer_request(drain->slot, row->request, IM_RESULT_SETTLED, row, info);
 
-	/* What surely was not sent is not what a person has ordered. */
+	/*
+	 * What surely was not sent is not what a person has ordered.  A group that is to
+	 * be undone is asked for and tried again, until it is at an end.
+	 */
 	im_order_settled(drain->slot, row->order,
-					 is_open(row) && !row->next.suspect_now);
+					 is_open(row) && (im_commands[row->kind]->undoes || !row->next.suspect_now));
 	im_dispatch_free_row(row);
 }
 
@@ -1006,6 +1009,9 @@ finish_written(ImDrain *drain, Transaction *tx)
 		/* A row of a room comes back through its room. */
 		if (is_open(row) && row->room == NULL)
 			im_plan_came_back(&drain->plan, row->kind);
+		/* An order goes back to it, and waits for it: see finish_row(). */
+		if (is_open(row) && im_commands[row->kind]->undoes)
+			im_plan_put_off(&drain->plan, row->kind, row->next.delay_ms * (SEC / 1000), im_now_us());
 		if (drain->dispatch->nrows_of[row->kind] == 0)
 			im_plan_through(&drain->plan, row->kind);
 		finish_row(drain, row);

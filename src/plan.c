@@ -212,6 +212,16 @@ rooms_ordered(const ImPlanFacts *facts)
 	return facts->rooms != NULL && im_rooms_ordered(facts->rooms) > 0;
 }
 
+/* True if rows that are to be undone are under way, or wait for their time. */
+static bool
+undo_open(const ImPlan *plan, const ImPlanFacts *facts)
+{
+	const ImPlanKind *its = &facts->kinds[IM_UNDO_GROUP];
+
+	return plan->hungry[IM_UNDO_GROUP] || plan->next_due[IM_UNDO_GROUP] != 0 || its->nrows > 0 ||
+		its->judged > 0;
+}
+
 /* How many rows of a kind without rooms to claim, apart from accounts that are open. */
 static int
 rows_wanted(const ImPlan *plan, const ImPlanFacts *facts, ImKind kind, int allowed)
@@ -229,8 +239,11 @@ rows_wanted(const ImPlan *plan, const ImPlanFacts *facts, ImKind kind, int allow
 	if (facts->paused && (its->makes_groups || its->undoes ||
 						  (facts->ordered <= 0 && !(kind == IM_ACCOUNT && rooms_ordered(facts)))))
 		want = smaller(want, facts->ordered);
-	/* It is spent on those that are to be undone first. */
-	if (facts->paused && its->makes_groups && plan->hungry[IM_UNDO_GROUP])
+	/* It is spent on those that are to be undone first: what was put off gets it back. */
+	if (facts->paused && its->makes_groups && undo_open(plan, facts))
+		want = 0;
+	/* What was put off may be disbanded already: no other group in its stead. */
+	if (facts->paused && its->undoes && plan->next_due[kind] != 0)
 		want = 0;
 	return (int) larger(want, 0);
 }
@@ -294,7 +307,7 @@ static bool
 may_sweep(const ImPlan *plan, const ImPlanFacts *facts)
 {
 	return !facts->paused ||
-		!(plan->hungry[IM_UNDO_GROUP] || im_plan_accounts_open(plan, facts));
+		!(undo_open(plan, facts) || im_plan_accounts_open(plan, facts));
 }
 
 /* See plan.h. */
@@ -469,6 +482,14 @@ void
 im_plan_came_back(ImPlan *plan, ImKind kind)
 {
 	plan->hungry[kind] = plan->loose[kind];
+}
+
+/* See plan.h. */
+void
+im_plan_put_off(ImPlan *plan, ImKind kind, int64_t delay, int64_t now)
+{
+	if (delay > 0)
+		plan->next_due[kind] = larger(plan->next_due[kind], now + smaller(delay, DUE_MAX) + MS);
 }
 
 /* See plan.h. */

@@ -200,6 +200,9 @@ extern void im_plan_through(ImPlan *plan, ImKind kind);
 /* A loose row is pending again. */
 extern void im_plan_came_back(ImPlan *plan, ImKind kind);
 
+/* One was put off; the next look waits for all that were. */
+extern void im_plan_put_off(ImPlan *plan, ImKind kind, int64_t delay, int64_t now);
+
 /* What a claim that is committed had found. */
 extern void im_plan_claimed(ImPlan *plan, ImKind kind, const ImPlanFound *found);
 

@@ -78,4 +78,25 @@ is(group_status('late') . '; ' . room_statuses('late'), "undone; $undone", 'im_i
 is($service->group($group), undef, '... and gone');
 counts_of_kinds($node, undef, 'the counts are right');
 
+# ---------------------------------------------------------------------------
+# Paused: an order is spent on what is to be undone, until that is at an end, however
+# often it is put off; nothing new goes in its stead
+
+sql(insert_kinds($node, undef, word => 'order', n => 12));
+wait_kinds($node);
+sql('SELECT im_import_pause()');
+sql(insert_kind('group', word => 'new', n => 12));
+sql("UPDATE im_group_outbox SET status = 'undo' WHERE source_id LIKE 'order-%'");
+$service->fault({ do => 'code', code => 60011, times => 3, match => { command => 'destroy_group', every => 3 } });
+$service->fault({ do => 'close_after', times => 2, match => { command => 'destroy_group', every => 4 } });
+sql('CALL im_import_drain(10)');
+is(group_status('order'), join(' ', ('undone') x 10, ('undo') x 2), 'an order of ten: ten are undone, though some calls came too fast and some answers were lost');
+is(group_status('new'), join(' ', ('pending') x 12), '... and nothing new has gone');
+$service->clear;
+sql('CALL im_import_drain(3)');
+is(group_status('order'), join(' ', ('undone') x 12), 'an order of more than there are: all are undone');
+is(group_status('new'), join(' ', 'imported', ('pending') x 11), '... and what is left of it goes to what is new');
+sql('SELECT im_import_resume()');
+poll_until { open_rows() == 0 } 'the rest';
+
 done_testing();

@@ -1,7 +1,8 @@
 /*
  * test_plan.c
  *	  When accounts that were committed late are looked for before what waits
- *	  for accounts is claimed, and that they go with an order of a drain.  The simulators live the rest of plan.c.
+ *	  for accounts is claimed, that they go with an order of a drain, and what is
+ *	  to be undone before all else.  The simulators live the rest of plan.c.
  */
 #include <string.h>
 
@@ -51,6 +52,51 @@ test_order(int64_t now)
 	im_rooms_free(rooms);
 }
 
+/* While paused: an order is spent on what is to be undone, until that is at an end. */
+static void
+test_undo(int64_t now)
+{
+	static const bool both[IM_KINDS] = {[IM_GROUP] = true,[IM_UNDO_GROUP] = true};
+	const ImPlanFound nothing = {.want = 10,.short_scan = true};
+	ImBreaker	breaker;
+	ImPlanFacts facts = {
+		.now = now,.may_send = true,.paused = true,.ordered = 5,.max_in_flight = 8,
+		.breaker = &breaker,.sweep_due = 1
+	};
+	ImPlan		plan;
+	ImTurn		turn = {0};
+
+	im_breaker_init(&breaker);
+	for (int kind = 0; kind < IM_KINDS; kind++)
+		facts.kinds[kind] = (ImPlanKind) {.rate = 200,.batch = 1,.makes_groups = kind == IM_GROUP,.undoes = kind == IM_UNDO_GROUP};
+	im_plan_start(&plan, both, false, now);
+	ok(im_plan_rows(&plan, &facts, IM_UNDO_GROUP, 8) > 0, "paused: an order is spent on what is to be undone");
+	is_int(im_plan_rows(&plan, &facts, IM_GROUP, 8), 0, "and on no group before");
+	im_plan_put_off(&plan, IM_UNDO_GROUP, 3 * SEC, now);
+	im_plan_put_off(&plan, IM_UNDO_GROUP, SEC, now);
+	im_plan_claimed(&plan, IM_UNDO_GROUP, &nothing);
+	is_int(im_plan_rows(&plan, &facts, IM_GROUP, 8), 0, "nor while one was put off");
+	is_int(im_plan_rows(&plan, &facts, IM_UNDO_GROUP, 8), 0, "in whose stead no other goes");
+	(void) im_plan_turn(&plan, &facts, true, &turn);
+	ok(!turn.sweep, "and no room is looked for");
+	facts.now += 2 * SEC;
+	(void) im_plan_turn(&plan, &facts, true, &turn);
+	is_int(im_plan_rows(&plan, &facts, IM_UNDO_GROUP, 8), 0, "until all are due that were put off");
+	facts.now += 2 * SEC;
+	(void) im_plan_turn(&plan, &facts, true, &turn);
+	ok(im_plan_rows(&plan, &facts, IM_UNDO_GROUP, 8) > 0, "then they go");
+	im_plan_claimed(&plan, IM_UNDO_GROUP, &nothing);
+	facts.kinds[IM_UNDO_GROUP].nrows = 1;
+	is_int(im_plan_rows(&plan, &facts, IM_GROUP, 8), 0, "no group while one is under way");
+	facts.kinds[IM_UNDO_GROUP].nrows = 0;
+	facts.kinds[IM_UNDO_GROUP].judged = 1;
+	is_int(im_plan_rows(&plan, &facts, IM_GROUP, 8), 0, "nor while one is to be written");
+	facts.kinds[IM_UNDO_GROUP].judged = 0;
+	ok(im_plan_rows(&plan, &facts, IM_GROUP, 8) > 0, "then the rest of the order goes to groups");
+	(void) im_plan_turn(&plan, &facts, true, &turn);
+	ok(turn.sweep, "and to rooms");
+}
+
 /* A question why rows were refused waits for rooms that go, and for no others. */
 static void
 test_explains(int64_t now)
@@ -90,6 +136,7 @@ main(void)
 	im_plan_wake(&plan, true, now + 50 * MS);
 	ok(!im_plan_looks_below(&plan), "where a look from the minimum is dear, claims do not make it");
 	test_order(now);
+	test_undo(now);
 	test_explains(now);
 	return tap_done();
 }
