@@ -1483,6 +1483,7 @@ CREATE TABLE @extschema@.im_import_verified (
 	result text NOT NULL,
 	fields text[],
 	deep boolean NOT NULL DEFAULT true,
+	deep_at timestamptz,
 	sdkappid bigint NOT NULL DEFAULT 0,
 	CONSTRAINT im_import_verified_result
 		CHECK (result IN ('matched', 'differs', 'missing', 'unreadable'))
@@ -1497,14 +1498,15 @@ COMMENT ON COLUMN @extschema@.im_import_verified.row_key IS
 COMMENT ON COLUMN @extschema@.im_import_verified.id IS
 'id of the outbox row when it was checked';
 COMMENT ON COLUMN @extschema@.im_import_verified.checked_at IS
-'when the app was asked; a row that was imported again after that counts as unchecked';
+'when the app was asked last, about the row or its group''s numbers; a row that was imported again after that counts as unchecked';
 COMMENT ON COLUMN @extschema@.im_import_verified.result IS
 'matched; differs (see fields); missing (the app does not have it; most rows can be sent again, see im_import_retry()); unreadable (the app did not say, and will be asked again)';
 COMMENT ON COLUMN @extschema@.im_import_verified.fields IS
 'the outbox''s columns in which the app differs from the row; of app_defined_data each key: app_defined_data.KEY; of a message also text or body if the app keeps only an empty place for it';
 COMMENT ON COLUMN @extschema@.im_import_verified.deep IS
-'false: only the number of the group''s messages and the time of its newest one were compared, see im_import_verify(); true: the row itself was asked for';
-
+'false: only the number of the group''s messages and the time of its newest one were compared, see im_import_verify(); true: the row itself was asked for, or its group is missing. What was found so stays when a later check only counts, or is not told of the row';
+COMMENT ON COLUMN @extschema@.im_import_verified.deep_at IS
+'when the row itself was asked for; NULL: never. result and fields are of that time, even if checked_at is later';
 COMMENT ON COLUMN @extschema@.im_import_verified.sdkappid IS
 'the app that was asked; im_import_verify() forgets what it found in another one';
 
@@ -1512,7 +1514,7 @@ CREATE PROCEDURE @extschema@.im_import_verify(max_rows bigint DEFAULT NULL, agai
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_verify';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean, boolean, text) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean, boolean, text) IS
-'Compares imported rows with the app, within the rate limits. It changes neither. It checks rows that were not checked yet, and rows that the app said nothing of. With again it also checks those that were checked longer ago than that. With kind it checks rows of one kind only. Rows a call: accounts 100, friends 1,000, one-to-one messages 1, groups 50, members 500. Of messages it compares the number of each group and its newest one, 50 groups a call. Where these do not agree it compares every message, 20 a call; with deep it always does. Of members it compares presence and role, not the join_time. Unread counts are not compared, because they change as people read. It takes 8 bytes of memory a row. Results stay in im_import_verified. After a cancel call it again to go on';
+'Compares imported rows with the app, within the rate limits. It changes neither. It checks rows that were not checked yet, and rows that the app said nothing of. With again it also checks those that were checked longer ago than that. With kind it checks rows of one kind only. Rows a call: accounts 100, friends 1,000, one-to-one messages 1, groups 50, members 500. Of messages it compares the number of each group and its newest one, 50 groups a call. Where these do not agree it compares every message, 20 a call; with deep it always does. What it found of a message by comparing it stays when a later check only counts. The members and messages of a group that is missing are missing, too, and are not asked for; they count as checked. With again and deep it checks those that were compared themselves longer ago than that. Of members it compares presence and role, not the join_time. Unread counts are not compared, because they change as people read. It takes 8 bytes of memory a row. Results stay in im_import_verified. After a cancel call it again to go on';
 
 REVOKE ALL ON @extschema@._im_imported FROM PUBLIC;
 COMMENT ON VIEW @extschema@._im_imported IS
@@ -1524,7 +1526,8 @@ COMMENT ON COLUMN @extschema@._im_imported.settled_at IS 'internal: as in the ou
 
 CREATE VIEW @extschema@.im_import_verify_summary AS
 	SELECT o.kind, COALESCE(v.result, 'unchecked') AS result, f.field, pg_catalog.count(*) AS rows, pg_catalog.min(o.id) AS sample_id,
-		   pg_catalog.min(v.checked_at) AS first_checked, pg_catalog.max(v.checked_at) AS last_checked
+		   pg_catalog.min(v.checked_at) AS first_checked, pg_catalog.max(v.checked_at) AS last_checked,
+		   pg_catalog.count(*) FILTER (WHERE v.deep) AS deep
 	FROM @extschema@._im_imported o
 		 LEFT JOIN @extschema@.im_import_verified v ON v.row_key OPERATOR(pg_catalog.=) o.row_key
 			  AND (v.checked_at OPERATOR(pg_catalog.<) o.settled_at) IS NOT TRUE
@@ -1598,12 +1601,14 @@ COMMENT ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) IS
 -- was not as expected, it is looked whether it is still the row that was compared.
 CREATE VIEW @extschema@._im_compared AS
 	SELECT v.kind, v.result, v.fields, pg_catalog.count(*) AS rows, pg_catalog.min(v.id) AS sample_id,
-		   pg_catalog.min(v.checked_at) AS first_checked, pg_catalog.max(v.checked_at) AS last_checked
+		   pg_catalog.min(v.checked_at) AS first_checked, pg_catalog.max(v.checked_at) AS last_checked,
+		   pg_catalog.count(*) FILTER (WHERE v.deep) AS deep
 	FROM @extschema@.im_import_verified v
 	WHERE v.result OPERATOR(pg_catalog.=) 'matched'
 	GROUP BY v.kind, v.result, v.fields
 	UNION ALL
-	SELECT v.kind, v.result, v.fields, pg_catalog.count(*), pg_catalog.min(v.id), pg_catalog.min(v.checked_at), pg_catalog.max(v.checked_at)
+	SELECT v.kind, v.result, v.fields, pg_catalog.count(*), pg_catalog.min(v.id), pg_catalog.min(v.checked_at), pg_catalog.max(v.checked_at),
+		   pg_catalog.count(*) FILTER (WHERE v.deep)
 	FROM @extschema@.im_import_verified v
 	-- OFFSET 0: row by row through its id, and not as a join with all outboxes.
 	WHERE v.result OPERATOR(pg_catalog.<>) 'matched'
@@ -1621,6 +1626,7 @@ COMMENT ON COLUMN @extschema@._im_compared.rows IS 'internal: rows with this res
 COMMENT ON COLUMN @extschema@._im_compared.sample_id IS 'internal: id of the first of them';
 COMMENT ON COLUMN @extschema@._im_compared.first_checked IS 'internal: time of the oldest of these results';
 COMMENT ON COLUMN @extschema@._im_compared.last_checked IS 'internal: time of the newest of these results';
+COMMENT ON COLUMN @extschema@._im_compared.deep IS 'internal: as in im_import_verify_summary';
 
 -- Parts of the page, in their order: markup, in which each $ is the next text
 -- and each ^ the next number with the query that gives it; src/report.c escapes
@@ -1878,13 +1884,14 @@ footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .75
 		SELECT 50, 0, '</section><section><h2>Compared with the app</h2>' ||
 			   CASE WHEN count(*) = 0 THEN '<p>Nothing yet. <code>CALL im_import_verify()</code> compares what is imported with what the app has.</p>'
 					ELSE '<table><thead><tr><th scope="col">kind</th><th scope="col" class="l">result</th><th scope="col" class="l">columns that differ</th><th scope="col">rows</th>' ||
-						 '<th scope="col">first row</th><th scope="col" class="l">compared at</th></tr></thead><tbody>' END, NULL
+						 '<th scope="col">one by one</th><th scope="col">first row</th><th scope="col" class="l">compared at</th></tr></thead><tbody>' END, NULL
 		FROM verified
 		UNION ALL
 		SELECT 51, v.place, '<tr><th scope="row">$</th><td class="l ' || CASE v.result WHEN 'matched' THEN 'good' ELSE 'bad' END || '" data-l="result"><b>$</b></td>' ||
-			   '<td class="l w" data-l="columns that differ"><bdi>$</bdi></td><td data-l="rows">^</td><td data-l="first row">$</td><td class="l w" data-l="compared at">$</td></tr>',
+			   '<td class="l w" data-l="columns that differ"><bdi>$</bdi></td><td data-l="rows">^</td><td data-l="one by one">^</td><td data-l="first row">$</td><td class="l w" data-l="compared at">$</td></tr>',
 			   ARRAY[v.name, v.result, array_to_string(v.fields, ', '),
 					 format('SELECT rows FROM _im_compared WHERE (kind, result, fields) IS NOT DISTINCT FROM (%L, %L, %L)', v.kind, v.result, v.fields), v.rows::text,
+					 format('SELECT deep FROM _im_compared WHERE (kind, result, fields) IS NOT DISTINCT FROM (%L, %L, %L)', v.kind, v.result, v.fields), v.deep::text,
 					 v.sample_id::text, CASE WHEN v.last_checked = v.first_checked THEN '' ELSE to_char(v.first_checked, 'YYYY-MM-DD HH24:MI" to "') END ||
 										to_char(v.last_checked, 'YYYY-MM-DD HH24:MI')]
 		FROM verified v
@@ -2178,6 +2185,8 @@ COMMENT ON COLUMN @extschema@.im_import_verify_summary.first_checked IS
 'time of the oldest of these results';
 COMMENT ON COLUMN @extschema@.im_import_verify_summary.last_checked IS
 'time of the newest of these results';
+COMMENT ON COLUMN @extschema@.im_import_verify_summary.deep IS
+'how many of these rows were compared one by one; of the others only the number of their group''s messages, and the time of its newest one';
 
 ------------------------------------------------------------------------------
 -- What the outbox was when it was made, so that im_import_doctor() can tell

@@ -428,7 +428,8 @@ static const Statement statements[NSTATEMENTS] = {
 	[ST_CHECK_LIST] = {
 		"SELECT pg_catalog.array_agg(a.id) FROM (SELECT i.id FROM " OUTBOX " i"
 		" WHERE i.status = 'imported' AND {askable} AND COALESCE("
-		"(SELECT v.result = 'unreadable' OR v.checked_at < $1 OR (v.checked_at < i.settled_at) IS TRUE OR ($2 AND NOT v.deep)"
+		"(SELECT v.result = 'unreadable' OR v.checked_at < $1 OR (v.checked_at < i.settled_at) IS TRUE"
+		" OR ($2 AND (NOT v.deep OR v.deep_at < $1))"
 		" FROM {schema}.im_import_verified v WHERE v.row_key = i.row_key), true) ORDER BY {place} LIMIT $3) a",
 	3, {TIMESTAMPTZOID, BOOLOID, INT8OID}},
 	[ST_CHECK_ROWS] = {
@@ -447,16 +448,39 @@ static const Statement statements[NSTATEMENTS] = {
 		" LEFT JOIN {schema}._im_room_state s ON s.room = k.room COLLATE \"C\""
 		" ORDER BY v.n",
 	1, {INT8ARRAYOID}},
+	/*
+	 * A count, or no answer, does not take back what was found of the row itself.
+	 * Returns the rows whose difference stays so.
+	 */
 	[ST_CHECK_WRITE] = {
-		"INSERT INTO {schema}.im_import_verified AS v (kind, row_key, id, checked_at, result, fields, deep, sdkappid)"
-		" SELECT DISTINCT ON (n.row_key) '{kind}', n.row_key, n.id, pg_catalog.now(), n.result, n.fields::text[], n.deep, $6"
+		"WITH written AS (INSERT INTO {schema}.im_import_verified AS v (kind, row_key, id, checked_at, result, fields, deep, deep_at, sdkappid)"
+		" SELECT DISTINCT ON (n.row_key) '{kind}', n.row_key, n.id, pg_catalog.now(), n.result, n.fields::text[], n.deep,"
+		" CASE WHEN n.deep THEN pg_catalog.now() END, $6"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
 		" pg_catalog.unnest($4), pg_catalog.unnest($5)) AS n (id, result, fields, row_key, deep)"
 		/* Meanwhile somebody may have taken it back, or deleted it. */
 		" JOIN " OUTBOX " o ON o.id = n.id AND o.row_key = n.row_key AND o.status = 'imported'"
 		" ON CONFLICT (row_key) DO UPDATE SET kind = EXCLUDED.kind, id = EXCLUDED.id, checked_at = EXCLUDED.checked_at,"
-		" result = EXCLUDED.result, fields = EXCLUDED.fields, deep = EXCLUDED.deep, sdkappid = EXCLUDED.sdkappid",
+		" (result, fields, deep, deep_at) = (SELECT CASE WHEN k.kept THEN v.result ELSE EXCLUDED.result END,"
+		" CASE WHEN k.kept THEN v.fields ELSE EXCLUDED.fields END, k.kept OR EXCLUDED.deep,"
+		" CASE WHEN k.kept THEN v.deep_at ELSE EXCLUDED.deep_at END"
+		" FROM (SELECT v.deep AND v.sdkappid = EXCLUDED.sdkappid"
+		" AND (v.result IN ('differs', 'missing') AND (NOT EXCLUDED.deep OR EXCLUDED.result = 'unreadable')"
+		" OR v.result = 'matched' AND NOT EXCLUDED.deep)"
+		" AND NOT EXISTS (SELECT FROM " OUTBOX " o WHERE o.id = EXCLUDED.id AND v.checked_at < o.settled_at) AS kept OFFSET 0) k),"
+		" sdkappid = EXCLUDED.sdkappid RETURNING v.id, v.result, v.deep_at)"
+		" SELECT w.id, w.result FROM written w WHERE w.result IN ('differs', 'missing') AND w.deep_at < pg_catalog.now()",
 	6, {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID, BOOLARRAYOID, INT8OID}},
+	/* A group that is not there has no rows: none of them needs to be asked for. */
+	[ST_CHECK_GROUP_GONE] = {
+		"INSERT INTO {schema}.im_import_verified AS v (kind, row_key, id, checked_at, result, deep_at, sdkappid)"
+		" SELECT '{kind}', i.row_key, i.id, pg_catalog.now(), 'missing', pg_catalog.now(), $2"
+		" FROM (SELECT '+' || g.source_id AS room FROM {schema}.im_group_outbox g WHERE g.id = ANY ($1) AND g.status = 'imported'"
+		" UNION SELECT '=' || g.group_id FROM {schema}.im_group_outbox g WHERE g.id = ANY ($1) AND g.status = 'imported') r"
+		" JOIN " OUTBOX " i ON " ROOM " COLLATE \"C\" = r.room AND " IN_GROUP("i") " AND i.status = 'imported'"
+		" ON CONFLICT (row_key) DO UPDATE SET kind = EXCLUDED.kind, id = EXCLUDED.id, checked_at = EXCLUDED.checked_at,"
+		" result = EXCLUDED.result, fields = NULL, deep = true, deep_at = EXCLUDED.deep_at, sdkappid = EXCLUDED.sdkappid",
+	2, {INT8ARRAYOID, INT8OID}},
 	[ST_CHECK_OTHER_APP] = {
 		"DELETE FROM {schema}.im_import_verified WHERE sdkappid <> $1",
 	1, {INT8OID}},

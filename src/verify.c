@@ -157,6 +157,74 @@ fields_text(const ImRow *row, bool *isnull)
 	return CStringGetTextDatum(buf.data);
 }
 
+/* The result that has this word. */
+static ImFound
+found_of(const char *word)
+{
+	ImFound		found = IM_FOUND_UNREADABLE;
+
+	for (int i = 0; i < (int) lengthof(results); i++)
+		if (strcmp(results[i], word) == 0)
+			found = (ImFound) i;
+	return found;
+}
+
+/* What was written says so of one of the rows at hand, though it was only counted now. */
+static void
+count_kept(Verify *verify, int64 id, ImFound kept)
+{
+	ListCell   *lc;
+
+	foreach(lc, verify->rows)
+	{
+		const ImRow *row = lfirst(lc);
+
+		if (row->id != id)
+			continue;
+		verify->counts[row->kind][row->check.found]--;
+		verify->counts[row->kind][kept]++;
+		return;
+	}
+}
+
+/* Writes results, and counts what an earlier, closer look has found. */
+static void
+write_arrays(Verify *verify, Datum *args)
+{
+	uint64		n = im_statement(im_outbox_schema(verify->outbox), (ImKind) verify->kind, ST_CHECK_WRITE, args, NULL, 0);
+	bool		isnull;
+
+	for (uint64 i = 0; i < n; i++)
+		count_kept(verify, DatumGetInt64(im_statement_value(i, 1, &isnull)),
+				   found_of(TextDatumGetCString(im_statement_value(i, 2, &isnull))));
+}
+
+/* What belongs to groups that are not there is not there either. */
+static void
+miss_their_rows(Verify *verify)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * (list_length(verify->rows) + 1));
+	int			n = 0;
+	Datum		args[2];
+	ListCell   *lc;
+
+	foreach(lc, verify->rows)
+	{
+		const ImRow *row = lfirst(lc);
+
+		if (row->check.found == IM_FOUND_ABSENT)
+			ids[n++] = Int64GetDatum(row->id);
+	}
+	if (n == 0)
+		return;
+	args[0] = PointerGetDatum(construct_array(ids, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	args[1] = Int64GetDatum(verify->ask.sdkappid);
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+		if (im_commands[kind]->roomed && im_commands[kind]->checkup != NULL)
+			verify->counts[kind][IM_FOUND_ABSENT] +=
+				im_statement(im_outbox_schema(verify->outbox), (ImKind) kind, ST_CHECK_GROUP_GONE, args, NULL, 0);
+}
+
 /* Writes the results of the rows at hand. */
 static void
 write_results(Verify *verify)
@@ -192,7 +260,9 @@ write_results(Verify *verify)
 											  false, TYPALIGN_CHAR));
 	args[4] = PointerGetDatum(construct_array(deep, n, BOOLOID, 1, true, TYPALIGN_CHAR));
 	args[5] = Int64GetDatum(verify->ask.sdkappid);
-	im_statement(im_outbox_schema(verify->outbox), (ImKind) verify->kind, ST_CHECK_WRITE, args, NULL, 0);
+	write_arrays(verify, args);
+	if (im_commands[verify->kind]->makes_groups)
+		miss_their_rows(verify);
 }
 
 /* Lists the rows of the next kind that has any; false at the end. */
