@@ -10,6 +10,7 @@ use lib "$FindBin::RealBin/../perl";
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+use ImKinds;
 use ImTest;
 
 my ($node, $service) = set_up(conf => "fsync = on\n", options => { groups_per_day => 9000 });
@@ -207,6 +208,29 @@ $node->safe_psql('postgres', 'CREATE INDEX mine ON im_group_outbox (source_id)')
 line_is(lines(), 'outbox', '?', qr/index .*mine" was added/, qr/pg_dump/, 'an index of one\'s own');
 $node->safe_psql('postgres', 'DROP INDEX mine');
 line_is(lines(), 'outbox', 't', undef, undef, 'all is undone');
+
+# The outbox of every kind.
+my @kinds = kinds($node);
+my %due = map { $_ => value_of($node, "SELECT pg_get_indexdef('im_${_}_outbox_due'::regclass)") } @kinds;
+$node->safe_psql('postgres', of_kinds($node, 'postgres', '', <<'SQL'));
+ALTER TABLE im_{kind}_outbox ADD COLUMN mine integer, DISABLE TRIGGER im_outbox_insert;
+CREATE TRIGGER t BEFORE INSERT ON im_{kind}_outbox FOR EACH ROW EXECUTE FUNCTION f();
+DROP INDEX im_{kind}_outbox_due;
+SQL
+my @altered = map { $_->{detail} } grep { $_->{item} eq 'outbox' && !$_->{ok} } rows($node, 'SELECT * FROM im_import_doctor()');
+foreach my $kind (@kinds)
+{
+	foreach my $what ('column "mine" was added', 'trigger "im_outbox_insert" was altered', 'trigger "t" was added', "index .*im_${kind}_outbox_due.* was dropped")
+	{
+		is(scalar(grep { /\bim_${kind}_outbox: $what/ } @altered), 1, "im_${kind}_outbox: $what");
+	}
+}
+is(scalar(@altered), 4 * @kinds, 'and nothing else');
+$node->safe_psql('postgres', join('', of_kinds($node, 'postgres', '', <<'SQL'), map { "$due{$_};" } @kinds));
+ALTER TABLE im_{kind}_outbox DROP COLUMN mine, ENABLE TRIGGER im_outbox_insert;
+DROP TRIGGER t ON im_{kind}_outbox;
+SQL
+line_is(lines(), 'outbox', 't', undef, undef, 'all is undone, of every kind');
 
 # ---------------------------------------------------------------------------
 # Another database of the same app; a database that is not configured
