@@ -790,7 +790,7 @@ COMMENT ON COLUMN @extschema@.im_import_progress.total IS
 COMMENT ON COLUMN @extschema@.im_import_progress.pending IS
 'rows that are still to be sent, those that wait included, and groups that are to be taken back';
 COMMENT ON COLUMN @extschema@.im_import_progress.waiting IS
-'pending rows whose group is not imported (yet), as the worker''s last look over all groups found them; 0 for kinds that belong to no group';
+'pending rows whose group is not imported (yet), as the worker''s last look over all groups found them; NULL: it has not looked since the server''s start, as while the import is paused; 0 for kinds that belong to no group';
 COMMENT ON COLUMN @extschema@.im_import_progress.sending IS
 'rows that are being sent';
 COMMENT ON COLUMN @extschema@.im_import_progress.imported IS
@@ -831,7 +831,7 @@ CREATE VIEW @extschema@.im_import_rooms AS
 				ELSE 'done' END AS stage,
 		   COALESCE(s.members, 0::bigint) AS members_imported, m.n AS members_open,
 		   COALESCE(s.messages, 0::bigint) AS messages_imported, t.n AS messages_open,
-		   COALESCE(s.unread, 0::bigint) AS unread_imported, u.n AS unread_open,
+		   v.n AS unread_imported, u.n AS unread_open,
 		   pg_catalog.to_timestamp(s.newest_time::double precision) AS newest_message, g.id
 	FROM @extschema@.im_group_outbox g
 		 LEFT JOIN @extschema@._im_room_state s ON s.room OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id) COLLATE "C"
@@ -855,7 +855,14 @@ CREATE VIEW @extschema@.im_import_rooms AS
 								   AND i.origin OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT y.origin FROM @extschema@._im_tally y))
 								   AND (CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' OPERATOR(pg_catalog.||) i.group_source_id
 								WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' OPERATOR(pg_catalog.||) i.group_id
-								ELSE '' END) COLLATE "C" OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id)) u;
+								ELSE '' END) COLLATE "C" OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id)) u
+		 -- counted, since such rows are deleted and inserted anew for another number
+		 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n
+							 FROM @extschema@.im_unread_outbox i
+							 WHERE i.phase IN ('i', 'd') AND i.status OPERATOR(pg_catalog.=) 'imported'
+								   AND (CASE WHEN i.group_source_id IS NOT NULL AND i.group_id IS NULL THEN '+' OPERATOR(pg_catalog.||) i.group_source_id
+								WHEN i.group_id IS NOT NULL AND i.group_source_id IS NULL THEN '=' OPERATOR(pg_catalog.||) i.group_id
+								ELSE '' END) COLLATE "C" OPERATOR(pg_catalog.=) ('+' OPERATOR(pg_catalog.||) g.source_id)) v;
 COMMENT ON VIEW @extschema@.im_import_rooms IS
 'How far each group is with its members, messages and unread counts. Rows count that name the group by its source_id. It is quick with WHERE source_id = ..., and with ORDER BY id LIMIT .... A look at all groups takes the longer the more there are';
 COMMENT ON COLUMN @extschema@.im_import_rooms.source_id IS
@@ -877,7 +884,7 @@ COMMENT ON COLUMN @extschema@.im_import_rooms.messages_imported IS
 COMMENT ON COLUMN @extschema@.im_import_rooms.messages_open IS
 'message rows that are pending or sending';
 COMMENT ON COLUMN @extschema@.im_import_rooms.unread_imported IS
-'unread counts that are set';
+'rows of unread counts that are imported; those that were deleted do not count, though their numbers stay in the app';
 COMMENT ON COLUMN @extschema@.im_import_rooms.unread_open IS
 'rows of unread counts that are pending or sending';
 COMMENT ON COLUMN @extschema@.im_import_rooms.newest_message IS

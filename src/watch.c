@@ -78,6 +78,7 @@ copy_paces(ImView *view, const ImSlot *slot)
 		ImPace	   *pace = &view->paces[kind];
 
 		/* As the worker's last look over all rooms found them. */
+		pace->unknown = command->roomed && !slot->swept;
 		if (slot->swept)
 			pace->waiting = Min(slot->waiting[kind], view->counts.tallies.of[kind].by_status[IM_PENDING]);
 		if (running && slot->worker_pid != 0)
@@ -109,6 +110,8 @@ copy_slot(ImView *view, Findings *found)
 	ImSlot	   *slot = im_slot_find(MyDatabaseId);
 
 	found->have_slot = slot != NULL;
+	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+		view->paces[kind].unknown = im_commands[kind]->roomed;
 	if (slot == NULL)
 		return;
 	/* A copy: nothing is worked out while the lock is held. */
@@ -413,6 +416,7 @@ fill_kind(const ImView *view, ImKind kind, Datum *values, bool *nulls)
 	values[P_KIND] = CStringGetTextDatum(im_commands[kind]->name);
 	values[P_TOTAL] = Int64GetDatum(left + done);
 	values[P_PENDING] = Int64GetDatum(n[IM_PENDING] + n[IM_UNDO]);
+	nulls[P_WAITING] = pace->unknown && n[IM_PENDING] > 0;
 	values[P_WAITING] = Int64GetDatum(pace->waiting);
 	for (int i = IM_SENDING; i <= IM_IN_DOUBT; i++)
 		values[P_SENDING + i - IM_SENDING] = Int64GetDatum(n[i]);

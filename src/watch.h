@@ -14,6 +14,7 @@
 typedef struct ImPace
 {
 	int64		waiting;		/* pending rows whose group is not imported */
+	bool		unknown;		/* nobody has looked for them since the start */
 	double		rows_per_second;
 	double		calls_per_second;
 	double		rate_limit;		/* calls per second; 0 if not configured */

@@ -62,11 +62,17 @@ is(room('r1'), 'imported done 9 0 20 0 1 0 2020-01-02 00:00:20', 'a room that is
 is(room('r3'), 'imported done 9 0 0 0 0 0', 'one without messages');
 is(room('r4'), 'invalid the group needs a person, see im_import_failures 0 10 0 0 0 0', 'one whose group needs a person');
 is(value_of($node, 'SELECT string_agg(source_id, $$ $$) FROM (SELECT source_id FROM im_import_rooms ORDER BY id LIMIT 3) f'), 'r1 r2 r3', 'rooms in order');
+$node->safe_psql('postgres', "DELETE FROM im_unread_outbox WHERE group_source_id = 'r1'; INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('r1', 'u2', 4), ('r1', 'u3', 1)");
+poll_until { value_of($node, "SELECT count(*) FROM im_unread_outbox WHERE group_source_id = 'r1' AND status = 'imported'") == 2 } 'new numbers';
+is(room('r1'), 'imported done 9 0 20 0 2 0 2020-01-02 00:00:20', 'unread counts that were deleted and inserted anew count once');
+$node->safe_psql('postgres', "DELETE FROM im_unread_outbox WHERE member_account = 'u3'");
+is(room('r1'), 'imported done 9 0 20 0 1 0 2020-01-02 00:00:20', 'and one that was deleted does not');
 foreach my $query ("WHERE source_id = 'r1'", 'ORDER BY id LIMIT 3')
 {
 	my $plan = value_of($node, "SET enable_seqscan = off; SET enable_bitmapscan = off; EXPLAIN (COSTS OFF) SELECT * FROM im_import_rooms $query");
 	like($plan, qr/Index (?:Only )?Scan using im_${_}_outbox_open .*\n\s+Index Cond: .*group_source_id IS NOT NULL/, "$query: open rows ($_) are found by their room")
 	  foreach qw(member message unread);
+	like($plan, qr/Index Scan using im_unread_outbox_done .*\n\s+Index Cond: .*group_source_id IS NOT NULL/, "$query: unread counts that are set, too");
 }
 
 # What needs a person, of every kind.

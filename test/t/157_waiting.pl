@@ -45,7 +45,7 @@ sub come_back
 }
 
 $node->safe_psql('postgres', "INSERT INTO im_member_outbox (group_source_id, member_account) SELECT 'nowhere ' || i, 'm' FROM generate_series(1, 500) i");
-poll_until { waiting() == 500 } 'the rows that wait to be told';
+poll_until { waiting() eq '500' } 'the rows that wait to be told';
 
 my ($looks, $again) = come_back();
 cmp_ok($looks, '>=', 500, "all rooms were looked at, by $looks scans");
@@ -65,6 +65,16 @@ poll_until { waiting() == 499 } 'one row less to wait';
 $node->safe_psql('postgres', "DELETE FROM im_member_outbox WHERE group_source_id = 'nowhere 8'");
 poll_until { waiting() == 498 } 'a row that was deleted';
 pass('changes are noticed');
+
+# After a crash nobody knows it before the worker has looked, which it does not while paused.
+$node->safe_psql('postgres', 'SELECT im_import_pause()');
+$node->stop('immediate');
+$node->start;
+is(waiting(), '', 'after a crash it is not known');
+is(value_of($node, "SELECT string_agg(kind, ' ') FROM im_import_progress WHERE waiting = 0"), 'account friend dialog group message unread', '... and 0 where no row is pending');
+$node->safe_psql('postgres', 'SELECT im_import_resume()');
+poll_until { waiting() eq '498' } 'a look after the crash';
+pass('... until the worker has looked');
 
 $node->stop;
 done_testing();
