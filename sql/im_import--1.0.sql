@@ -2155,7 +2155,7 @@ COMMENT ON COLUMN @extschema@.pg_stat_im_import.replies_retry IS
 COMMENT ON COLUMN @extschema@.pg_stat_im_import.no_reply IS
 'calls without an answer that could be read';
 COMMENT ON COLUMN @extschema@.pg_stat_im_import.retries IS
-'calls for a row after its first attempt';
+'calls that send a row again, after its first attempt; what only asks does not count';
 COMMENT ON COLUMN @extschema@.pg_stat_im_import.throttled_time IS
 'milliseconds for which calls of this kind were ready and their command''s rate limit held them; several kinds may wait at once';
 COMMENT ON COLUMN @extschema@.pg_stat_im_import.bytes_sent IS

@@ -1000,7 +1000,8 @@ im_slot_count(ImSlot *slot, const ImCall *call, ImKind kind, ImClass class, int6
 		stats->replies[class]++;
 	else
 		stats->no_reply++;
-	if (call->nrows > 0 && call->rows[0]->life.attempts > 1)
+	/* A row that was sent again is no more so by being asked about. */
+	if (!im_op_asks(call->op) && call->nrows > 0 && call->rows[0]->life.attempts > 1)
 		stats->retries++;
 	stats->bytes_out += (int64) bytes_out;
 	stats->bytes_in += (int64) bytes_in;

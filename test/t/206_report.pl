@@ -75,6 +75,7 @@ numbers_hold($page, 'nothing loaded');
 # A move with failures, and with rows that wait
 
 $service->set(accounts => 'listed', fail => { account => { u13 => 70399 } });
+$service->fault({ do => 'code', code => 10002, times => 1, match => { command => 'import_group_member' } });
 $node->safe_psql('postgres', <<'SQL');
 BEGIN;
 INSERT INTO im_account_outbox (user_id, nick) SELECT 'u' || u, 'user ' || u FROM generate_series(1, 1200) u;
@@ -113,9 +114,13 @@ like($page->{text}, qr/Nothing was compared with the app yet/, 'nothing was comp
 my $highest = (sort { $b <=> $a } @{ $page->{heights} })[0];
 cmp_ok($highest, '>', 90, 'the highest bar fills its chart');
 
+my $repeated = 'SELECT sum(retries) FROM pg_stat_im_import';
+my $before = shown($page, $repeated);
+cmp_ok($before, '>=', 1, 'a call that was lost was repeated');
 $node->safe_psql('postgres', 'CALL im_import_verify()');
 $page = parsed(page_of());
 numbers_hold($page, 'after the comparison');
+is(shown($page, $repeated), $before, 'what asks about a row that was sent again is no repeated call');
 my $summary = "SELECT coalesce(sum(rows), 0) FROM im_import_verify_summary WHERE result =";
 is(shown($page, "SELECT coalesce(sum(rows), 0) FROM _im_compared WHERE result = '$_'") =~ s/,//gr, value_of($node, "$summary '$_'"), "$_, as in the summary")
   foreach qw(matched differs missing);
