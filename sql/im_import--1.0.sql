@@ -991,7 +991,7 @@ CREATE VIEW @extschema@.im_import_failures AS
 				   ' For this row: group_id = ' OPERATOR(pg_catalog.||) pg_catalog.quote_nullable(o.group_id) OPERATOR(pg_catalog.||) '.' ELSE '' END
 			   ELSE 'To send it again does no harm: UPDATE im_' OPERATOR(pg_catalog.||) o.kind OPERATOR(pg_catalog.||)
 				   '_outbox SET status = ''pending'' WHERE id = ' OPERATOR(pg_catalog.||) o.id OPERATOR(pg_catalog.||)
-				   '; all such rows: SELECT im_import_retry(status => ''in_doubt'').'
+				   '; all such rows: SELECT im_import_retry(status => ''in_doubt'', kind => ''' OPERATOR(pg_catalog.||) o.kind OPERATOR(pg_catalog.||) ''').'
 		   END AS advice,
 		   o.settled_at
 	FROM @extschema@._im_attention o

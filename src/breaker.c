@@ -43,7 +43,7 @@ im_breaker_reset(ImBreaker *breaker, int64_t now)
 	breaker->probe_at = now;
 	breaker->probe_delay = 0;
 	breaker->misses = 0;
-	breaker->quota_since = 0;
+	breaker->quota_since = breaker->quota_at = 0;
 	breaker->ncodes = 0;
 	breaker->at = 0;
 }
@@ -190,6 +190,14 @@ note_retry_after(ImBreaker *breaker, const ImVerdict *verdict, const char *info,
 		breaker->probe_at = until;
 }
 
+/* See breaker.h. */
+bool
+im_breaker_meets_quota(const ImBreaker *breaker, int64_t now)
+{
+	return breaker->quota_since != 0 ||
+		(breaker->quota_at != 0 && now - breaker->quota_at < QUOTA_PATIENCE);
+}
+
 /* The service refuses new groups: slow at first, in the end a state. */
 static void
 note_quota(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64_t now)
@@ -200,6 +208,7 @@ note_quota(ImBreaker *breaker, const ImVerdict *verdict, const char *info, int64
 		return;
 	if (breaker->quota_since == 0)
 		breaker->quota_since = now;
+	breaker->quota_at = now;
 	/* For the first minute only the pace falls; after that it is a state. */
 	if (now - breaker->quota_since >= QUOTA_PATIENCE || breaker->state == IM_BREAKER_QUOTA)
 		trip(breaker, IM_BREAKER_QUOTA, QUOTA_PROBE, QUOTA_PROBE, verdict, info, now);

@@ -42,6 +42,7 @@ typedef struct ImBreaker
 	int			misses;			/* calls in a row without a verdict */
 	int64_t		quota_since;	/* first quota refusal without a success
 								 * since, or 0 */
+	int64_t		quota_at;		/* the last one, or 0 */
 	int32_t		codes[IM_BREAKER_WINDOW];	/* last answers, 0 for success */
 	int			ncodes;
 	int			at;				/* next place in codes */
@@ -72,6 +73,12 @@ extern int	im_breaker_allows(const ImBreaker *breaker, int in_flight, int64_t no
 
 /* Microseconds until a probe is due; 0 if one is, or if closed. */
 extern int64_t im_breaker_wait(const ImBreaker *breaker, int64_t now);
+
+/*
+ * True if the service takes no new groups, as of the last minute.  Rows of other
+ * kinds may go on meanwhile: then it is no state of the breaker.
+ */
+extern bool im_breaker_meets_quota(const ImBreaker *breaker, int64_t now);
 
 /*
  * Takes note of one exchange, which began at begun.  info is the reply's

@@ -1211,7 +1211,7 @@ describe(const ImDrain *drain, const ImPlanFacts *known, ImReport *report)
 		.busy = im_plan_busy(&drain->plan, known),
 		.failure = drain->plan.retry_delay != 0 ? slot->last_error : NULL,
 		.lock = blocker_of(drain, known),
-		.rate = slot->limiters[IM_OP_IMPORT_GROUP].rate,
+		.rate = im_limiter_rate(&slot->limiters[IM_OP_IMPORT_GROUP], im_now_us()),
 		.rate_limit = slot->limiters[IM_OP_IMPORT_GROUP].limit
 	};
 

@@ -25,6 +25,10 @@
 #define SLOWED_DOWN "Nothing to do: the import slows down and the row is sent again. If other programs of the app need the rate, lower it with im_import_set_rate()."
 #define CORRECT_ROW "Correct the row with an UPDATE that also sets status = 'pending'; error_info says more."
 #define NOT_FOR_IMPORT "Importing groups should never meet this code: show it with its error_info to the service's support. im_import_retry() sends the rows again."
+#define OF_FRIENDS "Only rows of im_friend_outbox meet this code. Correct the row with an UPDATE that also sets status = 'pending'; error_info says more."
+#define FRIENDS_LIMIT(code) "Only rows of im_friend_outbox meet this code. Raise the plan, then call im_import_retry(" code ", kind => 'friend'); or leave the rows as they are."
+#define OF_MESSAGES "Only rows of im_dialog_outbox and im_message_outbox meet this code. Correct the row with an UPDATE that also sets status = 'pending'; error_info says more."
+#define ACCOUNT_OF(kind, code) "Only rows of im_" kind "_outbox meet this code. Import the accounts that the row names first, by rows of im_account_outbox; then call im_import_retry(" code ", kind => '" kind "')."
 #define THEN_RESUME " An import that has stopped tries again by itself from time to time; CALL im_import_drain(1) tries it at once, with all accounts and one group, and keeps a pause."
 #define CHECK_KEY "A new UserSig is made at once. If the code comes again, the import stops: run im_import_doctor() and compare the key file and identifier of the user mapping with the app's page in the console."
 #define CLIENT_FAULT "Please report this as a bug of im_import, with its version." THEN_RESUME
@@ -87,7 +91,7 @@ static const ImErrorCode table[] = {
 	{10018, IM_CLASS_ROW, "the answer would be larger than the service sends", NOT_FOR_IMPORT},
 	{10019, IM_CLASS_ROW, "a UserID does not exist, here the owner's",
 	"Import the owner's account into the app first, then call im_import_retry(10019); or clear owner_account in an UPDATE that also sets status = 'pending'."},
-	{10020, IM_CLASS_ROW, "a message is too long", NOT_FOR_IMPORT},
+	{10020, IM_CLASS_ROW, "a message is too long", OF_MESSAGES},
 	{10021, IM_CLASS_EXISTS, "the GroupId is taken",
 	"Nothing to do at first: the extension compares the group with the row and settles a row whose group it is. If it is another group, choose another group_id in an UPDATE that also sets status = 'pending'; ids of dissolved groups can stay taken for a time."},
 	{10023, IM_CLASS_SLOW, "messages come too fast for one group", SLOWED_DOWN},
@@ -155,21 +159,21 @@ static const ImErrorCode table[] = {
 	{20028, IM_CLASS_ROW, "a rule for one-to-one messages refused the request", NOT_FOR_IMPORT},
 
 	/* Friends. */
-	{30001, IM_CLASS_ROW, "a parameter of a friends command is not valid", NOT_FOR_IMPORT},
+	{30001, IM_CLASS_ROW, "a parameter of a friends command is not valid", OF_FRIENDS},
 	{30002, IM_CLASS_STOP, "the SDKAppID does not match the account's",
 	"Compare option sdkappid of the server with the app's page in the console, and change it with ALTER SERVER." THEN_RESUME},
-	{30003, IM_CLASS_ROW, "a user of a friends command does not exist", NOT_FOR_IMPORT},
+	{30003, IM_CLASS_ROW, "a user of a friends command does not exist", ACCOUNT_OF("friend", "30003")},
 	{30004, IM_CLASS_STOP, "the command needs an app admin",
 	"Make the identifier of the user mapping an app admin in the console, or name another with ALTER USER MAPPING." THEN_RESUME},
-	{30005, IM_CLASS_ROW, "a text of a friends command met the word filter", NOT_FOR_IMPORT},
+	{30005, IM_CLASS_ROW, "a text of a friends command met the word filter", OF_FRIENDS},
 	{30006, IM_CLASS_RETRY, "internal error of the friends service", MAY_EXIST},
 	{30007, IM_CLASS_RETRY, "time-out within the friends service", MAY_EXIST},
 	{30008, IM_CLASS_RETRY, "the user's friends were written by somebody else meanwhile", MAY_EXIST},
-	{30010, IM_CLASS_ROW, "a limit of the friends service was reached", NOT_FOR_IMPORT},
-	{30011, IM_CLASS_ROW, "a limit of the friends service was reached", NOT_FOR_IMPORT},
-	{30012, IM_CLASS_ROW, "a limit of the friends service was reached", NOT_FOR_IMPORT},
-	{30013, IM_CLASS_ROW, "a limit of the friends service was reached", NOT_FOR_IMPORT},
-	{30014, IM_CLASS_ROW, "a limit of the friends service was reached", NOT_FOR_IMPORT},
+	{30010, IM_CLASS_ROW, "a limit of the friends service was reached", FRIENDS_LIMIT("30010")},
+	{30011, IM_CLASS_ROW, "a limit of the friends service was reached", FRIENDS_LIMIT("30011")},
+	{30012, IM_CLASS_ROW, "a limit of the friends service was reached", FRIENDS_LIMIT("30012")},
+	{30013, IM_CLASS_ROW, "a limit of the friends service was reached", FRIENDS_LIMIT("30013")},
+	{30014, IM_CLASS_ROW, "a limit of the friends service was reached", FRIENDS_LIMIT("30014")},
 	{30015, IM_CLASS_ROW, "the two are friends already", NOT_FOR_IMPORT},
 
 	/* Profiles. */
@@ -264,7 +268,7 @@ static const ImErrorCode table[] = {
 	/* Content. */
 	{80001, IM_CLASS_ROW, "a text met the service's word filter",
 	"Change name, introduction or notification in an UPDATE that also sets status = 'pending', or change the filter in the console and call im_import_retry(80001)."},
-	{80002, IM_CLASS_ROW, "a message is too long", NOT_FOR_IMPORT},
+	{80002, IM_CLASS_ROW, "a message is too long", OF_MESSAGES},
 	{80003, IM_CLASS_RETRY, "the app's own callback could not be reached or did not answer well",
 	"Check the callback server of the app, or switch the callback off in the console. A row with a group_id is sent again meanwhile; one whose id the service assigns is held as in_doubt for im_import_resolve()."},
 	{80004, IM_CLASS_ROW, "a picture met the service's filter",
@@ -273,25 +277,25 @@ static const ImErrorCode table[] = {
 
 	/* Sending messages. */
 	{90001, IM_CLASS_ROW, "the request of a message command is not valid JSON", NOT_FOR_IMPORT},
-	{90002, IM_CLASS_ROW, "the body of a message is not valid", NOT_FOR_IMPORT},
-	{90003, IM_CLASS_ROW, "an account of a message command is missing or not valid", NOT_FOR_IMPORT},
-	{90005, IM_CLASS_ROW, "a field of a message command is missing or not valid", NOT_FOR_IMPORT},
-	{90006, IM_CLASS_ROW, "a field of a message command is missing or not valid", NOT_FOR_IMPORT},
-	{90007, IM_CLASS_ROW, "the body of a message is not valid", NOT_FOR_IMPORT},
-	{90008, IM_CLASS_ROW, "an account of a message command is missing or not valid", NOT_FOR_IMPORT},
+	{90002, IM_CLASS_ROW, "the body of a message is not valid", OF_MESSAGES},
+	{90003, IM_CLASS_ROW, "an account of a message command is missing or not valid", ACCOUNT_OF("dialog", "90003")},
+	{90005, IM_CLASS_ROW, "a field of a message command is missing or not valid", OF_MESSAGES},
+	{90006, IM_CLASS_ROW, "a field of a message command is missing or not valid", OF_MESSAGES},
+	{90007, IM_CLASS_ROW, "the body of a message is not valid", OF_MESSAGES},
+	{90008, IM_CLASS_ROW, "an account of a message command is missing or not valid", ACCOUNT_OF("dialog", "90008")},
 	{90009, IM_CLASS_STOP, "the command needs an app admin",
 	"Make the identifier of the user mapping an app admin in the console, or name another with ALTER USER MAPPING." THEN_RESUME},
-	{90010, IM_CLASS_ROW, "the body of a message is not valid", NOT_FOR_IMPORT},
-	{90011, IM_CLASS_ROW, "a field of a message command is missing or not valid", NOT_FOR_IMPORT},
-	{90012, IM_CLASS_ROW, "an account of a message command is missing or not valid", NOT_FOR_IMPORT},
+	{90010, IM_CLASS_ROW, "the body of a message is not valid", OF_MESSAGES},
+	{90011, IM_CLASS_ROW, "a field of a message command is missing or not valid", OF_MESSAGES},
+	{90012, IM_CLASS_ROW, "an account of a message command is missing or not valid", ACCOUNT_OF("dialog", "90012")},
 	{90026, IM_CLASS_ROW, "a message is to be kept for longer than the service allows", NOT_FOR_IMPORT},
-	{90030, IM_CLASS_ROW, "a field of a message command is missing or not valid", NOT_FOR_IMPORT},
-	{90048, IM_CLASS_ROW, "an account of a message command is missing or not valid", NOT_FOR_IMPORT},
+	{90030, IM_CLASS_ROW, "a field of a message command is missing or not valid", OF_MESSAGES},
+	{90048, IM_CLASS_ROW, "an account of a message command is missing or not valid", ACCOUNT_OF("dialog", "90048")},
 	{90992, IM_CLASS_RETRY, "internal error of the message service, or a broken callback of the app", MAY_EXIST},
 	{90994, IM_CLASS_RETRY, "internal error of the message service", MAY_EXIST},
 	{90995, IM_CLASS_RETRY, "internal error of the message service", MAY_EXIST},
 	{91000, IM_CLASS_RETRY, "internal error of the message service", MAY_EXIST},
-	{93000, IM_CLASS_ROW, "a message is too long", NOT_FOR_IMPORT},
+	{93000, IM_CLASS_ROW, "a message is too long", OF_MESSAGES},
 	{120001, IM_CLASS_ROW, "the app's own message callback refused the operation (120001 to 130000)", NOT_FOR_IMPORT},
 };
 

@@ -461,6 +461,42 @@ im_usersig_claims(PG_FUNCTION_ARGS)
 
 /* ---- codes ---- */
 
+/*
+ * An advice whose calls of im_import_retry() take the rows of this kind and code
+ * only, so that it can be typed as it stands.
+ */
+static char *
+name_retry(const char *advice, const char *kind, int32 code)
+{
+	static const char call[] = "im_import_retry(";
+	static const char *const said[] = {" with this code", " with the code"};
+	StringInfoData out;
+	const char *at;
+
+	initStringInfo(&out);
+	for (; (at = strstr(advice, call)) != NULL && strchr(at, ')') != NULL; advice = at)
+	{
+		const char *args = at + strlen(call);
+		const char *named;
+
+		at = strchr(args, ')');
+		appendBinaryStringInfo(&out, advice, at - advice);
+		if (at == args)
+			appendStringInfo(&out, "%d", code);
+		/* A code that only another kind meets names that. */
+		named = strstr(args, "kind => ");
+		if (named == NULL || named > at)
+			appendStringInfo(&out, ", kind => '%s'", kind);
+		appendStringInfoChar(&out, ')');
+		at++;
+		for (int i = 0; i < lengthof(said); i++)
+			if (strncmp(at, said[i], strlen(said[i])) == 0)
+				at += strlen(said[i]);
+	}
+	appendStringInfoString(&out, advice);
+	return out.data;
+}
+
 /* _im_advice(kind, code) */
 Datum
 im_sql_advice(PG_FUNCTION_ARGS)
@@ -469,8 +505,9 @@ im_sql_advice(PG_FUNCTION_ARGS)
 
 	if (command == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(im_error_advice(command->advice, command->makes_groups,
-													   PG_GETARG_INT32(1))));
+	PG_RETURN_TEXT_P(cstring_to_text(name_retry(im_error_advice(command->advice, command->makes_groups,
+																PG_GETARG_INT32(1)),
+												command->name, PG_GETARG_INT32(1))));
 }
 
 /* im_error_codes(): the table that the judge uses. */

@@ -176,6 +176,16 @@ grow(ImLimiter *limiter, int64_t now)
 	}
 }
 
+/* See limiter.h. */
+double
+im_limiter_rate(const ImLimiter *limiter, int64_t now)
+{
+	ImLimiter	copy = *limiter;
+
+	grow(&copy, now);
+	return copy.rate;
+}
+
 /* Forgets the grants of cells that are more than a second old. */
 static void
 advance(ImLimiter *limiter, int64_t now)

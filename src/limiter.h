@@ -58,6 +58,9 @@ typedef struct ImLimiter
  */
 extern void im_limiter_init(ImLimiter *limiter, double limit, int64_t now);
 
+/* The rate by now, also if nobody has asked for a grant for a while. */
+extern double im_limiter_rate(const ImLimiter *limiter, int64_t now);
+
 /* Another limit, effective at once; keeps the current slow-down in proportion. */
 extern void im_limiter_set(ImLimiter *limiter, double limit, int64_t now);
 

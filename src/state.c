@@ -145,9 +145,9 @@ or_nothing(const char *text)
 
 /* The import runs: at full speed, slower, or while something fails. */
 static void
-say_running(const ImFacts *facts, ImReport *report)
+say_running(const ImFacts *facts, int64_t now, ImReport *report)
 {
-	bool		quota = facts->breaker != NULL && facts->breaker->quota_since != 0;
+	bool		quota = facts->breaker != NULL && im_breaker_meets_quota(facts->breaker, now);
 
 	if (facts->failure != NULL)
 		say(report, IM_STATE_RUNNING,
@@ -157,7 +157,7 @@ say_running(const ImFacts *facts, ImReport *report)
 			"waiting for a lock: %s. It goes on by itself when that transaction ends", facts->lock);
 	else if (facts->rate_limit > 0 && facts->rate / facts->rate_limit < 0.995)
 		say(report, IM_STATE_RUNNING, "%s: slowed to %.4g calls a second",
-			quota ? "the service takes no new groups (10006); if that lasts a minute, the day's quota is used up" :
+			quota ? "the service takes no new groups (10006); if that lasts a minute while nothing else succeeds, the state becomes quota" :
 			"the service said too fast", facts->rate);
 	else
 		say(report, IM_STATE_RUNNING, "%s", or_nothing(facts->wait));
@@ -202,7 +202,7 @@ say_beneath(const ImFacts *facts, int64_t now, ImReport *report)
 		say(report, IM_STATE_QUOTA, "the budget of %lld groups a day is used up; "
 			"goes on after midnight UTC, or raise groups_per_day", (long long) facts->day_budget);
 	else if (facts->busy)
-		say_running(facts, report);
+		say_running(facts, now, report);
 	else if (facts->foreign_open > 0)
 		say(report, IM_STATE_FENCED,
 			"%lld open rows came from another database and are not sent: if that one will not send them, SELECT im_import_adopt()",

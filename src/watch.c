@@ -163,7 +163,7 @@ add_slot_facts(const ImView *view, const Findings *found, ImFacts *facts)
 	}
 	facts->breaker = &slot->breaker;
 	facts->ordered = im_orders_left(slot);
-	facts->rate = slot->limiters[IM_OP_IMPORT_GROUP].rate;
+	facts->rate = im_limiter_rate(&slot->limiters[IM_OP_IMPORT_GROUP], im_now_us());
 	if (!facts->busy || facts->counting)
 		return;
 	if (works && said->beneath != IM_STATE_IDLE)

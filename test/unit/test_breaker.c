@@ -141,6 +141,8 @@ test_quota(void)
 	note(IM_OUT_QUOTA, 10006, true);
 	is_int(breaker.state, IM_BREAKER_CLOSED, "still at 59 s");
 	note(IM_OUT_DONE, 0, true);
+	ok(im_breaker_meets_quota(&breaker, now + 30 * SEC), "rows of other kinds succeed: the groups' quota is not forgotten");
+	ok(!im_breaker_meets_quota(&breaker, now + 61 * SEC), "but after a minute without a refusal");
 	now += 30 * SEC;
 	note(IM_OUT_QUOTA, 10006, true);
 	is_int(breaker.state, IM_BREAKER_CLOSED, "a success begins it anew");

@@ -172,6 +172,9 @@ test_slow_down(void)
 	now += SEC;
 	im_limiter_slow(&limiter, now, now);
 	ok(limiter.rate >= 98 && limiter.rate <= 99, "a lone refusal costs a per cent or two");
+	ok(im_limiter_rate(&limiter, now) <= 99, "and is told");
+	ok(im_limiter_rate(&limiter, now + 60 * SEC) == 100, "but not when it is over, though nobody asked for a grant since");
+	ok(limiter.rate <= 99, "telling changes nothing");
 	(void) im_limiter_take(&limiter, true, now + 5 * SEC);
 	ok(limiter.rate > 99.3, "and is forgotten within seconds");
 	(void) im_limiter_take(&limiter, true, now + 60 * SEC);

@@ -388,6 +388,26 @@ test_said(void)
 	is_str(report.reason, "old", "with its reason");
 }
 
+/* Groups are refused for the quota, and rows of other kinds go on. */
+static void
+test_quota_beside(void)
+{
+	ImBreaker	breaker;
+	ImFacts		facts = {.preloaded = true, .configured = true, .breaker = &breaker, .busy = true, .rate = 50, .rate_limit = 100};
+	const ImVerdict refused = {.outcome = IM_OUT_QUOTA, .code = 10006, .answered = true, .http_status = 200};
+	const ImVerdict done = {.outcome = IM_OUT_DONE, .answered = true, .http_status = 200};
+	ImReport	report;
+
+	im_breaker_init(&breaker);
+	im_breaker_note(&breaker, &refused, false, "", SEC, SEC);
+	im_breaker_note(&breaker, &done, false, "", SEC, SEC);
+	im_state_of(&facts, 2 * SEC, &report);
+	is_int(report.state, IM_STATE_RUNNING, "no new groups, but other rows: it runs");
+	ok(strstr(report.reason, "10006") != NULL, "and says why it is slow");
+	im_state_of(&facts, 90 * SEC, &report);
+	ok(strstr(report.reason, "10006") == NULL, "no more when no group was refused for a minute");
+}
+
 /* Each state has a name, and what is stuck has a cure. */
 static void
 test_table(void)
@@ -434,6 +454,7 @@ main(void)
 {
 	test_table();
 	test_said();
+	test_quota_beside();
 	test_lives();
 	test_alarm();
 	return tap_done();
