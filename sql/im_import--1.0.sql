@@ -739,13 +739,13 @@ CREATE PROCEDURE @extschema@.im_import_drain(max_rows bigint DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_drain';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_drain(bigint) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_drain(bigint) IS
-'Lets the worker send so many groups with all that belongs to them, even in a pause, and waits for them. Accounts go before, friendships and one-to-one messages along. Groups whose status is undo count, and go first. Messages tell the progress, and at the end a NOTICE says how the rows ended';
+'CALL im_import_drain(100) lets the worker send so many groups with all that belongs to them, even in a pause, and waits for them. Accounts go before, friendships and one-to-one messages along. Groups that turn out to be invalid count, too. Groups whose status is undo count until they are at an end, and go first. Messages tell the progress, and at the end a NOTICE says how the rows ended';
 
 CREATE PROCEDURE @extschema@.im_import_wait(timeout interval DEFAULT NULL, raise_on_failure boolean DEFAULT true)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_wait';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_wait(interval, boolean) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_wait(interval, boolean) IS
-'Waits until no row is open. Messages tell the progress. ERROR if nothing can move, at the timeout, and, unless raise_on_failure is false, if rows failed';
+'CALL im_import_wait() waits until no row is open. Messages tell the progress. ERROR if nothing can move, at the timeout, and, unless raise_on_failure is false, if rows failed';
 
 ------------------------------------------------------------------------------
 -- Watching
@@ -1467,7 +1467,7 @@ COMMENT ON FUNCTION @extschema@._im_history() IS 'internal: the rows of im_impor
 CREATE VIEW @extschema@.im_import_history AS
 	SELECT * FROM @extschema@._im_history();
 COMMENT ON VIEW @extschema@.im_import_history IS
-'the last day by minute and kind of rows: those in which something happened; times in milliseconds; survives a restart of the server, but not its crash or an immediate shutdown';
+'the last day by minute and kind of rows: those in which something happened; times in milliseconds; survives a restart of the server and an immediate shutdown, but not a crash';
 COMMENT ON COLUMN @extschema@.im_import_history.kind IS 'account, friend, dialog, group, member, message or unread; what only asks belongs to the kind that it asks about';
 COMMENT ON COLUMN @extschema@.im_import_history.calls IS 'exchanges with the service, lookups and those of sessions included';
 COMMENT ON COLUMN @extschema@.im_import_history.imported IS 'outbox rows that became imported';
@@ -1521,7 +1521,7 @@ CREATE PROCEDURE @extschema@.im_import_verify(max_rows bigint DEFAULT NULL, agai
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_verify';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean, boolean, text) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_verify(bigint, interval, boolean, boolean, text) IS
-'Compares imported rows with the app, within the rate limits. It changes neither. It checks rows that were not checked yet, and rows that the app said nothing of. With again it also checks those that were checked longer ago than that. With kind it checks rows of one kind only. Rows a call: accounts 100, friends 1,000, one-to-one messages 1, groups 50, members 500. Of messages it compares the number of each group and its newest one, 50 groups a call. Where these do not agree it compares every message, 20 a call; with deep it always does. What it found of a message by comparing it stays when a later check only counts. The members and messages of a group that is missing are missing, too, and are not asked for; they count as checked. With again and deep it checks those that were compared themselves longer ago than that. Of members it compares presence and role, not the join_time. Unread counts are not compared, because they change as people read. It takes 8 bytes of memory a row. Results stay in im_import_verified. After a cancel call it again to go on';
+'CALL im_import_verify() compares imported rows with the app, within the rate limits. It changes neither. It checks rows that were not checked yet, and rows that the app said nothing of. With again it also checks those that were checked longer ago than that. With kind it checks rows of one kind only. Rows a call: accounts 100, friends 1,000, one-to-one messages 1, groups 50, members 500. Of messages it compares the number of each group and its newest one, 50 groups a call. Where these do not agree it compares every message, 20 a call; with deep it always does. What it found of a message by comparing it stays when a later check only counts. The members and messages of a group that is missing are missing, too, and are not asked for; they count as checked. With again and deep it checks those that were compared themselves longer ago than that. Of members it compares presence and role, not the join_time. Unread counts are not compared, because they change as people read. It takes 8 bytes of memory a row. Results stay in im_import_verified. After a cancel call it again to go on';
 
 REVOKE ALL ON @extschema@._im_imported FROM PUBLIC;
 COMMENT ON VIEW @extschema@._im_imported IS
@@ -1593,13 +1593,13 @@ CREATE PROCEDURE @extschema@.im_import_audit(anew boolean DEFAULT false)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_audit';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_audit(boolean) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_audit(boolean) IS
-'Reads the list of all groups of the app: 10,000 a call, one call a second (option audit_rate_limit). Fills im_import_ghosts with groups that no row knows, and with imported rows whose group is not listed. It changes neither the app nor a row. What is listed stays after a cancel: call it again within a day to go on. With anew it begins again';
+'CALL im_import_audit() reads the list of all groups of the app: 10,000 a call, one call a second (option audit_rate_limit). Fills im_import_ghosts with groups that no row knows, and with imported rows whose group is not listed. It changes neither the app nor a row. What is listed stays after a cancel: call it again within a day to go on. With anew it begins again';
 
 CREATE PROCEDURE @extschema@.im_import_forget(before timestamptz, INOUT forgotten bigint DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'im_sql_forget';
 REVOKE ALL ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.im_import_forget(timestamptz, bigint) IS
-'Deletes rows of im_group_outbox that were imported before a time, and says how many. What im_import_verify() found of them goes, too. A group stays as long as one of its members, messages or unread counts is open. Rows of another status stay. Their mapping from source_id to group_id is gone then: copy im_import_mapping first. It commits every 10,000 rows; inside a transaction block it is part of that';
+'CALL im_import_forget(now() - interval ''30 days'') deletes rows of im_group_outbox that were imported before a time, and says how many. What im_import_verify() found of them goes, too. A group stays as long as one of its members, messages or unread counts is open. Rows of another status stay. Their mapping from source_id to group_id is gone then: copy im_import_mapping first. It commits every 10,000 rows; inside a transaction block it is part of that';
 
 ------------------------------------------------------------------------------
 -- The whole move as a page, to be shown

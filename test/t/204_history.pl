@@ -103,6 +103,16 @@ is(history()->{calls}, 0, 'a damaged file is not read');
 insert_groups($node, 1, 'last');
 wait_settled($node);
 poll_until { history()->{imported} == 1 } 'a new history';
+$node->stop('immediate');
+$node->start;
+poll_until { history()->{imported} == 1 } 'the history after an immediate shutdown';
+pass('an immediate shutdown keeps it');
+$node->kill9;
+$node->start;
+is(history()->{calls}, 0, 'a crash empties it');
+insert_groups($node, 1, 'after a crash');
+wait_settled($node);
+poll_until { history()->{imported} == 1 } 'the history goes on';
 
 # ---------------------------------------------------------------------------
 # A thousand calls in one transaction
