@@ -107,7 +107,7 @@ WHERE has_function_privilege('$role', p.oid, 'EXECUTE')
 SQL
 }
 
-is(callable('chat_backend'), '_im_origin _im_row_key', 'who enqueues may call two functions');
+is(callable('chat_backend'), '_im_origin _im_row_key im_fit', 'who enqueues may call three functions');
 is(callable('chat_watcher'), '_im_advice _im_history _im_progress _im_stats _im_status im_error_codes im_import_report im_problem_kind im_problem_list', 'who watches may call what the views need');
 is(callable('chat_dashboard'), callable('chat_watcher'), 'and so may who watches without pg_monitor');
 is(
