@@ -814,7 +814,7 @@ COMMENT ON COLUMN @extschema@.im_import_progress.rate_limit IS
 COMMENT ON COLUMN @extschema@.im_import_progress.rows_per_call IS
 'rows in one call, as the server''s options say, or fewer where the service took no more; NULL: not configured';
 COMMENT ON COLUMN @extschema@.im_import_progress.eta IS
-'time until the open rows of this kind have their outcome, by rows_per_second; NULL while that is not known. Rows that wait for a group count as long as groups are open';
+'time until the open rows of this kind have their outcome, by rows_per_second; NULL while that is not known. The messages of one room go one call after the other: while one is much larger than the others it may take longer, see im_import_plan(). Rows that wait for a group count as long as groups are open';
 
 -- Not one query over all rooms: whoever asks for one room reads only its rows.
 CREATE VIEW @extschema@.im_import_rooms AS
@@ -1200,25 +1200,45 @@ AS $query$ SELECT $$
 		FROM kinds k, app
 	), bunches AS MATERIALIZED (
 		-- rows of one call have the same key
-		SELECT 'account' AS kind, count(*) AS rows FROM @im@.im_account_outbox a
+		SELECT 'account' AS kind, count(*) AS rows, NULL::text AS room FROM @im@.im_account_outbox a
 		WHERE a.status IN ('pending', 'sending') AND a.origin = @im@._im_origin()
 		UNION ALL
-		SELECT 'friend', count(*) FROM @im@.im_friend_outbox f
+		SELECT 'friend', count(*), NULL FROM @im@.im_friend_outbox f
 		WHERE f.status IN ('pending', 'sending') AND f.origin = @im@._im_origin() GROUP BY f.user_id
 		UNION ALL
-		SELECT 'dialog', count(*) FROM @im@.im_dialog_outbox d
+		SELECT 'dialog', count(*), NULL FROM @im@.im_dialog_outbox d
 		WHERE d.status IN ('pending', 'sending') AND d.origin = @im@._im_origin()
 		UNION ALL
-		SELECT 'member', count(*) FROM members m GROUP BY m.room
+		SELECT 'member', count(*), m.room FROM members m GROUP BY m.room
 		UNION ALL
-		SELECT 'message', count(*) FROM messages m GROUP BY m.room
+		SELECT 'message', count(*), m.room FROM messages m GROUP BY m.room
 		UNION ALL
-		SELECT 'unread', count(*) FROM unread u
+		SELECT 'unread', count(*), NULL FROM unread u
 	), work AS MATERIALIZED (
 		SELECT c.place, c.kind, c.item, c.rate, sum(b.rows) AS rows, sum(ceil(b.rows / c.batch)) AS calls,
 			   ceil(sum(ceil(b.rows / c.batch)) / c.rate) * interval '1 second' AS lasts
 		FROM configured c JOIN bunches b ON b.kind = c.kind
 		GROUP BY c.place, c.kind, c.item, c.rate HAVING sum(b.rows) > 0
+	), latency AS MATERIALIZED (
+		SELECT coalesce(max(s.latency_mean) FILTER (WHERE s.calls > 0 AND s.latency_mean > 0)::numeric, 100) AS ms,
+			   count(*) FILTER (WHERE s.calls > 0 AND s.latency_mean > 0) > 0 AS observed
+		FROM @im@.pg_stat_im_import s WHERE s.command = 'import_group_msg'
+	), longest AS MATERIALIZED (
+		-- messages of one group go one call after the other
+		SELECT b.room, b.rows, c.batch, ceil(b.rows / c.batch) AS calls, l.ms, l.observed,
+			   ceil(ceil(b.rows / c.batch) * l.ms / 1000) * interval '1 second' AS lasts
+		FROM bunches b JOIN configured c ON c.kind = b.kind, latency l
+		WHERE b.kind = 'message' AND b.rows > c.batch ORDER BY b.rows DESC, b.room COLLATE "C" LIMIT 1
+	), shift AS MATERIALIZED (
+		SELECT extract(epoch FROM coalesce((SELECT o.value::interval FROM options o WHERE o.name = 'max_time_shift'), interval '1 hour'))::bigint AS most
+	), timed AS MATERIALIZED (
+		-- the group's own time comes before that of all messages
+		SELECT m.room, m.id, m.group_source_id, m.send_time, floor(extract(epoch FROM m.send_time))::bigint AS second, g.created,
+			   coalesce(g.created + 1 - floor(extract(epoch FROM m.send_time))::bigint > s.most, false) AS before
+		FROM messages m
+			 LEFT JOIN (SELECT b.source_id, floor(extract(epoch FROM coalesce(b.create_time, CASE b.status WHEN 'imported' THEN coalesce(b.settled_at, b.sent_at) ELSE now() END)))::bigint AS created
+						FROM @im@.im_group_outbox b WHERE b.create_time IS NULL OR isfinite(b.create_time)) g ON g.source_id = m.group_source_id, shift s
+		WHERE isfinite(m.send_time)
 	), dependents AS MATERIALIZED (
 		SELECT 41 AS place, 'members' AS item, m.group_source_id FROM members m WHERE m.group_source_id IS NOT NULL
 		UNION ALL
@@ -1227,7 +1247,7 @@ AS $query$ SELECT $$
 		SELECT 43, 'unread counts', u.group_source_id FROM unread u WHERE u.group_source_id IS NOT NULL
 	), whole AS MATERIALIZED (
 		SELECT coalesce((SELECT w.lasts FROM work w WHERE w.kind = 'account'), interval '0')
-			   + greatest(p.sending + p.waiting, (SELECT max(w.lasts) FROM work w WHERE w.kind <> 'account')) AS lasts
+			   + greatest(p.sending + p.waiting, (SELECT max(w.lasts) FROM work w WHERE w.kind <> 'account'), (SELECT l.lasts FROM longest l)) AS lasts
 		FROM pace p
 	), refused_accounts AS MATERIALIZED (
 		-- a user whose row is not sent: all that names him is refused
@@ -1239,8 +1259,13 @@ AS $query$ SELECT $$
 			   format('%s %s at %s a second: %s', to_char(w.calls, 'FM999,999,999,999,990'), CASE w.calls WHEN 1 THEN 'call' ELSE 'calls' END, w.rate, w.lasts)
 		FROM work w
 		UNION ALL
+		SELECT 37, 'calls of the largest room', to_char(l.calls, 'FM999,999,999,999,990'),
+			   format('one after the other, %s messages a call: at least %s for ''%s'', at %s ms a call, which is %s', l.batch, l.lasts, left(substr(l.room, 2), 64), round(l.ms, 1),
+					  CASE WHEN l.observed THEN 'the mean so far' ELSE 'assumed' END)
+		FROM longest l
+		UNION ALL
 		SELECT 40, 'time of the whole move', t.lasts::text,
-			   'at best: accounts first, then as long as the slowest command; the other commands go on beside it'
+			   'at best: accounts first, then as long as the slowest command or the largest room; the other commands go on beside it'
 		FROM whole t WHERE EXISTS (SELECT FROM work)
 		UNION ALL
 		SELECT d.place, d.item || ' of rooms that are not in the outbox', to_char(count(*), 'FM999,999,999,999,990'),
@@ -1275,6 +1300,11 @@ AS $query$ SELECT $$
 		FROM @im@.im_group_outbox b
 		WHERE b.status IN ('pending', 'sending') AND b.create_time IS NULL
 			  AND b.source_id IN (SELECT m.group_source_id FROM messages m)
+		HAVING count(*) > 0
+		UNION ALL
+		SELECT 45, 'messages from before their group', to_char(count(*), 'FM999,999,999,999,990'),
+			   format('the service takes only what is later than the group''s create_time, and these would move by more than max_time_shift: they become invalid. Give the group an earlier create_time; the first is ''%s''', left(min(m.group_source_id COLLATE "C"), 64))
+		FROM timed m WHERE m.before
 		HAVING count(*) > 0
 		UNION ALL
 		SELECT 46, 'members without join_time', to_char(count(*), 'FM999,999,999,999,990'),
@@ -1319,28 +1349,32 @@ AS $query$ SELECT $$
 		HAVING count(*) > 0
 		UNION ALL
 		SELECT 52, c.item, to_char(c.rows, 'FM999,999,999,999,990'),
-			   format('they become invalid; im_row_problems(''%s'', ...) says why: the element does not go that way, or text and body are both given, none, or too long; the first is row %s', c.kind, c.first)
-		FROM (SELECT 'messages that cannot go' AS item, 'message' AS kind, count(*) AS rows, min(m.id) AS first FROM @im@.im_message_outbox m
-			  WHERE m.status = 'pending' AND m.origin = @im@._im_origin()
-					-- what is neither can go, however it is escaped
-					AND (m.body IS NOT NULL OR m.text IS NULL OR octet_length(m.text) NOT BETWEEN 1 AND 2000)
-					AND cardinality(@im@.im_row_problems('message', m)) > 0
+			   format('they become invalid: a column is empty, too long or not allowed, an element does not go that way, or text and body are both given or none; im_row_problems(''%s'', ...) says why of each; the first is row %s', c.kind, c.first)
+		FROM (SELECT 'friendships that cannot go' AS item, 'friend' AS kind, count(*) AS rows, min(f.id) AS first FROM @im@.im_friend_outbox f
+			  WHERE f.status = 'pending' AND f.origin = @im@._im_origin() AND cardinality(@im@.im_row_problems('friend', f)) > 0
 			  UNION ALL
 			  SELECT 'one-to-one messages that cannot go', 'dialog', count(*), min(d.id) FROM @im@.im_dialog_outbox d
-			  WHERE d.status = 'pending' AND d.origin = @im@._im_origin()
-					AND (d.body IS NOT NULL OR d.text IS NULL OR octet_length(d.text) NOT BETWEEN 1 AND 2000)
-					AND cardinality(@im@.im_row_problems('dialog', d)) > 0) c
+			  WHERE d.status = 'pending' AND d.origin = @im@._im_origin() AND cardinality(@im@.im_row_problems('dialog', d)) > 0
+			  UNION ALL
+			  SELECT 'members that cannot go', 'member', count(*), min(m.id) FROM @im@.im_member_outbox m
+			  WHERE m.phase IN ('o', 'u') AND m.status = 'pending' AND m.origin = @im@._im_origin() AND cardinality(@im@.im_row_problems('member', m)) > 0
+			  UNION ALL
+			  SELECT 'messages that cannot go', 'message', count(*), min(m.id) FROM @im@.im_message_outbox m
+			  WHERE m.phase IN ('o', 'u') AND m.status = 'pending' AND m.origin = @im@._im_origin() AND cardinality(@im@.im_row_problems('message', m)) > 0
+			  UNION ALL
+			  SELECT 'unread counts that cannot go', 'unread', count(*), min(u.id) FROM @im@.im_unread_outbox u
+			  WHERE u.phase IN ('o', 'u') AND u.status = 'pending' AND u.origin = @im@._im_origin() AND cardinality(@im@.im_row_problems('unread', u)) > 0) c
 		WHERE c.rows > 0
 		UNION ALL
 		SELECT 53, 'largest shift of a message''s time', (max(s.shift) * interval '1 second')::text,
 			   'messages of one second follow each other by a second' ||
 			   CASE WHEN count(*) FILTER (WHERE s.late) > 0
 					THEN format('; %s would move by more than max_time_shift and become invalid', to_char(count(*) FILTER (WHERE s.late), 'FM999,999,999,999,990')) ELSE '' END
-		FROM (SELECT l.shift, l.shift * interval '1 second' > coalesce((SELECT o.value::interval FROM options o WHERE o.name = 'max_time_shift'), interval '1 hour') AS late
-			  FROM (SELECT max(p.second - p.place) OVER (PARTITION BY p.room ORDER BY p.place) + p.place - p.second AS shift
+		FROM (SELECT l.shift, l.shift > h.most AS late
+			  FROM (SELECT greatest(max(p.second - p.place) OVER (PARTITION BY p.room ORDER BY p.place), p.created) + p.place - p.second AS shift
 					-- each goes in its own second, or in the one after the message before it
-					FROM (SELECT m.room, floor(extract(epoch FROM m.send_time))::bigint AS second, row_number() OVER (PARTITION BY m.room ORDER BY m.send_time, m.id) AS place
-						  FROM messages m) p) l) s
+					FROM (SELECT m.room, m.second, m.created, row_number() OVER (PARTITION BY m.room ORDER BY m.send_time, m.id) AS place
+						  FROM timed m WHERE NOT m.before) p) l, shift h) s
 		WHERE NOT EXISTS (SELECT FROM options o WHERE o.name = 'equal_seconds' AND o.value = 'keep')
 		HAVING max(s.shift) > 0
 		UNION ALL
@@ -1444,7 +1478,7 @@ RETURNS SETOF record
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'im_sql_plan';
 REVOKE ALL ON FUNCTION @extschema@.im_import_plan() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.im_import_plan() IS
-'What importing the pending rows means: calls, time, how many groups are new, a line for each other kind of row, the time of the whole move, and what the service''s published limits make of it. A row is known as imported by its group_id or source_id, and without these by its content. It reads all outboxes, and calls nothing';
+'What importing the pending rows means: calls, time, how many groups are new, a line for each other kind of row, the time of the whole move, the room that takes longest, and what the service''s published limits make of it. Rows that cannot go are those of which im_row_problems() says something; messages from before their group are counted apart. It does not count what only the service knows, nor messages that come too late for a group whose messages are imported already. A row is known as imported by its group_id or source_id, and without these by its content. It reads all outboxes, and calls nothing';
 
 CREATE FUNCTION @extschema@.im_import_doctor(OUT item pg_catalog.text, OUT ok boolean, OUT detail pg_catalog.text, OUT cure pg_catalog.text)
 RETURNS SETOF record

@@ -20,6 +20,7 @@
 #include "rooms.h"
 
 #define COMMUNITY_ID		"@TGS#_"
+#define NAMED_MAX			64	/* bytes of a name in the words about it */
 
 /* ------------------------------------------------------------------------
  * Rows to calls
@@ -271,6 +272,22 @@ im_batch_fewer(const ImCall *call, int usual)
  * Each row of a call
  */
 
+/* The service refuses without saying whom: who it may be is told before its words, which may be long. */
+static void
+name_user(const ImCall *call, ImRow *row)
+{
+	char		said[IM_INFO_MAX + 1];
+	const char *blames = call->command->blames;
+
+	if (blames == NULL || call->op != call->command->op || row->verdict.outcome != IM_OUT_REFUSED || row->name == NULL ||
+		is_about_key(call->command, row->verdict.code) || strstr(row->info, row->name) != NULL)
+		return;
+	snprintf(said, sizeof(said), "%s",
+			 row->info[0] == '\0' && call->command->refused_because != NULL ? call->command->refused_because : row->info);
+	snprintf(row->info, sizeof(row->info), "%s \"%.*s\"%s%s", blames, NAMED_MAX, row->name,
+			 said[0] == '\0' ? "" : ": ", said);
+}
+
 /* Why the service was asked is to be reported if it knows nothing. */
 static void
 keep_refusal(ImRow *row)
@@ -336,6 +353,7 @@ im_batch_route(const ImCall *call, ImRow *row)
 {
 	if (call->command->single_op != IM_OP_NONE && failed_without_reason(call, row))
 		return IM_ROUTE_ALONE;
+	name_user(call, row);
 	if (!wants_explanation(call, row))
 		return IM_ROUTE_JUDGE;
 	/* Kept before the question: its answer takes the refusal's place. */

@@ -58,6 +58,7 @@ const ImCommand im_cmd_message = {
 	.lookup_op = IM_OP_GET_MESSAGES,
 	.explain_op = IM_OP_GET_MESSAGES,
 	.refused_because = "the service gives no reason: the message's time must be later than the group's creation and its newest message, and before now; the sender must exist; 80002 is a message that is too long",
+	.blames = "sender",
 	.contact_flag = true,
 	.list = "MsgList",
 	.answer = {.list = "ImportMsgResult",.result = "Result",.seq = "MsgSeq",.time = "MsgTime"},

@@ -155,6 +155,8 @@ typedef struct ImCommand
 								 * also after a code that nobody documents, and if an
 								 * earlier request may have been applied */
 	const char *refused_because;	/* the reasons that are left then */
+	const char *blames;			/* what a row's name is, if a refusal may be for its
+								 * sake and does not tell it; or NULL */
 	bool		contact_flag;	/* takes RecentContactFlag */
 	const char *list;			/* key of the items' list in the request; NULL:
 								 * the item is the request, one row a call */

@@ -118,6 +118,17 @@ is(statuses('member', "group_source_id = 'people'"), 'failed 4, imported 39, inv
 like(value_of($node, "SELECT error_info FROM im_member_outbox WHERE member_account = 'nobody'"), qr/no account "nobody"/, 'one has no account');
 like(value_of($node, "SELECT error_info FROM im_member_outbox WHERE member_account = 'b1'"), qr/account exists; join_time/, 'one has it, and joined too early');
 is($service->members('g-people')->{b2}{role}, 'Admin', 'roles are written in any case');
+
+# The sender whom the service does not name, in a list and for the whole call.
+foreach my $how (qw(result call))
+{
+	$service->set(absent_sender => $how);
+	load("INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text)
+	 SELECT '$how' || i, 'people', CASE i WHEN 2 THEN 'ghost $how' ELSE 'a1' END, timestamptz '" . ($how eq 'result' ? 2021 : 2022) . "-01-01' + i * interval '1 min', 'm' FROM generate_series(1, 3) i;");
+	settled("messages, absent_sender $how", 'message');
+	is(value_of($node, "SELECT string_agg(error_info, '; ') FROM im_message_outbox WHERE error_info ~ 'sender \"ghost $how\": ' AND source_id LIKE '$how%' AND status = 'failed'") ne '', 1, "$how: words name the sender");
+	is(statuses('message', "source_id LIKE '$how%'"), 'failed 1, imported 2', '... and the others are sent');
+}
 load("INSERT INTO im_member_outbox (group_id, member_account) VALUES ('g-people', 'a1'), ('g-people', 'b4');");
 settled('members by GroupId', 'member');
 is(statuses('member', "group_id = 'g-people'"), 'imported 2', 'who is a member already is done, and a group can be named by its GroupId');

@@ -48,6 +48,8 @@ my %expected = (
 	'unread counts' => [ '2', qr/^2 calls at 1 a second: 00:00:02$/ ],
 	'time of the whole move' => [ '00:00:10', qr/slowest command/ ],
 	'members of rooms that are not in the outbox' => [ '21', qr/'r3'$/ ],
+	'calls of the largest room' => [ '5', qr/^one after the other, 7 messages a call: at least 00:00:01 for 'r2', at 100\.0 ms a call, which is assumed$/ ],
+	'messages from before their group' => [ '34', qr/create_time.*'r2'$/ ],
 	'messages of rooms that are not in the outbox' => [ '33', qr/'r3'$/ ],
 	'messages older than 7, 30, 90 days' => [ '94 / 71 / 11', qr/plan/ ],
 	'groups without create_time that have messages' => [ '1', qr/'r2'$/ ],
@@ -94,5 +96,39 @@ $node->safe_psql('postgres', "ALTER SERVER im OPTIONS (ADD max_time_shift '7s')"
 like(plan_lines()->{"largest shift of a message's time"}{warning}, qr/1 would move by more than max_time_shift and become invalid/, 'one of them moves too far');
 $node->safe_psql('postgres', "ALTER SERVER im OPTIONS (ADD equal_seconds 'keep')");
 ok(!exists plan_lines()->{"largest shift of a message's time"}, 'where equal seconds are kept nothing moves');
+
+# Rows that cannot go are those of which im_row_problems() says something, and
+# nobody's time makes the plan fail.
+$node->safe_psql('postgres', <<'SQL');
+DELETE FROM im_message_outbox;
+DELETE FROM im_dialog_outbox;
+INSERT INTO im_message_outbox (source_id, group_source_id, group_id, from_account, send_time, text) VALUES
+	('good', 'r1', NULL, 'u1', '2022-01-01', 'm'), ('both', 'r1', 'g', 'u1', '2022-01-01', 'm'), ('none', NULL, NULL, 'u1', '2022-01-01', 'm'),
+	('long', 'r1', NULL, repeat('u', 33), '2022-01-01', 'm'), ('nobody', 'r1', NULL, NULL, '2022-01-01', 'm'), ('never', 'r1', NULL, 'u1', NULL, 'm'),
+	('forever', 'r1', NULL, 'u1', 'infinity', 'm'), ('future', 'r1', NULL, 'u1', '3000-01-01', 'm'), ('big', 'r1', NULL, 'u1', '2022-01-01', repeat('m', 13000)),
+	('early', 'r1', NULL, 'u1', '2019-01-01', 'm'), ('nearly', 'r1', NULL, 'u1', timestamptz '2020-01-01' - interval '6 s', 'm');
+INSERT INTO im_dialog_outbox (source_id, from_account, to_account, send_time, text) VALUES
+	('good', 'u1', 'u2', '2022-01-01', 't'), ('nobody', 'u1', '', '2022-01-01', 't'), ('never', 'u1', 'u2', NULL, 't');
+INSERT INTO im_friend_outbox (user_id, friend_id, remark) VALUES ('u1', 'u2', NULL), ('u1', '', NULL), ('u1', 'u3', repeat('r', 97)), (repeat('u', 33), 'u1', NULL);
+INSERT INTO im_member_outbox (group_source_id, group_id, member_account, role) VALUES ('r1', NULL, 'u50', 'King'), ('r1', 'g', 'u51', NULL), ('r1', NULL, repeat('u', 33), NULL);
+INSERT INTO im_unread_outbox (group_source_id, member_account, unread_msg_num) VALUES ('r1', 'u9', -1), ('r1', NULL, 1);
+SQL
+$plan = plan_lines();
+my %cannot = ('messages' => 'message', 'one-to-one messages' => 'dialog', 'friendships' => 'friend', 'members' => 'member', 'unread counts' => 'unread');
+foreach my $noun (sort keys %cannot)
+{
+	my $n = value_of($node, "SELECT count(*) FROM im_$cannot{$noun}_outbox o WHERE cardinality(im_row_problems('$cannot{$noun}', o)) > 0");
+	cmp_ok($n, '>', 1, "$noun: some cannot go");
+	is($plan->{"$noun that cannot go"}{value}, $n, "$noun: the plan counts each of them");
+}
+is($plan->{'messages from before their group'}{value}, '1', 'a message that would move too far, to after its group');
+is(plan_lines()->{'calls of the largest room'}{value}, '2', 'ten messages of one room');
+
+# One large room may take longer than all calls at their rate.
+$node->safe_psql('postgres', "ALTER SERVER im OPTIONS (ADD message_rate_limit '200')");
+$node->safe_psql('postgres', "INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) SELECT 'large' || m, 'r1', 'u1', timestamptz '2023-01-01' + m * interval '1 min', 'm' FROM generate_series(1, 1400) m");
+$plan = plan_lines();
+like($plan->{'calls of the largest room'}{warning}, qr/at least 00:00:21 for 'r1'/, 'a call after the other');
+is($plan->{'time of the whole move'}{value}, '00:00:23', '... which is longer than all commands at their rates');
 
 done_testing();
