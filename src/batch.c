@@ -18,9 +18,11 @@
 
 #include "errcodes.h"
 #include "rooms.h"
+#include "text.h"
 
 #define COMMUNITY_ID		"@TGS#_"
-#define NAMED_MAX			64	/* bytes of a name in the words about it */
+#define NAMED_MAX			64	/* bytes of a name in the words about it ... */
+#define WORDS_MAX			400 /* ... and of these */
 
 /* ------------------------------------------------------------------------
  * Rows to calls
@@ -276,16 +278,17 @@ im_batch_fewer(const ImCall *call, int usual)
 static void
 name_user(const ImCall *call, ImRow *row)
 {
-	char		said[IM_INFO_MAX + 1];
 	const char *blames = call->command->blames;
+	char		who[NAMED_MAX];
+	char		said[WORDS_MAX];
+	const char *words = row->info[0] == '\0' && call->command->refused_because != NULL ? call->command->refused_because : row->info;
 
 	if (blames == NULL || call->op != call->command->op || row->verdict.outcome != IM_OUT_REFUSED || row->name == NULL ||
 		is_about_key(call->command, row->verdict.code) || strstr(row->info, row->name) != NULL)
 		return;
-	snprintf(said, sizeof(said), "%s",
-			 row->info[0] == '\0' && call->command->refused_because != NULL ? call->command->refused_because : row->info);
-	snprintf(row->info, sizeof(row->info), "%s \"%.*s\"%s%s", blames, NAMED_MAX, row->name,
-			 said[0] == '\0' ? "" : ": ", said);
+	(void) im_text_clean(row->name, strlen(row->name), who, sizeof(who));
+	(void) im_text_clean(words, strlen(words), said, sizeof(said));
+	snprintf(row->info, sizeof(row->info), "%.16s \"%s\"%s%s", blames, who, said[0] == '\0' ? "" : ": ", said);
 }
 
 /* Why the service was asked is to be reported if it knows nothing. */
