@@ -125,6 +125,7 @@ is($plan->{'messages from before their group'}{value}, '1', 'a message that woul
 is(plan_lines()->{'calls of the largest room'}{value}, '2', 'ten messages of one room');
 
 # One large room may take longer than all calls at their rate.
+is(value_of($node, "SELECT count(*) FROM pg_stat_im_import WHERE command = 'import_group_msg'"), 1, 'the latency of the messages is known by this name');
 $node->safe_psql('postgres', "ALTER SERVER im OPTIONS (ADD message_rate_limit '200')");
 $node->safe_psql('postgres', "INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) SELECT 'large' || m, 'r1', 'u1', timestamptz '2023-01-01' + m * interval '1 min', 'm' FROM generate_series(1, 1400) m");
 $plan = plan_lines();
