@@ -82,7 +82,7 @@ int
 im_dispatch_batch(const ImDispatch *dispatch, ImKind kind)
 {
 	int			batch = im_app_batch(im_sender_app(dispatch->sender), kind);
-	int			known = dispatch->slot->batch[kind];	/* written by this process only */
+	int			known = dispatch->slot->batch[kind];	/* others only forget it */
 
 	return known > 0 ? Min(known, batch) : batch;
 }

@@ -594,6 +594,8 @@ im_slot_changed(ImSlot *slot)
 	im_slot_lock(slot);
 	slot->changes++;
 	slot->changed_at = im_now_us();
+	/* Another app may take more rows in a call, and so may this one by now. */
+	memset(slot->batch, 0, sizeof(slot->batch));
 	im_slot_unlock(slot);
 }
 

@@ -284,7 +284,34 @@ is(statuses('batch'), 'imported 30', 'no row is blamed for the size of a batch')
 is(texts('g-batch'), whole('batch', 30), '... and the order is kept');
 my $refused = grep { ($_->{code} // 0) == 10005 } $service->journal('import_group_msg');
 is($refused, 1, 'the size is remembered');
+
+# How many messages go into a call, and how often that was too many.
+sub per_call
+{
+	my $over = grep { ($_->{code} // 0) == 10005 } $service->journal('import_group_msg');
+	return $over . ' ' . value_of($node, "SELECT rows_per_call FROM im_import_progress WHERE kind = 'message'");
+}
+is(per_call(), '1 3', '... and shown');
+my $worker = "SELECT pid FROM pg_stat_activity WHERE datname = 'postgres' AND backend_type LIKE 'im_import%'";
+my $old = value_of($node, $worker);
+value_of($node, "SELECT pg_terminate_backend(pid) FROM ($worker) w");
+poll_until { value_of($node, $worker) ne $old } 'the worker to end';
+load(room_sql('size-worker', 9, 60));
+settled("group_source_id = 'size-worker'", 'a room of the next worker');
+is(per_call(), '1 3', 'the next worker knows it, too');
+load("ALTER SERVER im OPTIONS (ADD messages_per_call '6')");
+is(per_call(), '1 6', 'with other options it is forgotten: the app may take more by now');
+load(room_sql('size-options', 6, 60));
+settled("group_source_id = 'size-options'", 'a room under other options');
+is(per_call(), '2 3', '... and found out with one call');
+$node->restart;
+load(room_sql('size-server', 6, 60));
+settled("group_source_id = 'size-server'", 'a room after a restart');
+is(per_call(), '3 3', '... as after a restart of the server');
+is(statuses("size-$_->[0]"), "imported $_->[1]", "no row is blamed: $_->[0]") foreach [ 'worker', 9 ], [ 'options', 6 ], [ 'server', 6 ];
 $service->set(batch_limits => { import_group_msg => 7 });
+load("ALTER SERVER im OPTIONS (DROP messages_per_call)");
+is(per_call(), '3 7', 'the option of before');
 
 # ---------------------------------------------------------------------------
 # Messages of this very second: the service takes none before that is over
