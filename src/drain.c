@@ -33,6 +33,7 @@
 #include "storage/latch.h"
 #include "storage/procarray.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -448,21 +449,43 @@ note_changes(ImDrain *drain)
 	drain->options = options;
 }
 
-/* Reads options and pause; notes what keeps us from sending. */
+/* Reads the options; notes what is wrong with them. */
 static void
-look_around(ImDrain *drain)
+read_options(ImDrain *drain)
 {
-	bool		was_paused = drain->control.paused;
 	ImProblem	problem = {0};
-	char	   *name = get_database_name(MyDatabaseId);
 
-	strlcpy(drain->database, name != NULL ? name : "", sizeof(drain->database));
 	drain->configured = im_sender_configure(drain->sender, &problem);
 	note_changes(drain);
 	if (!drain->configured)
 		copy_text(drain->trouble, sizeof(drain->trouble),
 				  im_text_as_utf8(psprintf("%s%s%s", problem.message, problem.hint ? ". " : "",
 										  problem.hint ? problem.hint : "")));
+}
+
+/*
+ * Rows are judged by the options that were committed before them: those may have
+ * come since the look, and the claim sees rows that came since then, too.  False
+ * if there are none to judge by.
+ */
+static bool
+options_current(ImDrain *drain)
+{
+	AcceptInvalidationMessages();
+	if (drain->options != im_app_generation())
+		read_options(drain);
+	return drain->configured;
+}
+
+/* Reads options and pause; notes what keeps us from sending. */
+static void
+look_around(ImDrain *drain)
+{
+	bool		was_paused = drain->control.paused;
+	char	   *name = get_database_name(MyDatabaseId);
+
+	strlcpy(drain->database, name != NULL ? name : "", sizeof(drain->database));
+	read_options(drain);
 	im_outbox_control(im_outbox_get(), &drain->control);
 	/* The option speaks for a person; rows of other databases still wait for one. */
 	if (drain->control.moved && drain->configured &&
@@ -531,6 +554,11 @@ found_by(const ImClaim *claim)
 static void
 claim_rows(ImDrain *drain, ImClaim *claim)
 {
+	if (!options_current(drain))
+	{
+		claim->want = claim->nrooms = 0;	/* not looked for: nothing is known of them */
+		return;
+	}
 	claim->app = im_sender_app(drain->sender);
 	claim->ctx = drain->dispatch->calls_ctx;
 	claim->steady = &drain->slot->steady;

@@ -145,6 +145,22 @@ is(failed('group', "source_id = 'never'"), 'failed 10019', 'each row goes again 
 is(value_of($node, "SELECT attempts FROM im_group_outbox WHERE source_id = 'never'"), 1, '... nor is another tried again');
 is(value_of($node, "SELECT failed FROM im_import_progress WHERE kind = 'friend'"), 0, 'they are counted where they are');
 accounted($node, $service, name => 'every row is accounted for');
+# ---------------------------------------------------------------------------
+# Options and rows of one transaction, while the worker has read the options and not yet the rows
+
+my $go = $node->data_dir . '/im_failpoint.go';
+unlink $go;
+arm($node, 'after_accounts');
+let_hit($node);
+sql("INSERT INTO im_group_outbox (type, name) VALUES ('Public', 'wakes the worker')");
+hold_place($node);
+sql("BEGIN; ALTER SERVER im OPTIONS (ADD text_limits 'sdk'); INSERT INTO im_group_outbox (source_id, type, name) VALUES ('long', 'Public', repeat('n', 90)); COMMIT");
+append_to_file($go, '');
+poll_until { value_of($node, "SELECT status NOT IN ('pending', 'sending') FROM im_group_outbox WHERE source_id = 'long'") eq 't' } 'the group with a long name';
+# The stand-in takes no such name, whatever the option says: that it was asked is enough.
+is(value_of($node, "SELECT status || ' ' || attempts FROM im_group_outbox WHERE source_id = 'long'"), 'failed 1', 'a row is judged by the options that were committed with it');
+sql("DELETE FROM im_group_outbox WHERE source_id = 'long'");
+
 is_deeply([ $service->doubles ], [], 'nothing was done twice');
 
 done_testing();
