@@ -183,7 +183,7 @@ is_deeply(
 	[ '1 1 0 ', '1 0 1 type is none of those that are allowed; allowed are Public, Private (or Work), ChatRoom (or Meeting) and Community' ],
 	'im_import_errors tells refused from unsent rows');
 like(value_of($node, "SELECT advice FROM im_import_errors WHERE error_code = 10004 AND failed > 0"),
-	qr/im_import_retry\(10004, 'failed'\)/, 'with advice for refused rows that leaves the others alone');
+	qr/im_import_retry\(10004, 'failed', kind => 'group'\)/, 'with advice for refused rows that leaves the others alone');
 like(value_of($node, "SELECT advice FROM im_import_errors WHERE error_code = 10004 AND invalid > 0"),
 	qr/^Of the invalid ones nothing was sent/, 'and for the others');
 $service->clear;
