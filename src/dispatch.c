@@ -363,14 +363,19 @@ place_rows(ImDispatch *dispatch, List *rows)
 {
 	ImCall	   *bins[BINS];
 	int			nbins = 0;
+	int			batches[IM_KINDS] = {0};
 	ListCell   *lc;
 
 	foreach(lc, rows)
 	{
 		ImRow	   *row = lfirst(lc);
-		int			batch = im_dispatch_batch(dispatch, row->kind);
+		int			batch;
 		int			place;
 
+		/* Read once: other options may reset it, and a call has place for no more. */
+		if (batches[row->kind] == 0)
+			batches[row->kind] = im_dispatch_batch(dispatch, row->kind);
+		batch = batches[row->kind];
 		if (asks_with_others(dispatch, row))
 		{
 			ask_with_others(dispatch, row);
