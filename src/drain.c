@@ -424,13 +424,12 @@ forget_dead_orders(ImSlot *slot)
  * new options can be read, and for a file that changes nobody rings.
  */
 static void
-note_changes(ImDrain *drain)
+note_changes(ImDrain *drain, uint64 options)
 {
 	ImSlot	   *slot = drain->slot;
 	const ImApp *app = im_sender_app(drain->sender);
 	const char *file = app != NULL && app->secret_key_file != NULL ? app->secret_key_file : "";
 	uint64		stamp = file[0] != '\0' ? im_app_key_stamp() : 0;
-	uint64		options = im_app_generation();
 	bool		changed = drain->options != 0 && drain->options != options;
 
 	im_slot_lock(slot);
@@ -454,9 +453,10 @@ static void
 read_options(ImDrain *drain)
 {
 	ImProblem	problem = {0};
+	uint64		options = im_app_generation();	/* what comes while they are read is newer */
 
 	drain->configured = im_sender_configure(drain->sender, &problem);
-	note_changes(drain);
+	note_changes(drain, options);
 	if (!drain->configured)
 		copy_text(drain->trouble, sizeof(drain->trouble),
 				  im_text_as_utf8(psprintf("%s%s%s", problem.message, problem.hint ? ". " : "",
@@ -895,6 +895,9 @@ launch_claimed(ImDrain *drain, ImClaim *claim)
 		ImRow	   *row = lfirst(lc);
 
 		row->order = order_for(drain, row);
+		/* As in finish_written(). */
+		if (im_commands[claim->kind]->undoes && is_open(row))
+			im_plan_put_off(&drain->plan, row->kind, row->next.delay_ms * (SEC / 1000), im_now_us());
 		/* Its rows wait now, and are counted as such. */
 		if (im_commands[claim->kind]->undoes && !is_open(row))
 			im_flow_owe_sweep(drain->flow);

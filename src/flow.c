@@ -105,13 +105,6 @@ im_flow_sweep(ImFlow *flow, bool idle)
 	flow->sweep_at = start + cost + (idle ? 0 : cost * SWEEP_SHARE);
 }
 
-/* A room's GroupId as it is sent.  Too long for one: its rows end as invalid, and say so. */
-static const char *
-id_of(const ImFoundRoom *found)
-{
-	return strlen(found->group_id) > IM_GROUP_ID_MAX ? "" : found->group_id;
-}
-
 /* Takes note of one room that was found. */
 static void
 take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_order) (void *arg),
@@ -121,7 +114,7 @@ take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_orde
 	bool		ordered = false;
 
 	/* Its group was deleted, or is another one now: nothing more goes to the old one. */
-	if (room != NULL && (found->group_id == NULL || strcmp(room->group_id, id_of(found)) != 0))
+	if (room != NULL && (found->group_id == NULL || strcmp(room->group_id, im_room_group_id(found->group_id)) != 0))
 	{
 		im_rooms_leave(flow->rooms, room);
 		flow->sweep_owed = true;
@@ -157,7 +150,7 @@ take_found(ImFlow *flow, const ImFoundRoom *found, bool paused, bool (*take_orde
 	}
 	if (im_rooms_make_place(flow->rooms))
 		flow->sweep_owed = true;
-	room = im_rooms_add(flow->rooms, found->key, id_of(found), found->create_time);
+	room = im_rooms_add(flow->rooms, found->key, im_room_group_id(found->group_id), found->create_time);
 	if (room == NULL)
 		flow->sweep_owed = true;	/* no place for it now */
 	else
@@ -225,6 +218,13 @@ im_flow_claimed(ImFlow *flow, const ImClaim *claim)
 			.open = found->open_due != 0,.delay = found->open_due - now
 		};
 
+		/* The sweep finds its group, if it has one. */
+		if (found->other)
+		{
+			im_rooms_leave(flow->rooms, found->room);
+			flow->sweep_owed = true;
+			continue;
+		}
 		if (im_rooms_looked(flow->rooms, found->room, &look, in_order, im_now_us()))
 			flow->far_due = true;
 	}

@@ -937,9 +937,8 @@ static void
 look_for_other_group(ImClaim *claim, const int *lines)
 {
 	Datum	   *keys = palloc(sizeof(Datum) * (claim->nrooms + 1));
-	Datum	   *groups = palloc(sizeof(Datum) * (claim->nrooms + 1));
 	int		   *places = palloc(sizeof(int) * (claim->nrooms + 1));
-	Datum		args[2];
+	Datum		args[1];
 	int			n = 0;
 	bool		isnull;
 
@@ -947,16 +946,20 @@ look_for_other_group(ImClaim *claim, const int *lines)
 		if (lines[i] > 0)
 		{
 			places[n] = i;
-			groups[n] = CStringGetTextDatum(im_text_from_utf8(claim->rooms[i].room->group_id));
 			keys[n++] = CStringGetTextDatum(claim->rooms[i].room->key);
 		}
 	if (n == 0)
 		return;
 	args[0] = PointerGetDatum(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
-	args[1] = PointerGetDatum(construct_array(groups, n, TEXTOID, -1, false, TYPALIGN_INT));
 	n = (int) execute(claim->kind, ST_OTHER_GROUP, args, NULL, 0);
 	for (int i = 0; i < n; i++)
-		claim->rooms[places[DatumGetInt64(im_statement_value(i, 1, &isnull)) - 1]].other = true;
+	{
+		ImRoomClaim *found = &claim->rooms[places[DatumGetInt64(im_statement_value(i, 1, &isnull)) - 1]];
+		Datum		group_id = im_statement_value(i, 2, &isnull);
+
+		found->other = isnull ||
+			strcmp(im_room_group_id(im_text_as_utf8(TextDatumGetCString(group_id))), found->room->group_id) != 0;
+	}
 	SPI_freetuptable(SPI_tuptable);
 }
 

@@ -14,6 +14,8 @@
 #ifndef IM_ROOMS_H
 #define IM_ROOMS_H
 
+#include <string.h>
+
 #include "call.h"
 
 #define IM_ROOMS_MAX		4096	/* at work at one time */
@@ -42,6 +44,13 @@ typedef struct ImRoom
 	struct ImRoom *next;
 	bool		listed;			/* among those that wait for their turn */
 } ImRoom;
+
+/* A group's id as a room has it.  Too long for one: the room's rows end as invalid, and say so. */
+static inline const char *
+im_room_group_id(const char *group_id)
+{
+	return strlen(group_id) > IM_GROUP_ID_MAX ? "" : group_id;
+}
 
 typedef struct ImRooms ImRooms;
 

@@ -147,6 +147,10 @@ typedef struct Statement
 /* Codes of a row that is refused because an account is missing; -12: IM_CODE_ITEM, of a member. */
 #define NO_ACCOUNT	"-12, 10019, 20003, 30003, 70107, 90003, 90008, 90012, 90048"
 
+/* The group that was read, and no other one by now. */
+#define STILL_THAT_GROUP \
+	"g.id = ANY ($1) AND g.row_key = ANY ($3) AND g.status = 'imported' AND (g.settled_at >= $4) IS NOT TRUE"
+
 #define MISSING(o) \
 	"EXISTS (SELECT FROM {schema}.im_import_verified v" \
 	" WHERE v.row_key = " o ".row_key AND v.result = 'missing' AND (v.checked_at < " o ".settled_at) IS NOT TRUE)"
@@ -458,8 +462,8 @@ static const Statement statements[NSTATEMENTS] = {
 		" CASE WHEN n.deep THEN pg_catalog.now() END, $6"
 		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
 		" pg_catalog.unnest($4), pg_catalog.unnest($5)) AS n (id, result, fields, row_key, deep)"
-		/* Meanwhile somebody may have taken it back, or deleted it. */
-		" JOIN " OUTBOX " o ON o.id = n.id AND o.row_key = n.row_key AND o.status = 'imported'"
+		/* Meanwhile somebody may have taken it back, deleted it, or sent it again. */
+		" JOIN " OUTBOX " o ON o.id = n.id AND o.row_key = n.row_key AND o.status = 'imported' AND (o.settled_at >= $7) IS NOT TRUE"
 		" ON CONFLICT (row_key) DO UPDATE SET kind = EXCLUDED.kind, id = EXCLUDED.id, checked_at = EXCLUDED.checked_at,"
 		" (result, fields, deep, deep_at) = (SELECT CASE WHEN k.kept THEN v.result ELSE EXCLUDED.result END,"
 		" CASE WHEN k.kept THEN v.fields ELSE EXCLUDED.fields END, k.kept OR EXCLUDED.deep,"
@@ -470,17 +474,21 @@ static const Statement statements[NSTATEMENTS] = {
 		" AND NOT EXISTS (SELECT FROM " OUTBOX " o WHERE o.id = EXCLUDED.id AND v.checked_at < o.settled_at) AS kept OFFSET 0) k),"
 		" sdkappid = EXCLUDED.sdkappid RETURNING v.id, v.result, v.deep_at)"
 		" SELECT w.id, w.result FROM written w WHERE w.result IN ('differs', 'missing') AND w.deep_at < pg_catalog.now()",
-	6, {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID, BOOLARRAYOID, INT8OID}},
-	/* A group that is not there has no rows: none of them needs to be asked for. */
+	7, {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID, BOOLARRAYOID, INT8OID, TIMESTAMPTZOID}},
+	/*
+	 * A group that is not there has no rows: none of them needs to be asked for.  The
+	 * group may have been made anew since it was read, $4, and so may they.
+	 */
 	[ST_CHECK_GROUP_GONE] = {
 		"INSERT INTO {schema}.im_import_verified AS v (kind, row_key, id, checked_at, result, deep_at, sdkappid)"
 		" SELECT '{kind}', i.row_key, i.id, pg_catalog.now(), 'missing', pg_catalog.now(), $2"
-		" FROM (SELECT '+' || g.source_id AS room FROM {schema}.im_group_outbox g WHERE g.id = ANY ($1) AND g.status = 'imported'"
-		" UNION SELECT '=' || g.group_id FROM {schema}.im_group_outbox g WHERE g.id = ANY ($1) AND g.status = 'imported') r"
+		" FROM (SELECT '+' || g.source_id AS room FROM {schema}.im_group_outbox g WHERE " STILL_THAT_GROUP
+		" UNION SELECT '=' || g.group_id FROM {schema}.im_group_outbox g WHERE " STILL_THAT_GROUP ") r"
 		" JOIN " OUTBOX " i ON " ROOM " COLLATE \"C\" = r.room AND " IN_GROUP("i") " AND i.status = 'imported'"
+		" AND (i.settled_at >= $4) IS NOT TRUE"
 		" ON CONFLICT (row_key) DO UPDATE SET kind = EXCLUDED.kind, id = EXCLUDED.id, checked_at = EXCLUDED.checked_at,"
 		" result = EXCLUDED.result, fields = NULL, deep = true, deep_at = EXCLUDED.deep_at, sdkappid = EXCLUDED.sdkappid",
-	2, {INT8ARRAYOID, INT8OID}},
+	4, {INT8ARRAYOID, INT8OID, UUIDARRAYOID, TIMESTAMPTZOID}},
 	[ST_CHECK_OTHER_APP] = {
 		"DELETE FROM {schema}.im_import_verified WHERE sdkappid <> $1",
 	1, {INT8OID}},
@@ -518,10 +526,11 @@ static const Statement statements[NSTATEMENTS] = {
 	2, {INT8OID, TEXTARRAYOID}},
 	/* A group's row may have been deleted, and loaded anew with another GroupId. */
 	[ST_OTHER_GROUP] = {
-		"SELECT r.n FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY AS r (room, group_id, n)"
-		" WHERE pg_catalog.left(r.room, 1) = '+' AND r.group_id IS DISTINCT FROM (SELECT g.group_id FROM {schema}.im_group_outbox g"
-		" WHERE g.source_id = pg_catalog.substr(r.room, 2) AND g.status = 'imported')",
-	2, {TEXTARRAYOID, TEXTARRAYOID}},
+		"SELECT r.n, (SELECT g.group_id FROM {schema}.im_group_outbox g"
+		" WHERE g.source_id = pg_catalog.substr(r.room, 2) AND g.status = 'imported')"
+		" FROM pg_catalog.unnest($1) WITH ORDINALITY AS r (room, n)"
+		" WHERE pg_catalog.left(r.room, 1) = '+'",
+	1, {TEXTARRAYOID}},
 	[ST_SWEEP] = {
 		"WITH RECURSIVE w (room, n) AS ("
 		"(SELECT " ROOM ", 1 FROM " OUTBOX " i WHERE i.origin = $1 AND " OPEN("i") " AND i.status = 'pending'"

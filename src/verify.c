@@ -71,6 +71,7 @@ typedef struct Verify
 	int64		nids;
 	int64		nread;			/* ... of which so many were read */
 	List	   *rows;			/* of ImRow: being checked */
+	TimestampTz read_at;		/* no later than they were read */
 	Counts		counts[IM_OUTBOXES];
 	int64		told_at;
 } Verify;
@@ -204,21 +205,27 @@ static void
 miss_their_rows(Verify *verify)
 {
 	Datum	   *ids = palloc(sizeof(Datum) * (list_length(verify->rows) + 1));
+	Datum	   *keys = palloc(sizeof(Datum) * (list_length(verify->rows) + 1));
 	int			n = 0;
-	Datum		args[2];
+	Datum		args[4];
 	ListCell   *lc;
 
 	foreach(lc, verify->rows)
 	{
-		const ImRow *row = lfirst(lc);
+		ImRow	   *row = lfirst(lc);
 
-		if (row->check.found == IM_FOUND_ABSENT)
-			ids[n++] = Int64GetDatum(row->id);
+		if (row->check.found != IM_FOUND_ABSENT)
+			continue;
+		keys[n] = PointerGetDatum(row->row_key);
+		ids[n++] = Int64GetDatum(row->id);
 	}
 	if (n == 0)
 		return;
 	args[0] = PointerGetDatum(construct_array(ids, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	args[1] = Int64GetDatum(verify->ask.sdkappid);
+	args[2] = PointerGetDatum(construct_array(keys, n, UUIDOID, sizeof(((ImRow *) NULL)->row_key),
+											  false, TYPALIGN_CHAR));
+	args[3] = TimestampTzGetDatum(verify->read_at);
 	for (int kind = 0; kind < IM_OUTBOXES; kind++)
 		if (im_commands[kind]->roomed && im_commands[kind]->checkup != NULL)
 			verify->counts[kind][IM_FOUND_ABSENT] +=
@@ -237,7 +244,7 @@ write_results(Verify *verify)
 	Datum	   *fields = palloc(sizeof(Datum) * (n + 1));
 	Datum	   *deep = palloc(sizeof(Datum) * (n + 1));
 	bool	   *nulls = palloc(sizeof(bool) * (n + 1));
-	Datum		args[6];
+	Datum		args[7];
 
 	if (n == 0)
 		return;
@@ -260,6 +267,7 @@ write_results(Verify *verify)
 											  false, TYPALIGN_CHAR));
 	args[4] = PointerGetDatum(construct_array(deep, n, BOOLOID, 1, true, TYPALIGN_CHAR));
 	args[5] = Int64GetDatum(verify->ask.sdkappid);
+	args[6] = TimestampTzGetDatum(verify->read_at);
 	write_arrays(verify, args);
 	if (im_commands[verify->kind]->makes_groups)
 		miss_their_rows(verify);
@@ -293,6 +301,7 @@ static void
 read_rows(Verify *verify)
 {
 	verify->rows = NIL;
+	verify->read_at = GetCurrentTimestamp();
 	while (verify->rows == NIL && list_next_kind(verify))
 	{
 		/* Until one was answered, no more rows than one call takes. */

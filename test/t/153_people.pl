@@ -315,6 +315,28 @@ is(statuses('member', "member_account LIKE 'new%'"), 'imported 1900', '... and t
 load('SELECT im_import_resume();');
 poll_until { open_rows('message', 'unread') == 0 } 'all the others';
 
+# The group of such a room is to be undone meanwhile: nothing more goes to it, and the drain does not wait for that.
+load(room('left'));
+settled('its group', 'group');
+load('SELECT im_import_pause();');
+load("INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) SELECT 'left/' || i, 'left', 'one', timestamptz '2020-05-01' + i * interval '1 minute', 'left' FROM generate_series(1, 20) i");
+my $under_way = $service->stats->{held} // 0;
+$service->fault({ do => 'hold', times => 1, match => { command => 'import_group_msg', group_id => 'g-left' } });
+my $session = ImTest::start_session($node, 'postgres');
+syswrite $session->{in}, "CALL im_import_drain(1);\n";
+$service->wait_for(held => $under_way + 1);
+load("UPDATE im_group_outbox SET status = 'undo' WHERE source_id = 'left'");
+$service->release;
+my $drains = "FROM pg_stat_activity WHERE query LIKE 'CALL im_import_drain%' AND state = 'active'";
+eval { poll_until { value_of($node, "SELECT count(*) $drains") == 0 } 'the drain' };
+is($@, '', 'the drain ends');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) $drains");
+is(statuses('message', "group_source_id = 'left'"), 'imported 7, pending 13', 'what was under way is written, and no more is sent');
+load("SELECT im_import_resume();");
+settled('the undo', 'group');
+poll_until { value_of($node, "SELECT status FROM im_group_outbox WHERE source_id = 'left'") eq 'undone' } 'the group that was undone';
+load("DELETE FROM im_message_outbox WHERE group_source_id = 'left'");
+
 # A group whose rows were deleted, and that is loaded anew: nothing of the old one's messages counts.
 load("INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES ('of old', 'first', 'one', timestamptz '2020-05-01', 'of old')");
 poll_until { open_rows('message') == 0 } 'a message of the old group';
@@ -356,6 +378,12 @@ settled('nothing that is left', 'message');
 load("INSERT INTO im_member_outbox (group_id, member_account) VALUES (repeat('x', 129), 'b8'), (repeat('x', 40000), 'b8')");
 poll_until { open_rows('member') == 1 } 'all but the one that has no group';
 is(statuses('member', "length(group_id) > 128"), 'invalid 2', 'a GroupId that is too long is refused by us');
+
+# The same of a group's row that came as imported, with an id that is none.
+load("INSERT INTO im_group_outbox (source_id, group_id, type, name, status) VALUES ('endless', repeat('y', 200), 'Public', 'endless', 'imported');
+INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ('endless', 'b8')");
+poll_until { value_of($node, "SELECT status FROM im_member_outbox WHERE group_source_id = 'endless'") eq 'invalid' } 'the member of a group whose id is none';
+pass('... and so are rows of a group that has such an id');
 is_deeply([ $service->doubles ], [], 'nothing was done twice');
 
 done_testing();
