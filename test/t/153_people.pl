@@ -352,8 +352,9 @@ sub swapped
 	my ($name, $what) = @_;
 	my $held = $service->stats->{held} // 0;
 	$service->fault({ do => 'hold', times => 1, match => { command => 'import_group_member', group_id => "g-old-$name" } });
-	load("INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('$name', 'g-old-$name', 'Public', 'swap');
-INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ('$name', 'b1')");
+	# At once: a member that came later would wait until fewer rooms are at work.
+	load("BEGIN; INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('$name', 'g-old-$name', 'Public', 'swap');
+INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ('$name', 'b1'); COMMIT;");
 	$service->wait_for(held => $held + 1);
 	load("BEGIN; DELETE FROM im_member_outbox WHERE group_source_id = '$name'; DELETE FROM im_group_outbox WHERE source_id = '$name';
 INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('$name', 'g-new-$name', 'Public', 'swap');
