@@ -891,6 +891,22 @@ look_for_open(ImClaim *claim)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* The keys of the rooms in which rows were found, *n; places[] says which rooms these are. */
+static Datum
+found_keys(const ImClaim *claim, const int *lines, int *places, int *n)
+{
+	Datum	   *keys = palloc(sizeof(Datum) * (claim->nrooms + 1));
+
+	*n = 0;
+	for (int i = 0; i < claim->nrooms; i++)
+		if (lines[i] > 0)
+		{
+			places[*n] = i;
+			keys[(*n)++] = CStringGetTextDatum(claim->rooms[i].room->key);
+		}
+	return PointerGetDatum(construct_array(keys, *n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
 /*
  * Which of the rooms have open rows of an earlier stage, which came after the
  * room had passed it.  To be asked after the rows were read, never before: then
@@ -899,19 +915,12 @@ look_for_open(ImClaim *claim)
 static void
 look_behind(ImClaim *claim, const int *lines)
 {
-	Datum	   *keys = palloc(sizeof(Datum) * (claim->nrooms + 1));
 	int		   *places = palloc(sizeof(int) * (claim->nrooms + 1));
 	Datum		args[2] = {Int64GetDatum(im_origin())};
-	int			n = 0;
+	int			n;
 	bool		isnull;
 
-	for (int i = 0; i < claim->nrooms; i++)
-		if (lines[i] > 0)
-		{
-			places[n] = i;
-			keys[n++] = CStringGetTextDatum(claim->rooms[i].room->key);
-		}
-	args[1] = PointerGetDatum(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
+	args[1] = found_keys(claim, lines, places, &n);
 	/* Kinds are numbered in the order of the stages: earlier ones are lower. */
 	for (int kind = 0; n > 0 && kind < (int) claim->kind; kind++)
 	{
@@ -936,21 +945,14 @@ look_behind(ImClaim *claim, const int *lines)
 static void
 look_for_other_group(ImClaim *claim, const int *lines)
 {
-	Datum	   *keys = palloc(sizeof(Datum) * (claim->nrooms + 1));
 	int		   *places = palloc(sizeof(int) * (claim->nrooms + 1));
 	Datum		args[1];
-	int			n = 0;
+	int			n;
 	bool		isnull;
 
-	for (int i = 0; i < claim->nrooms; i++)
-		if (lines[i] > 0)
-		{
-			places[n] = i;
-			keys[n++] = CStringGetTextDatum(claim->rooms[i].room->key);
-		}
+	args[0] = found_keys(claim, lines, places, &n);
 	if (n == 0)
 		return;
-	args[0] = PointerGetDatum(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT));
 	n = (int) execute(claim->kind, ST_OTHER_GROUP, args, NULL, 0);
 	for (int i = 0; i < n; i++)
 	{
