@@ -211,6 +211,10 @@ static const Statement statements[NSTATEMENTS] = {
 		" error_code = CASE WHEN v.status = '{done}' THEN NULL ELSE COALESCE(v.code, o.error_code) END,"
 		/* Words without a code explain what the code that stands there led to. */
 		" error_info = CASE WHEN v.status = '{done}' THEN NULL"
+		/* What the service said of it before may be why it cannot be sent now. */
+		" WHEN v.status = 'invalid' AND o.error_code > 0 AND o.error_info IS NOT NULL"
+		" AND pg_catalog.strpos(v.info, o.error_info) = 0 THEN v.info || ' (before, the service refused it: '"
+		" || o.error_code || ' ' || pg_catalog.replace(o.error_info, '; ', ', ') || ')'"
 		" WHEN v.code IS NOT NULL OR v.info IS NULL OR o.error_info IS NULL THEN COALESCE(v.info, o.error_info)"
 		" WHEN pg_catalog.strpos(o.error_info, v.info) > 0 THEN o.error_info"
 		" ELSE o.error_info || '; ' || v.info END,"
@@ -380,7 +384,9 @@ static const Statement statements[NSTATEMENTS] = {
 	0, {0}},
 	/*
 	 * Rows that go in order: only those behind all that are there, and only where
-	 * none is on its way.  What was known of their rooms is what is there.
+	 * none is on its way.  What was known of their rooms is what is there.  The app
+	 * may have answered of a time before it knew them: they keep their time, by
+	 * which they are looked for once more before they are sent.
 	 */
 	[ST_RETRY_TAIL] = {
 		"WITH gone AS MATERIALIZED (SELECT i.id, " ROOM " AS room, i.sent_time FROM " OUTBOX " i"
@@ -391,7 +397,8 @@ static const Statement statements[NSTATEMENTS] = {
 		" busy AS MATERIALIZED (SELECT r.room FROM " OUTBOX " i JOIN rooms r ON r.room = " ROOM
 		" WHERE " OPEN("i") " AND (i.status = 'sending' OR i.maybe_sent_at IS NOT NULL)),"
 		" back AS (UPDATE " OUTBOX " o SET status = 'pending', attempts = 0, error_code = NULL, error_info = NULL,"
-		" due_at = NULL, settled_at = NULL, maybe_sent_at = NULL, claim = NULL, sent_time = NULL, msg_seq = NULL, origin = $1"
+		" due_at = NULL, settled_at = NULL, claim = NULL, msg_seq = NULL, origin = $1,"
+		" maybe_sent_at = CASE WHEN o.sent_time IS NOT NULL THEN pg_catalog.now() END"
 		" FROM gone g LEFT JOIN there t ON t.room = g.room"
 		" WHERE o.id = g.id AND (t.newest_time IS NULL OR g.sent_time > t.newest_time"
 		/* Never sent: somebody inserted it as imported. */

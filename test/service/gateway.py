@@ -404,7 +404,7 @@ class Service:
         if not lag:
             return room.next_seq, room.last_time
         seq, until = room.next_seq, time.monotonic() - lag / 1000
-        while seq > room.first_seq and room.message(seq - 1)["t"] > until:
+        while seq > room.first_seq and (room.message(seq - 1) or {"t": until + 1})["t"] > until:
             seq -= 1
         return seq, room.message(seq - 1)["time"] if seq > room.first_seq else 0
 
