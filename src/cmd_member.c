@@ -26,7 +26,7 @@ static const ImField fields[] = {
 		.flags = IM_FIELD_USER | IM_FIELD_REQUIRED | IM_FIELD_NONEMPTY | IM_FIELD_ID,.limit = {32, 32},
 	.check = im_check_user_id},
 	{.column = "role",.sent = "Role",.kind = IM_VALUE_WORD,.flags = IM_FIELD_NONEMPTY,
-	.words = roles,.allowed = "Admin and Member; leave it NULL for a plain member, and for the owner give the group an owner_account"},
+	.words = roles,.allowed = "Admin and Member (leave it NULL for a plain member, and for the owner give the group an owner_account)"},
 	{.column = "join_time",.sent = "JoinTime",.kind = IM_VALUE_TIME,.flags = IM_FIELD_JOINED},
 };
 

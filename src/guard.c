@@ -352,8 +352,10 @@ wait_for_requests(Anew *anew, HeapTuple row)
 		return;
 	/* When the row is due they must be dead: it begins without a doubt. */
 	set_column(anew, "maybe_sent_at", (Datum) 0, true);
-	if (at > GetCurrentTimestamp())
-		set_column(anew, "due_at", TimestampTzGetDatum(at), false);
+	if (at <= GetCurrentTimestamp())
+		return;
+	set_column(anew, "due_at", TimestampTzGetDatum(at), false);
+	set_column(anew, "error_info", CStringGetTextDatum("a request about this group whose answer was lost may still be under way: not before due_at"), false);
 }
 
 /* A row whose group is to be disbanded, or after all is not. */

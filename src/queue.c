@@ -398,7 +398,7 @@ check_shift(const ImRow *row, const Tuple *tuple, const ImTiming *timing, ImItem
 	item->problems = lappend(item->problems, psprintf(
 		timing->own <= timing->created ?
 		"send_time would have to be moved by " INT64_FORMAT " seconds to be later than the group's creation, the limit is " INT64_FORMAT " (option max_time_shift): take the group back (status undo), give it an earlier create_time and import it again" :
-		"send_time would have to be moved by " INT64_FORMAT " seconds to be later than the group's newest message, the limit is " INT64_FORMAT " (option max_time_shift): take the group back (status undo) and import it again with all its messages in order; if more messages than seconds are at that time, set max_time_shift higher before",
+		"send_time would have to be moved by " INT64_FORMAT " seconds to be later than the group's newest message, the limit is " INT64_FORMAT " (option max_time_shift): take the group back (status undo) and import it again with all its messages in order, and with a higher max_time_shift if more messages than seconds are at that time",
 		shift, most));
 	if (item->problem_code == 0)
 		item->problem_code = 10004;
@@ -1355,9 +1355,12 @@ undo_rooms(List *rows)
 			continue;
 		/* At once again if the limit was reached; later if somebody locks a row. */
 		row->next.status = IM_UNDO;
-		/* It is gone: nobody may call it imported any more, whatever is said next. */
+		/*
+		 * It is gone: nobody may call it imported any more, whatever is said next.  No
+		 * request is under way: whoever imports it again waits for none.
+		 */
 		if (!row->next.maybe_sent)
-			row->suspect_at = row->judged_at;
+			row->suspect_at = row->judged_at - IM_ZOMBIE_MS * INT64CONST(1000);
 		row->next.maybe_sent = true;
 		row->next.delay_ms = most > 0 ? UNDO_AGAIN : 0;
 		row->verdict.code = IM_CODE_DISBANDED;

@@ -111,6 +111,10 @@ sub hold_kinds
 
 	# Only a member has an unread count.
 	$node->safe_psql('postgres', "SELECT im_import_member(r) FROM (SELECT group_id, '$word-m1' AS member_account FROM im_group_outbox WHERE source_id = '$rooms[2]') r");
+	# A new worker makes one call, and no other one before that is answered.
+	$node->safe_psql('postgres', insert_kind('group', word => "before-$word"));
+	poll_until { value_of($node, "SELECT status FROM im_group_outbox WHERE source_id LIKE 'before-$word-%'") eq 'imported' } 'a worker to be connected';
+	$node->safe_psql('postgres', "DELETE FROM im_group_outbox WHERE source_id LIKE 'before-$word-%'");
 	$service->fault(map { { do => 'hold', %rule, match => { command => $COMMAND{$_} } } } @kinds);
 	$node->safe_psql('postgres', join '', map { insert_kind($_, word => $word, room => $room{$_}) } grep { $_ ne 'account' } @kinds);
 	$service->wait_for(held => @kinds - 1);

@@ -113,17 +113,6 @@ foreach my $place (sort keys %claimed)
 	}
 }
 
-# One row of each kind, with the service.  Until a worker has had an answer it makes
-# one call at a time.
-sub hold_all
-{
-	my ($word, %rule) = @_;
-
-	sql(insert_kind('group', word => "before-$word"));
-	wait_kinds($node);
-	hold_kinds($node, $service, $word, new_rooms(3), \%rule);
-}
-
 # ---------------------------------------------------------------------------
 # With the service: it has done what it was told, or not yet
 
@@ -131,7 +120,7 @@ foreach my $apply (1, 0)
 {
 	my $word = 'w' . @tried;
 
-	hold_all($word, apply => $apply ? \1 : \0);
+	hold_kinds($node, $service, $word, new_rooms(3), { apply => $apply ? \1 : \0 });
 	dies_and_recovers($word, 'every kind, ' . ($apply ? 'done and not answered' : 'not done yet'), 'sending', $apply, @kinds);
 }
 
@@ -148,7 +137,7 @@ foreach my $place (sort keys %answered)
 	my $word = 'w' . @tried;
 
 	arm($node, $place);
-	hold_all($word);
+	hold_kinds($node, $service, $word, new_rooms(3));
 	# The answers of all kinds come in the same turn.
 	my $pid = worker_pid($node);
 	kill 'STOP', $pid;

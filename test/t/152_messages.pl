@@ -110,7 +110,9 @@ $service->set(message_order => 'time', duplicate_result => 'ok_seq');
 # One bad row fails alone
 
 $service->set(fail => { message => { poison => 80002 } });
-load(room_sql('bad', 14, 60), <<SQL);
+$service->fault(rule('close_after', 'unheard'));
+load(room_sql('bad', 14, 60), room_sql('unheard', 7, 3600), <<SQL);
+UPDATE im_message_outbox SET text = 'poison' WHERE source_id = 'unheard/2' AND status = 'pending';
 UPDATE im_message_outbox SET text = 'poison' WHERE source_id = 'bad/3' AND status = 'pending';
 INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, body) VALUES
  ('bad/sound', 'bad', 'u1', timestamptz '2020-01-02 00:00:30Z', '[{"MsgType":"TIMSoundElem","MsgContent":{}}]'),
@@ -179,6 +181,13 @@ like(value_of($node, "SELECT error_info FROM im_message_outbox WHERE source_id =
 	qr/group's creation.*create_time/, '... also one from before the group');
 is(value_of($node, "SELECT string_agg(rows::text, ' ' ORDER BY rows) FROM im_import_problems WHERE problem LIKE 'send_time would%'"),
 	'1 2', '... and such rows are counted together, however late they are');
+
+# One that was refused in a call whose answer was lost: those behind it have gone.
+settled("group_source_id = 'unheard'", 'the call whose answer was lost');
+is(statuses('unheard'), 'imported 6, invalid 1', 'a refused message whose answer was lost is too late for its place');
+my $words = value_of($node, "SELECT error_info FROM im_message_outbox WHERE source_id = 'unheard/2'");
+like($words, qr/^send_time would have to be moved by .* \(before, the service refused it: \d+ /, '... and what the service said of it is not lost');
+is(value_of($node, "SELECT cardinality(im_problem_list(error_info)) FROM im_message_outbox WHERE source_id = 'unheard/2'"), 1, '... in one problem');
 
 # A time in the future fails alone, and does not stand in the way of what comes then.
 load(room_sql('future', 3, 60), "INSERT INTO im_message_outbox (source_id, group_source_id, from_account, send_time, text) VALUES ('future/x', 'future', 'u1', now() + interval '10 years', 'never');");

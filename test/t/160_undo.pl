@@ -197,6 +197,7 @@ is_deeply([ map { defined $service->group("own-$_") ? 1 : 0 } 1 .. 5 ], [ 0, 0, 
 sql("UPDATE im_group_outbox SET status = 'pending' WHERE source_id = 'own1'");
 is(value_of($node, "SELECT due_at > now() AND due_at <= now() + interval '1 min' AND group_id = 'own-1' FROM im_group_outbox WHERE source_id = 'own1'"), 't',
 	'an id of its own waits until the last request is dead');
+like(value_of($node, "SELECT error_info FROM im_group_outbox WHERE source_id = 'own1'"), qr/may still be under way: not before due_at/, '... and the words say so');
 $service->set(id_reuse => 'taken');
 sql("UPDATE im_group_outbox SET status = 'pending', name = 'other' WHERE source_id = 'own5'");
 poll_until { value_of($node, "SELECT error_code FROM im_group_outbox WHERE source_id = 'own5'") eq '10021' } 'the service to refuse the id';
@@ -226,7 +227,7 @@ cmp_ok(value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_sourc
 counts_are_right();
 
 # More rows than go into one transaction, one of which a person locks for a while.
-sql(rooms_sql('large', 1));
+sql(rooms_sql('large', 1, ', group_id', ", 'large-' || r"));
 poll_until { statuses('large1') eq all_of('imported', 1) } 'a room that becomes large';
 my $large = group_id('large1');
 sql("SET LOCAL session_replication_role = replica", ";INSERT INTO im_member_outbox (group_source_id, member_account, status) SELECT 'large1', 'm' || m, 'imported' FROM generate_series(1, 5200) m");
@@ -245,6 +246,8 @@ pass('a group is undone when all its rows are');
 is_deeply([ map { my $command = $_; scalar grep { $_->{body} =~ /\Q$large\E/ } $service->journal($command) } qw(get_group_info destroy_group) ], [ 1, 1 ],
 	'... and the service was asked once, however long that took');
 is(value_of($node, "SELECT error_code IS NULL AND error_info IS NULL FROM im_group_outbox WHERE source_id = 'large1'"), 't', '... and nothing is left of the words');
+is(value_of($node, "BEGIN; UPDATE im_group_outbox SET status = 'pending' WHERE source_id = 'large1'; SELECT due_at IS NULL FROM im_group_outbox WHERE source_id = 'large1'; ROLLBACK"), 't',
+	'... and it can go again at once, under its own id: no answer was lost');
 counts_are_right();
 
 # ---------------------------------------------------------------------------
