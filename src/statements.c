@@ -81,12 +81,12 @@ typedef struct Statement
 	" WHERE n.origin = $1 AND n.id > $4 AND n.status = 'pending' AND n.due_at IS NULL)"
 
 /*
- * A row of a group is passed over as long as its user is on the way.  status || '':
- * see IS_PENDING().
+ * A row of a group is passed over as long as its user is on the way.  No account is
+ * that of NULL: so a kind without a user waits for none.  status || '': see IS_PENDING().
  */
-#define USER_IS_OPEN(row, user) \
+#define USER_IS_OPEN(user) \
 	"EXISTS (SELECT FROM {schema}.im_account_outbox n" \
-	" WHERE n.user_id = " row "." user "::text COLLATE \"default\"" \
+	" WHERE n.user_id = " user " COLLATE \"default\"" \
 	" AND n.origin = $1 AND n.status || '' IN ('pending', 'sending'))"
 
 /* What stands between is there once for each kind whose rows belong to a group. */
@@ -504,7 +504,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS r (room, after, n),"
 		" LATERAL (SELECT i.id FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = r.room"
 		" AND " OPEN("i") " AND i.status = 'pending' AND i.id > r.after AND (i.due_at IS NULL OR i.due_at <= pg_catalog.now())"
-		" AND NOT " USER_IS_OPEN("i", "{user}")
+		" AND NOT " USER_IS_OPEN("{user of i}")
 		" ORDER BY i.id LIMIT $4) a JOIN " OUTBOX " o ON o.id = a.id"
 		" WHERE " IS_PENDING("o") STILL_IN_ROOM " ORDER BY r.n, o.id FOR NO KEY UPDATE OF o SKIP LOCKED",
 	4, {INT8OID, TEXTARRAYOID, INT8ARRAYOID, INT8OID}},
@@ -522,7 +522,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" WHERE " IS_PENDING("o") " AND (o.due_at IS NULL OR o.due_at <= pg_catalog.now())"
 		STILL_IN_ROOM " AND o.send_time IS NOT DISTINCT FROM a.send_time"
 		/* It holds those behind it, as one that is locked does. */
-		" AND NOT " USER_IS_OPEN("o", "{user}")
+		" AND NOT " USER_IS_OPEN("{user of o}")
 		" ORDER BY r.n, a.rank FOR NO KEY UPDATE OF o SKIP LOCKED",
 	4, {INT8OID, TEXTARRAYOID, INT8ARRAYOID, INT8OID}},
 	[ST_ROOM_OPEN] = {
@@ -749,14 +749,14 @@ put_columns(StringInfo sql, const ImCommand *command)
 		appendStringInfo(sql, "%so.%s", i > 0 ? ", " : "", command->fields[i].column);
 }
 
-/* The column of the user that a row of a group needs. */
+/* The user that a row of a group needs, or NULL. */
 static const char *
-user_column(const ImCommand *command)
+user_of(const ImCommand *command, char row)
 {
 	for (int i = 0; i < command->nfields; i++)
 		if (command->fields[i].flags & IM_FIELD_USER)
-			return command->fields[i].column;
-	return "";
+			return psprintf("%c.%s::text", row, command->fields[i].column);
+	return "NULL::text";
 }
 
 /* What a command says, or what is so for most. */
@@ -791,7 +791,8 @@ put_word(StringInfo sql, const char *word, size_t len, const char *schema, const
 		/* What is to be undone keeps its status while it is claimed, and when it was sent. */
 		{"free", command->undoes ? " AND claim IS NULL" : ""},
 		{"at_once", command->after_accounts ? "false" : "true"},
-		{"user", user_column(command)},
+		{"user of i", user_of(command, 'i')},
+		{"user of o", user_of(command, 'o')},
 		/* Only of a kind of which a 0 need not be sent; a bigint, as in ST_CLAIM_ORDERED. */
 		{"left_over", im_command_has(command, IM_FIELD_ZERO) ?
 			psprintf("(SELECT 1::bigint FROM %s._im_left_over l WHERE l.room IN (r.room, '*') LIMIT 1)", schema) :
