@@ -71,7 +71,8 @@ typedef struct ImField
 	const char *sent;			/* key in the request */
 	ImValueKind kind;
 	uint16_t	flags;
-	int			limit[2];		/* texts: bytes, by option text_limits */
+	int			limit[2];		/* texts: bytes, by option text_limits: 'page' and
+								 * 'sdk', give both; none: there is no limit */
 	int			most;			/* elements of an array */
 	const ImWord *words;
 	const char *allowed;		/* the words, for a message */
@@ -201,6 +202,9 @@ typedef struct ImCommand
 
 /* All of them, in the order of a move, by ImKind. */
 extern const ImCommand *const im_commands[IM_KINDS];
+
+/* ERROR if one says what cannot work; called when the library is loaded. */
+extern void im_commands_check(void);
 
 /* True if a field of the command's record has that flag. */
 static inline bool

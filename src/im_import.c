@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 
 #include "app.h"
+#include "command.h"
 #include "failpoint.h"
 #include "shared.h"
 #include "worker.h"
@@ -37,6 +38,7 @@ ring_for_options(void)
 void
 _PG_init(void)
 {
+	im_commands_check();
 	im_failpoint_init();		/* before the prefix is reserved */
 	im_shared_init();
 	im_app_on_change(ring_for_options);
