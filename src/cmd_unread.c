@@ -43,7 +43,7 @@ const ImCommand im_cmd_unread = {
 	.roomed = true,
 	.counted = "unread",
 	.undone_by = &im_cmd_message,
-	.in_turn = true,
+	.in_turn = "A group's unread counts are set after its messages: the worker keeps that order.",
 	.finish = im_check_room,
 	.function = "im_set_unread",
 	.noun = "unread count",
@@ -51,6 +51,7 @@ const ImCommand im_cmd_unread = {
 	.advice = advice,
 	.change_hint = "It is in the app: change it there.",
 	.harmless = true,
+	.not_compared = "Unread counts change as people read, and are not compared.",
 	.record_hint = "Give the record named columns, at least member_account, unread_msg_num and one of group_source_id and group_id."
 };
 

@@ -75,6 +75,8 @@ check_calls(const ImCommand *command)
 	require(command, checkup == NULL ||
 			(checkup->each.op != IM_OP_NONE && checkup->each.batch > 0 && checkup->each.joins != NULL),
 			".checkup needs .each with .op, .batch and .joins");
+	require(command, command->undoes || (checkup == NULL) == (command->not_compared != NULL),
+			"it needs one of .checkup and .not_compared");
 }
 
 /* What a second call does; see repeat_of() in queue.c. */
@@ -99,7 +101,7 @@ check_room(const ImCommand *command)
 	require(command, !command->roomed || command->finish != NULL, ".roomed needs .finish, with im_check_room()");
 	require(command, !command->ordered || (command->roomed && command->sql.order != NULL && has_column(command, "send_time")),
 			".ordered needs .roomed, .sql.order and a column send_time");
-	require(command, !command->in_turn || command->roomed, ".in_turn needs .roomed");
+	require(command, command->in_turn == NULL || command->roomed, ".in_turn needs .roomed");
 	require(command, command->undone_by == NULL || (command->roomed && command->undone_by->roomed),
 			".undone_by is of .roomed kinds");
 	require(command, !command->roomed || !command->after_accounts,

@@ -183,8 +183,8 @@ typedef struct ImCommand
 								 * _im_room_state */
 	const struct ImCommand *undone_by;	/* rows of that kind undo what was imported of
 										 * their room; or NULL */
-	bool		in_turn;		/* ... and for all before it: no session can have it
-								 * sent now */
+	const char *in_turn;		/* ... and for all before it: why no session can have it
+								 * sent now; or NULL */
 	bool		undoes;			/* rows of another kind are taken back */
 	ImKind		outbox;			/* ... of this one; else see im_outbox_of() */
 	int32_t		key_codes[2];	/* of a call: it is refused for its key's sake, and so
@@ -195,7 +195,8 @@ typedef struct ImCommand
 	int			variant_field;	/* a word, on which rules of other fields
 								 * depend: its place in fields[]; none: -1, since
 								 * 0 is the first */
-	const ImCheckup *checkup;	/* NULL: the service does not tell of such rows */
+	const ImCheckup *checkup;	/* how rows are compared with the app; or NULL */
+	const char *not_compared;	/* ... and then why not */
 	/* What must hold between the fields; adds problems and members. Or NULL. */
 	void		(*finish) (struct ImEncoder *enc);
 } ImCommand;

@@ -392,11 +392,11 @@ read_row(const ImCommand *command, int64 id, const unsigned char *row_key, ImOut
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("there is no outbox row %lld with this row_key", (long long) id),
 				 errhint("A record with columns id and row_key is taken for that row; leave them out to import a group of your own.")));
-	if (command->in_turn && row->status == IM_PENDING)
+	if (command->in_turn != NULL && row->status == IM_PENDING)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("outbox row %lld cannot be sent out of its turn", (long long) id),
-				 errdetail("A group's messages go in their order, and its unread counts after them: the worker keeps that order."),
+				 errdetail("%s", command->in_turn),
 				 errhint("Let the worker send it; CALL im_import_wait() returns when it is done.")));
 	if (row->uncommitted)
 		ereport(ERROR,

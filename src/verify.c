@@ -501,8 +501,8 @@ kind_argument(FunctionCallInfo fcinfo, int i)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("rows of kind \"%s\" cannot be compared with the app", name),
-				 errhint("The kinds are %s; leave kind out to compare all of them. Unread counts change as people read, and are not compared.",
-						 im_command_names(true))));
+				 errhint("The kinds are %s; leave kind out to compare all of them.%s%s", im_command_names(true),
+						 command != NULL ? " " : "", command != NULL ? command->not_compared : "")));
 	return command;
 }
 
