@@ -73,6 +73,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", required=True, help="an empty place for everything")
     parser.add_argument("--bin", required=True, help="PostgreSQL's programs, with the extension installed")
+    parser.add_argument("--pg-net", default="none", choices=["none", "http", "https"],
+                        help="if pg_net is installed too, how it reaches the service; it trusts FOLDER/authorities.pem")
     parser.add_argument("parts", nargs="*", choices=["full", [], *PARTS])
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # and Stage ends what it started
@@ -80,7 +82,7 @@ def main() -> int:
     sizes = measures.FULL if full else measures.QUICK
     wanted = [name for name in PARTS if name in given.parts] or list(PARTS)
     failed = 0
-    with Stage(given.folder, given.bin) as stage:
+    with Stage(given.folder, given.bin, given.pg_net) as stage:
         print(head(stage, full, sizes), flush=True)
         for name in wanted:
             began = time.monotonic()

@@ -21,6 +21,7 @@ IN_FLIGHT = 64
 EDGE = 10000                    # rows at either end whose rate is compared
 AWAKE_CALLS = 200
 LOOP = 100                      # rows of the loop of psql and curl
+PG_NET_STILL = 60               # seconds without an answer after which nobody waits for the others
 ROW_COLUMNS = "source_id, type, name, owner_account, introduction, notification, create_time"
 ROW_VALUES = ("{i}::text, 'Public', 'group ' || {i}, 'user' || {i} % 1000,"
               " 'introduction of the group, some words of it', 'a notice', now() - interval '1 day'")
@@ -42,6 +43,7 @@ class Sizes(NamedTuple):
     slow: int                   # rows, at 50 ms
     alternative: int            # rows
     serial: int                 # rows, one at a time
+    posted: int                 # rows, by pg_net
     bulk: int                   # rows of an INSERT
     single_seconds: int         # of pgbench
     growth: int                 # rows drained
@@ -50,8 +52,8 @@ class Sizes(NamedTuple):
     asleep: int                 # inserts
 
 
-QUICK = Sizes(3, 50000, 4000, 10000, 2000, 100000, 4, 200000, 1000000, 20, 10)
-FULL = Sizes(3, 200000, 20000, 50000, 5000, 500000, 20, 1000000, 10000000, 60, 40)
+QUICK = Sizes(3, 50000, 4000, 10000, 2000, 1000, 100000, 4, 200000, 1000000, 20, 10)
+FULL = Sizes(3, 200000, 20000, 50000, 5000, 2000, 500000, 20, 1000000, 10000000, 60, 40)
 
 
 class Drained(NamedTuple):
@@ -268,18 +270,79 @@ def curl_loop(stage: Stage, rows: int) -> float:
     return seconds
 
 
+class Posted(NamedTuple):
+    """What pg_net did."""
+    rows: int                   # imported, by the answer
+    seconds: float              # from the commit of its requests to its last answer
+    cpu: float                  # of its worker
+    error: str                  # of a request, if there was one
+
+    @property
+    def rate(self) -> float:
+        """Rows a second."""
+        return self.rows / self.seconds if self.rows else 0.0
+
+
+def pg_net(stage: Stage, rows: int) -> Posted:
+    """A request of pg_net's for each row, all in one transaction.  The clock begins when they are queued,
+    and the outcomes stay where it leaves them."""
+    database = stage.database
+    make_alternative(stage, rows)
+    database.run("TRUNCATE net.http_request_queue, net._http_response")
+    process = Process(poll("the worker of pg_net", 30, lambda: database.value(
+        "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_net % worker'")))
+    database.run("SELECT net.wait_until_running()")
+    cpu = process.cpu()
+    database.value("SELECT alternative_post($1)", stage.endpoint_for_pg_net())
+    began = last = time.monotonic()
+    seen = 0
+    while seen < rows and time.monotonic() - last < PG_NET_STILL:
+        time.sleep(0.02)
+        found = database.value("SELECT count(*) FROM net._http_response")
+        if found > seen:
+            seen, last = found, time.monotonic()
+    done, error = database.row(
+        "SELECT count(*) FILTER (WHERE status_code = 200 AND content LIKE '%\"ErrorCode\":0%'), max(error_msg)"
+        " FROM net._http_response")
+    return Posted(done, last - began, process.cpu() - cpu, error or "")
+
+
+def beside_pg_net(stage: Stage, rows: int, found: list, rate: float, cpu: float):
+    """The drain's rate, and its CPU for a row, beside what pg_net() returned."""
+    goal = "≥ 40 × pg_net"
+    if not found:
+        yield Line("drain beside pg_net", "not installed", "by hand: [profile.md](profile.md)", "", goal)
+        return
+    version, batch = stage.database.row(
+        "SELECT extversion, current_setting('pg_net.batch_size') FROM pg_extension WHERE extname = 'pg_net'")
+    how = "TLS" if stage.pg_net == "https" else "which got plain HTTP"
+    other, done = median(one.rate for one in found), min(one.rows for one in found)
+    missing = "" if done == rows else "; only %s of %s imported: %s" % (
+        number(done), number(rows), max(one.error for one in found) or "no answer")
+    yield Line("drain beside pg_net %s, %s, %s at a time" % (version, how, batch), number(rate) + " rows/s",
+               "%s rows/s%s" % (number(other), missing), "%.0f" % (rate / other) if other else "", goal)
+    if done:
+        other = median(one.cpu / one.rows for one in found)
+        yield Line("… CPU of the worker per row", per_row(cpu, 1), per_row(other, 1), "%.3f" % (cpu / other))
+
+
 def part_alternatives(stage: Stage, sizes: Sizes):
     """The drain beside what one would write without it."""
     stage.point(stage.endpoint(), stage.ca_file, 1000000, IN_FLIGHT)
     with open(os.path.join(HERE, "alternative_plpython.sql")) as file:
         stage.database.run(file.read())
-    ours, theirs, serial, loop = [], [], [], []
+    if stage.pg_net != "none":
+        with open(os.path.join(HERE, "alternative_pg_net.sql")) as file:
+            stage.database.run(file.read())
+    ours, theirs, serial, loop, posted = [], [], [], [], []
     for _ in range(sizes.rounds):
         fill(stage, sizes.drain)
         ours.append(drain(stage, sizes.drain))
         theirs.append(asyncio_worker(stage, sizes.alternative))
         serial.append(sizes.serial / plpython(stage, sizes.serial))
         loop.append(LOOP / curl_loop(stage, LOOP))
+        if stage.pg_net != "none":
+            posted.append(pg_net(stage, sizes.posted))
     rate = median(one.rate for one in ours)
     other = median(one["rows"] / one["seconds"] for one in theirs)
     yield Line("drain beside a worker on asyncpg and aiohttp", number(rate) + " rows/s",
@@ -291,7 +354,8 @@ def part_alternatives(stage: Stage, sizes: Sizes):
                "%s rows/s" % number(median(serial)), "%.1f" % (rate / median(serial)))
     yield Line("drain beside a loop of psql and curl, a row at a time", number(rate) + " rows/s",
                "%s rows/s" % number(median(loop)), "%.0f" % (rate / median(loop)))
-    yield Line("drain beside pg_net, pgsql-http", "", "by hand: [profile.md](profile.md)", "", "≥ 40 × pg_net")
+    yield from beside_pg_net(stage, sizes.posted, posted, rate, cpu / sizes.drain)
+    yield Line("drain beside pgsql-http", "", "by hand: [profile.md](profile.md)")
 
 
 # ---- INSERT

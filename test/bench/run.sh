@@ -10,6 +10,8 @@
 # missing; builds in a folder of its own, beside a private copy of PostgreSQL;
 # everything listens on 127.0.0.1 or a socket in that folder, and is gone at
 # the end.  Other work on the machine spoils the figures: ratios stand longest.
+# No package: pg_net, which the part alternatives measures if the PostgreSQL
+# that is copied has it.
 
 set -u
 HERE=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
@@ -34,7 +36,28 @@ copy_server root
 	tail -n 30 "$DIR/build.log" >&2
 	die "the build failed"
 }
-as_postgres python3 -B src/test/bench/bench.py --folder "$DIR" --bin "$BIN" "$@" >"$DIR/report.md"
+
+# pg_net trusts whom the system's libcurl trusts, and has no setting for that.  Its
+# server sees a copy of that file instead, to which stage.py adds its authority: in a
+# mount namespace, so nobody else does.  Where none can be made, plain HTTP must do.
+pg_net=none
+trusted=$(curl-config --ca)
+if [ -f "$("$BIN/pg_config" --pkglibdir)/pg_net.so" ] &&
+	[ -f "$("$BIN/pg_config" --sharedir)/extension/pg_net.control" ]; then
+	pg_net=http
+	[ -f "$trusted" ] && as_postgres cp "$trusted" authorities.pem &&
+		unshare --mount mount --bind authorities.pem "$trusted" 2>/dev/null &&
+		pg_net=https
+fi
+set -- python3 -B src/test/bench/bench.py --folder "$DIR" --bin "$BIN" --pg-net "$pg_net" "$@"
+if [ $pg_net = https ]; then
+	export DIR BIN
+	# shellcheck disable=SC2016
+	unshare --mount sh -c '. "$1" && mount --bind authorities.pem "$2" && shift 2 && as_postgres "$@"' \
+		"$0" "$HERE/test/lib.sh" "$trusted" "$@" >"$DIR/report.md"
+else
+	as_postgres "$@" >"$DIR/report.md"
+fi
 result=$?
 [ $result = 0 ] || {
 	echo "--- the server's log" >&2

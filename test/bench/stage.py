@@ -26,7 +26,7 @@ MEMBERS = OK[:-1] + ',"MemberList":[%s]}' % ",".join('{"Member_Account":"m%d","R
 MESSAGES = OK[:-1] + ',"ImportMsgResult":[%s]}' % ",".join('{"MsgSeq":%d,"Result":0}' % i for i in range(1, 8))
 
 POSTGRES_CONF = """
-shared_preload_libraries = 'im_import'
+shared_preload_libraries = '{libraries}'
 listen_addresses = ''
 unix_socket_directories = '{folder}/socket'
 shared_buffers = 512MB
@@ -35,6 +35,8 @@ log_checkpoints = off
 fsync = on
 synchronous_commit = on
 """
+# Its worker begins before there is a database of that name, and tries again each second.
+PG_NET_CONF = "pg_net.database_name = 'bench'\n"
 
 NGINX_CONF = """
 load_module /usr/lib/nginx/modules/ngx_http_echo_module.so;
@@ -51,7 +53,7 @@ http {{
     keepalive_timeout 600s;
     ssl_certificate {folder}/certs/server.pem;
     ssl_certificate_key {folder}/certs/server.key;
-    server {{ listen 127.0.0.1:{fast} ssl;
+    server {{ listen 127.0.0.1:{fast} ssl; listen 127.0.0.1:{plain};
         location / {{ return 200 '{ok}'; }}
         location = /v4/group_open_http_svc/import_group_member {{ return 200 '{members}'; }}
         location = /v4/group_open_http_svc/import_group_msg {{ return 200 '{messages}'; }}
@@ -180,12 +182,14 @@ class StandIn:
 class Stage:
     """The folder with everything in it; a context manager."""
 
-    def __init__(self, folder: str, programs: str):
+    def __init__(self, folder: str, programs: str, pg_net: str = "none"):
         self.folder = folder
         self.bin = programs
+        self.pg_net = pg_net            # or "http" or "https", see run.sh
         self.key = secrets.token_hex(32)
         self.fast_port = free_port()
         self.slow_port = free_port()
+        self.plain_port = free_port()
         self.ca_file = folder + "/certs/ca.pem"
         self.ending = contextlib.ExitStack()
 
@@ -214,7 +218,10 @@ class Stage:
         os.mkdir(self.folder + "/socket", 0o700)
         self.program("initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8")
         with open(data + "/postgresql.conf", "a") as conf:
-            conf.write(POSTGRES_CONF.format(folder=self.folder))
+            with_pg_net = self.pg_net != "none"
+            conf.write(POSTGRES_CONF.format(folder=self.folder,
+                                            libraries="im_import, pg_net" if with_pg_net else "im_import"))
+            conf.write(PG_NET_CONF if with_pg_net else "")
         # pg_ctl's child keeps the output open: it must not be a pipe
         command = [os.path.join(self.bin, "pg_ctl"), "-D", data, "-w", "-l", self.folder + "/postgres.log"]
         subprocess.run(command + ["start"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -225,9 +232,12 @@ class Stage:
     def start_nginx(self):
         """The service that is never the limit, and the same with 50 ms of latency."""
         subprocess.run(["sh", os.path.join(SERVICE, "make_certs.sh"), self.folder + "/certs"], check=True)
+        if self.pg_net == "https":
+            with open(self.ca_file) as ours, open(self.folder + "/authorities.pem", "a") as trusted:
+                trusted.write("\n" + ours.read())
         with open(self.folder + "/nginx.conf", "w") as conf:
-            conf.write(NGINX_CONF.format(folder=self.folder, fast=self.fast_port, slow=self.slow_port, ok=OK,
-                                         members=MEMBERS, messages=MESSAGES))
+            conf.write(NGINX_CONF.format(folder=self.folder, fast=self.fast_port, slow=self.slow_port,
+                                         plain=self.plain_port, ok=OK, members=MEMBERS, messages=MESSAGES))
         nginx = subprocess.Popen(["/usr/sbin/nginx", "-e", self.folder + "/nginx.log", "-c",
                                   self.folder + "/nginx.conf"], stdin=subprocess.DEVNULL)
         self.ending.callback(end, nginx)
@@ -248,6 +258,10 @@ class Stage:
     def endpoint(self, slow: bool = False) -> str:
         """nginx's address."""
         return "https://127.0.0.1:%d" % (self.slow_port if slow else self.fast_port)
+
+    def endpoint_for_pg_net(self) -> str:
+        """The same nginx, without TLS if pg_net could not be made to trust it."""
+        return self.endpoint() if self.pg_net == "https" else "http://127.0.0.1:%d" % self.plain_port
 
     def point(self, endpoint: str, ca_file: str, rate: float, in_flight: int):
         """Sends the drain somewhere else."""
