@@ -339,9 +339,9 @@ set_column(Anew *anew, const char *name, Datum value, bool isnull)
 
 /*
  * A request to disband the group, or one to make it, may still be under way: not
- * before it must be dead.
+ * before it must be dead.  True if the row has to wait for that.
  */
-static void
+static bool
 wait_for_requests(Anew *anew, HeapTuple row)
 {
 	bool		never_sent;
@@ -349,13 +349,13 @@ wait_for_requests(Anew *anew, HeapTuple row)
 		IM_ZOMBIE_MS * INT64CONST(1000);
 
 	if (never_sent)
-		return;
+		return false;
 	/* When the row is due they must be dead: it begins without a doubt. */
 	set_column(anew, "maybe_sent_at", (Datum) 0, true);
 	if (at <= GetCurrentTimestamp())
-		return;
+		return false;
 	set_column(anew, "due_at", TimestampTzGetDatum(at), false);
-	set_column(anew, "error_info", CStringGetTextDatum("a request about this group whose answer was lost may still be under way: not before due_at"), false);
+	return true;
 }
 
 /* A row whose group is to be disbanded, or after all is not. */
@@ -369,7 +369,7 @@ start_undo(HeapTuple new, TupleDesc desc, ImStatus to)
 	set_column(&anew, "error_info", (Datum) 0, true);
 	set_column(&anew, "settled_at", TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()), to == IM_UNDO);
 	if (to == IM_UNDO)
-		wait_for_requests(&anew, new);
+		(void) wait_for_requests(&anew, new);
 	else
 		set_column(&anew, "due_at", (Datum) 0, true);
 	return heap_modify_tuple_by_cols(new, desc, anew.n, anew.columns, anew.values, anew.nulls);
@@ -402,9 +402,9 @@ forget_group(Anew *anew, const ImCommand *command, HeapTuple new, bool own_id)
 	for (int i = 0; i < (int) lengthof(of_group); i++)
 		if (SPI_fnumber(anew->desc, of_group[i]) > 0)
 			set_column(anew, of_group[i], (Datum) 0, true);
-	if (own_id)
-		wait_for_requests(anew, new);
-	else
+	if (own_id && wait_for_requests(anew, new))
+		set_column(anew, "error_info", CStringGetTextDatum("a request about this group whose answer was lost may still be under way: not before due_at"), false);
+	else if (!own_id)
 		set_column(anew, "maybe_sent_at", (Datum) 0, true);
 	if (command->makes_groups)
 		set_column(anew, "row_key", new_row_key(), false);

@@ -129,6 +129,15 @@ match(const char *pattern, const char *p, const char *end, Part *parts)
 	return (size_t) (p - start);
 }
 
+/* True if what the service said before begins here: it is no part of the kind. */
+static bool
+said_before(const char *p, const char *end)
+{
+	size_t		len = strlen(IM_SAID_BEFORE);
+
+	return (size_t) (end - p) >= len && memcmp(p, IM_SAID_BEFORE, len) == 0;
+}
+
 /* Writes a kind with its parts; returns where it ends. */
 static char *
 put_kind(const char *kind, const Part *parts, char *out)
@@ -175,7 +184,7 @@ im_problem_kind(const char *text, size_t len, char *out)
 	char	   *o = out;
 	bool		used[COUNT(rules)] = {false};
 
-	while (p < end)
+	while (p < end && !said_before(p, end))
 	{
 		Part		parts[MAX_PARTS];
 		size_t		n = 0;

@@ -13,6 +13,8 @@
  *	- a size over its limit is "N UNIT, the limit is M (K over)", one under it
  *	  " is N, the least is M"; a time that is off is " is N seconds in the future"
  *	  or " moved by N seconds";
+ *	- what the service said of the row before stands at the very end, from
+ *	  IM_SAID_BEFORE on;
  *	- several problems of one record are joined by "; ", which no line has
  *	  outside of quotes.
  *
@@ -22,6 +24,9 @@
 #define IM_PROBLEM_H
 
 #include <stddef.h>
+
+/* What follows, up to the end of the text, is of one row: what it was told before. */
+#define IM_SAID_BEFORE		" (before, the service said: "
 
 /* By so much a kind can be longer than its problem, in bytes. */
 #define IM_PROBLEM_GROWTH	64

@@ -32,7 +32,7 @@ static const StateWords words[] = {
 	[IM_STATE_IDLE] = {"idle", false, false, NULL, NULL},
 	[IM_STATE_RUNNING] = {"running", false, false, NULL, NULL},
 	[IM_STATE_PAUSED] = {"paused", true, true,
-	"SELECT im_import_resume() when the reason is gone. CALL im_import_drain(100) keeps the pause: it takes back so many groups whose status is undo; if there are none, it sends so many groups with all that belongs to them.", NULL},
+	"SELECT im_import_resume() when the reason is gone. CALL im_import_drain(100) keeps the pause: it takes back groups whose status is undo first, and sends what is left of the hundred, with all that belongs to these groups.", NULL},
 	[IM_STATE_STOPPED] = {"stopped", true, true,
 		"Cure what the reason names. A change of the options or of the key file is tried at once, and CALL im_import_drain(1) tries the service too.",
 	"Cure what the reason names; im_import_doctor() asks the service and sends no row. CALL im_import_drain(1) keeps the pause, but sends all accounts, and one group with what is in it."},

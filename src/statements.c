@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 
 #include "command.h"
+#include "problem.h"
 #include "protocol.h"
 #include "statements.h"
 
@@ -213,7 +214,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" error_info = CASE WHEN v.status = '{done}' THEN NULL"
 		/* What the service said of it before may be why it cannot be sent now. */
 		" WHEN v.status = 'invalid' AND o.error_code > 0 AND o.error_info IS NOT NULL"
-		" AND pg_catalog.strpos(v.info, o.error_info) = 0 THEN v.info || ' (before, the service refused it: '"
+		" AND pg_catalog.strpos(v.info, o.error_info) = 0 THEN v.info || '" IM_SAID_BEFORE "'"
 		" || o.error_code || ' ' || pg_catalog.replace(o.error_info, '; ', ', ') || ')'"
 		" WHEN v.code IS NOT NULL OR v.info IS NULL OR o.error_info IS NULL THEN COALESCE(v.info, o.error_info)"
 		" WHEN pg_catalog.strpos(o.error_info, v.info) > 0 THEN o.error_info"
@@ -384,9 +385,7 @@ static const Statement statements[NSTATEMENTS] = {
 	0, {0}},
 	/*
 	 * Rows that go in order: only those behind all that are there, and only where
-	 * none is on its way.  What was known of their rooms is what is there.  The app
-	 * may have answered of a time before it knew them: they keep their time, by
-	 * which they are looked for once more before they are sent.
+	 * none is on its way.  What was known of their rooms is what is there.
 	 */
 	[ST_RETRY_TAIL] = {
 		"WITH gone AS MATERIALIZED (SELECT i.id, " ROOM " AS room, i.sent_time FROM " OUTBOX " i"
@@ -397,8 +396,7 @@ static const Statement statements[NSTATEMENTS] = {
 		" busy AS MATERIALIZED (SELECT r.room FROM " OUTBOX " i JOIN rooms r ON r.room = " ROOM
 		" WHERE " OPEN("i") " AND (i.status = 'sending' OR i.maybe_sent_at IS NOT NULL)),"
 		" back AS (UPDATE " OUTBOX " o SET status = 'pending', attempts = 0, error_code = NULL, error_info = NULL,"
-		" due_at = NULL, settled_at = NULL, claim = NULL, msg_seq = NULL, origin = $1,"
-		" maybe_sent_at = CASE WHEN o.sent_time IS NOT NULL THEN pg_catalog.now() END"
+		" due_at = NULL, settled_at = NULL, maybe_sent_at = NULL, claim = NULL, sent_time = NULL, msg_seq = NULL, origin = $1"
 		" FROM gone g LEFT JOIN there t ON t.room = g.room"
 		" WHERE o.id = g.id AND (t.newest_time IS NULL OR g.sent_time > t.newest_time"
 		/* Never sent: somebody inserted it as imported. */

@@ -186,7 +186,7 @@ is(value_of($node, "SELECT string_agg(rows::text, ' ' ORDER BY rows) FROM im_imp
 settled("group_source_id = 'unheard'", 'the call whose answer was lost');
 is(statuses('unheard'), 'imported 6, invalid 1', 'a refused message whose answer was lost is too late for its place');
 my $words = value_of($node, "SELECT error_info FROM im_message_outbox WHERE source_id = 'unheard/2'");
-like($words, qr/^send_time would have to be moved by .* \(before, the service refused it: \d+ /, '... and what the service said of it is not lost');
+like($words, qr/^send_time would have to be moved by .* \(before, the service said: \d+ /, '... and what the service said of it is not lost');
 is(value_of($node, "SELECT cardinality(im_problem_list(error_info)) FROM im_message_outbox WHERE source_id = 'unheard/2'"), 1, '... in one problem');
 
 # A time in the future fails alone, and does not stand in the way of what comes then.

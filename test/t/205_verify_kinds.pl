@@ -176,7 +176,7 @@ like(notices_of($node, "CALL im_import_verify(again => '0', deep => true)"), qr/
 is(value_of($node, "SELECT messages || ' ' || newest_seq || ' ' || settled_time FROM _im_room_state WHERE room = '+r1'"), '50 52 1704070200', 'what is known of the room is right');
 
 # A copy that the service answers from may lag behind: what it does not know yet is
-# looked for once more, and not sent twice.
+# sent again, and refused, because newer messages are there.
 # What somebody has changed is another message: such rows are left out.
 sql("DELETE FROM im_message_outbox WHERE source_id IN ('r1/17', 'r1/18', 'r1/19', 'r1/20', 'r1/21', 'r1/40')");
 my $all = join ' ', map { "g$_ " . scalar($service->messages("g$_")) } 1 .. 8;
@@ -185,11 +185,9 @@ $service->set(query_lag_ms => 3600 * 1000);
 like(notices_of($node, "CALL im_import_verify(again => '0', deep => true, kind => 'message')"), qr/104 rows checked: 0 matched, 0 differ, 104 missing/, 'a service that lags knows no message');
 like(notices_of($node, "SELECT im_import_retry(status => 'missing', kind => 'message')"), qr/104 rows are pending again/, 'they are to be sent again');
 $service->set(query_lag_ms => 0);
-my $sent = calls('import_group_msg');
 sql('SELECT im_import_resume()');
 settled();
-is(calls('import_group_msg'), $sent, '... and are found to be there: none is sent');
-is(join(' ', map { "g$_ " . scalar($service->messages("g$_")) } 1 .. 8), $all, '... none is there twice');
+is(join(' ', map { "g$_ " . scalar($service->messages("g$_")) } 1 .. 8), $all, '... but none twice');
 is(value_of($node, "SELECT count(*) || ' ' || count(msg_seq) || ' ' || count(DISTINCT (group_source_id, msg_seq)) FROM im_message_outbox WHERE status = 'imported'"), '104 104 104', '... and each row has its number');
 like(notices_of($node, 'CALL im_import_verify(deep => true)'), qr/104 rows checked: 104 matched/, '... and is there');
 

@@ -25,6 +25,8 @@ static const struct
 	{"not a UserID: \"a\" or so", "not a UserID: \"a\" or so"},
 	{"not a UserID: \"open", "not a UserID: \"open"},
 	{"text and body are both missing", "text and body are both missing"},
+	{"send_time is moved by 7 seconds, too far (before, the service said: 10004 sender \"u17\", no)", "send_time is moved, too far"},
+	{" (before, the service said: ", ""},
 	{"the word \" is 5, the least is 1\" is its own", "the word \" is 5, the least is 1\" is its own"},
 	{"", ""},
 };
