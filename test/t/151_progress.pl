@@ -97,7 +97,9 @@ $node->safe_psql('postgres', "UPDATE im_group_outbox SET name = 'room 4', status
 poll_until { progress($columns) =~ /group 1 0 0 0 1 0 0 0 0 100; member 40 0 0 0 36 4 0/ } 'what waited for it is not waiting any more';
 
 # Ids of one's own are known before the import.
-$node->safe_psql('postgres', "SELECT im_import_pause(); INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('m1', 'own-m1', 'Public', 'x'), ('m2', NULL, 'Public', 'x')");
+$node->safe_psql('postgres', 'SELECT im_import_pause()');
+poll_until { status_of($node)->{state} eq 'paused' } 'the worker to know of the pause';
+$node->safe_psql('postgres', "INSERT INTO im_group_outbox (source_id, group_id, type, name) VALUES ('m1', 'own-m1', 'Public', 'x'), ('m2', NULL, 'Public', 'x')");
 is(value_of($node, "SELECT string_agg(concat_ws(' ', source_id, group_id, status), ', ') FROM im_import_mapping WHERE source_id IN ('m1', 'm2')"),
 	'm1 own-m1 pending', 'the mapping before the import');
 
