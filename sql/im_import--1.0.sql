@@ -171,7 +171,7 @@ COMMENT ON COLUMN @extschema@.im_outbox_columns.attempts IS
 COMMENT ON COLUMN @extschema@.im_outbox_columns.error_code IS
 'the service''s ErrorCode, or a negative code of im_import, see im_error_codes(); NULL: none';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.error_info IS
-'what the service or im_import says to error_code; of an invalid row all its problems';
+'what the service or im_import says to error_code; of an invalid row all its problems, and what the service had said of it before';
 COMMENT ON COLUMN @extschema@.im_outbox_constants.enqueued_at IS
 'start of the transaction that inserted the row';
 COMMENT ON COLUMN @extschema@.im_outbox_columns.due_at IS

@@ -402,10 +402,10 @@ forget_group(Anew *anew, const ImCommand *command, HeapTuple new, bool own_id)
 	for (int i = 0; i < (int) lengthof(of_group); i++)
 		if (SPI_fnumber(anew->desc, of_group[i]) > 0)
 			set_column(anew, of_group[i], (Datum) 0, true);
-	if (own_id && wait_for_requests(anew, new))
-		set_column(anew, "error_info", CStringGetTextDatum("a request about this group whose answer was lost may still be under way: not before due_at"), false);
-	else if (!own_id)
+	if (!own_id)
 		set_column(anew, "maybe_sent_at", (Datum) 0, true);
+	else if (wait_for_requests(anew, new))
+		set_column(anew, "error_info", CStringGetTextDatum("a request about this group whose answer was lost may still be under way: not before due_at"), false);
 	if (command->makes_groups)
 		set_column(anew, "row_key", new_row_key(), false);
 }
