@@ -1312,23 +1312,45 @@ undo_rows(ImKind kind, Datum rooms, int64 most)
 	return (int64) n;
 }
 
+/*
+ * Nobody need ask whether open rows of a room were applied if its group is gone.
+ * One whose request may still be under way is left, lest it reach the group that
+ * comes next.  True if there is one.
+ */
+static bool
+end_doubts(ImKind kind, Datum rooms, int64 *most)
+{
+	TimestampTz dead = GetCurrentTimestamp() - IM_ZOMBIE_MS * INT64CONST(1000);
+	Datum		args[4] = {Int64GetDatum(im_origin()), rooms, Int64GetDatum(*most), TimestampTzGetDatum(dead)};
+	bool		left;
+
+	*most -= (int64) execute(kind, ST_UNDO_DOUBTS, args, NULL, 0);
+	left = execute(kind, ST_UNDO_DOUBTED, args, NULL, 1) > 0;
+	SPI_freetuptable(SPI_tuptable);
+	return left;
+}
+
 /* True if no row of a group that is gone is left. *most counts down. */
 static bool
 undo_room(const ImRow *row, int64 *most)
 {
 	Datum		args[2] = {Int64GetDatum(im_origin()), rooms_of(row)};
 	Datum		room[2] = {args[1], PointerGetDatum(row->row_key)};
-	bool		left;
+	bool		left = false;
 
 	/* One limit for all kinds: a large group takes several transactions. */
 	for (int kind = 0; kind < IM_OUTBOXES; kind++)
+	{
 		if (im_commands[kind]->roomed && *most > 0)
 			*most -= undo_rows(kind, args[1], *most);
+		if (im_commands[kind]->roomed && im_commands[kind]->ordered && *most > 0)
+			left = end_doubts(kind, args[1], most) || left;
+	}
 	/* There may be more; the next time tells. */
 	if (*most <= 0)
 		return false;
 	/* Asked and not reckoned: a row that somebody locks was passed over. */
-	left = execute(IM_GROUP, ST_UNDO_LEFT, args, NULL, 1) > 0;
+	left = execute(IM_GROUP, ST_UNDO_LEFT, args, NULL, 1) > 0 || left;
 	SPI_freetuptable(SPI_tuptable);
 	/* Last of all: the room's state goes once none of its rows needs it. */
 	if (!left)

@@ -137,7 +137,6 @@ typedef struct Statement
 #define ROW_LIST \
 	"ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS v (id, row_key)"
 
-/* The last comparison says of an imported row that the app does not have it. */
 /*
  * Looked at once more in a row that was found by its id.  Said so that no index
  * of open rows is proven to fit: when they were analysed before a load, or before
@@ -152,6 +151,7 @@ typedef struct Statement
 #define STILL_THAT_GROUP \
 	"g.id = ANY ($1) AND g.row_key = ANY ($3) AND g.status = 'imported' AND (g.settled_at >= $4) IS NOT TRUE"
 
+/* The last comparison says of an imported row that the app does not have it. */
 #define MISSING(o) \
 	"EXISTS (SELECT FROM {schema}.im_import_verified v" \
 	" WHERE v.row_key = " o ".row_key AND v.result = 'missing' AND (v.checked_at < " o ".settled_at) IS NOT TRUE)"
@@ -653,6 +653,19 @@ static const Statement statements[NSTATEMENTS] = {
 	3, {INT8OID, TEXTARRAYOID, INT8OID}},
 	[ST_UNDO_LEFT] = {
 		LEFT_OF_ROOMS " LIMIT 1",
+	2, {INT8OID, TEXTARRAYOID}},
+	/*
+	 * Open rows of such rooms that were maybe applied, before $4: with the group that is
+	 * gone, too.  Into the next one they go in their order, not before all others.
+	 */
+	[ST_UNDO_DOUBTS] = {
+		"UPDATE " OUTBOX " SET {timeless}maybe_sent_at = NULL, due_at = NULL, error_code = NULL,"
+		" error_info = NULL WHERE id = ANY (ARRAY("
+		"SELECT i.id FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = ANY ($2) AND i.phase = 'u'"
+		" AND i.maybe_sent_at <= $4 LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED))",
+	4, {INT8OID, TEXTARRAYOID, INT8OID, TIMESTAMPTZOID}},
+	[ST_UNDO_DOUBTED] = {
+		"SELECT FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = ANY ($2) AND i.phase = 'u' LIMIT 1",
 	2, {INT8OID, TEXTARRAYOID}},
 	/* What was known of a room begins anew, and so does the time of its messages. */
 	[ST_UNDO_ROOM] = {

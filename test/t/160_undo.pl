@@ -250,6 +250,26 @@ is(value_of($node, "BEGIN; UPDATE im_group_outbox SET status = 'pending' WHERE s
 	'... and it can go again at once, under its own id: no answer was lost');
 counts_are_right();
 
+# Messages whose answer was lost, which are still open when their group is disbanded.
+$service->fault({ do => 'close_before', match => { command => 'import_group_msg', group_id => 'doubt-1', nth => 2 }, times => 1 });
+sql(rooms_sql('doubt', 1, ', group_id', ", 'doubt-' || r"));
+poll_until { value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'doubt1' AND status = 'pending' AND maybe_sent_at IS NOT NULL") eq '2' }
+	'two messages that may be there';
+sql("UPDATE im_group_outbox SET status = 'undo' WHERE source_id = 'doubt1'");
+poll_until { !defined $service->group('doubt-1') && statuses('doubt1') =~ /member undone 3, message pending 2, message undone 7/ } 'the group to be disbanded';
+is(value_of($node, "SELECT status || ' ' || error_code FROM im_group_outbox WHERE source_id = 'doubt1'"), 'undo -13',
+	'a request that may still be under way holds the undo');
+sql("SET LOCAL session_replication_role = replica", ";UPDATE im_message_outbox SET maybe_sent_at = maybe_sent_at - interval '2 min' WHERE status = 'pending' AND group_source_id = 'doubt1'");
+poll_until { value_of($node, "SELECT status FROM im_group_outbox WHERE source_id = 'doubt1'") eq 'undone' } 'the undo, once no request can be';
+is(value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'doubt1' AND status = 'pending'"
+	  . " AND maybe_sent_at IS NULL AND sent_time IS NULL AND due_at IS NULL AND error_info IS NULL"), 2, '... and they are as if they had never been sent');
+sql(join ';', "UPDATE im_group_outbox SET status = 'pending' WHERE source_id = 'doubt1'",
+	map { "UPDATE im_${_}_outbox SET status = 'pending' WHERE status = 'undone' AND group_source_id = 'doubt1'" } qw(member message unread));
+poll_until { statuses('doubt1') !~ /pending|sending/ } 'the group of these messages, anew';
+is(statuses('doubt1'), all_of('imported', 1), 'all of it is there');
+is(whole('doubt1'), 'whole', '... in its order');
+counts_are_right();
+
 # ---------------------------------------------------------------------------
 # Fewer messages than rows say: the group was made anew, and what is in it is not ours
 
