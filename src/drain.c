@@ -71,7 +71,8 @@ struct ImDrain
 	char		trouble[IM_REASON_MAX]; /* why not configured */
 	uint64		options;		/* generation of them at the last look, 0: none yet */
 	uint32		rings;			/* of the doorbell, as last looked after */
-	ImSweepMark swept_at;		/* as the last worker left it */
+	ImSweepMark swept_at;		/* as the last worker left it ... */
+	bool		compared;		/* ... and held against what is so now */
 	bool		accounts_came;	/* rows that were refused for want of one may go again ... */
 	bool		late_looked_for;	/* ... and those that were refused by then do */
 };
@@ -85,6 +86,7 @@ typedef struct Transaction
 	List	   *written;
 	ImClaim		claims[IM_KINDS];
 	bool		wants[IM_KINDS];	/* which of them are to be made */
+	int			allowed;		/* calls, of kinds without rooms together */
 	bool		table_busy;
 	bool		accounts_came;	/* some were imported since ... */
 	bool		late_looked_for;	/* ... such rows were looked for ... */
@@ -569,6 +571,13 @@ claim_rows(ImDrain *drain, ImClaim *claim)
 		note_next_due(drain, claim->kind, claim->rows != NIL);
 }
 
+/* Calls that so many rows need. */
+static int
+calls_for(int nrows, int batch)
+{
+	return (nrows + batch - 1) / batch;
+}
+
 /*
  * Makes all claims, in the order of the kinds: what waits for accounts is not
  * claimed before none of them is open.  Each statement has a snapshot of its own,
@@ -597,7 +606,12 @@ claim_all(ImDrain *drain, Transaction *tx)
 			claim->want = 0;
 		if (im_commands[kind]->after_accounts)
 			IM_FAILPOINT("after_accounts");
+		/* What one kind does not need is the next one's. */
+		if (calls_for(claim->want, facts.kinds[kind].batch) > tx->allowed)
+			claim->want = tx->allowed * facts.kinds[kind].batch;
 		claim_rows(drain, claim);
+		if (!im_commands[kind]->roomed)
+			tx->allowed -= Min(tx->allowed, calls_for(list_length(claim->rows), facts.kinds[kind].batch));
 		found = found_by(claim);
 		rescanned = im_plan_found(&drain->plan, kind, &found) || rescanned;
 		if (im_plan_accounts_over(&drain->plan, &facts, kind, &found))
@@ -788,6 +802,12 @@ transact(void *arg)
 	/* Before rows are written: see im_outbox_keep_count(). */
 	if (tx->turn.count && keep_count(drain))
 		show_activity(drain);
+	/* What the last worker has looked at is known, if it left in order and nothing came since. */
+	if (tx->turn.count && !drain->compared)
+	{
+		im_flow_compare(drain->flow, &drain->swept_at);
+		drain->compared = true;
+	}
 	/* Outcomes are written under a pause and a fence, too. */
 	settle_all(tx);
 	retry_late(tx);
@@ -1133,20 +1153,19 @@ check_same_refusal(ImDrain *drain, Transaction *tx)
 				 IM_BREAKER_SAME, IM_BREAKER_WINDOW, code);
 }
 
-/* Plans the claim of one kind; *allowed, in calls, counts down. */
-static void
-plan_kind(ImDrain *drain, Transaction *tx, const ImPlanFacts *facts, ImKind kind, int *allowed)
+/* Plans the claim of one kind. Returns the calls it may need, at most so many as are allowed. */
+static int
+plan_kind(ImDrain *drain, Transaction *tx, const ImPlanFacts *facts, ImKind kind, int allowed)
 {
 	ImClaim    *claim = &tx->claims[kind];
 	int			batch = facts->kinds[kind].batch;
 
-	claim->kind = kind;
 	if (facts->kinds[kind].roomed)
-		im_flow_pick(drain->flow, claim, im_plan_calls(facts, kind, *allowed), batch, facts->paused);
+		im_flow_pick(drain->flow, claim, im_plan_calls(facts, kind, allowed), batch, facts->paused);
 	else
-		claim->want = im_plan_rows(&drain->plan, facts, kind, *allowed);
+		claim->want = im_plan_rows(&drain->plan, facts, kind, allowed);
 	tx->wants[kind] = claim->want > 0 || claim->nrooms > 0 || claim->asked != NIL;
-	*allowed -= Min(*allowed, claim->nrooms + (claim->want + batch - 1) / batch);
+	return claim->nrooms + calls_for(claim->want, batch);
 }
 
 /* Plans all claims; sessions' rows come first. */
@@ -1154,6 +1173,7 @@ static bool
 plan_claims(ImDrain *drain, Transaction *tx, const ImPlanFacts *facts, int allowed)
 {
 	bool		any = false;
+	int			wanted = 0;
 	ListCell   *lc;
 
 	/* While the service is being tried, the others wait for the result. */
@@ -1166,7 +1186,19 @@ plan_claims(ImDrain *drain, Transaction *tx, const ImPlanFacts *facts, int allow
 		}
 	for (int kind = 0; kind < IM_KINDS; kind++)
 	{
-		plan_kind(drain, tx, facts, kind, &allowed);
+		tx->claims[kind].kind = kind;
+		if (!facts->kinds[kind].roomed)
+			wanted += plan_kind(drain, tx, facts, kind, allowed);
+	}
+	/* How many of those are found is not known yet; of rooms it is. */
+	tx->allowed = allowed;
+	allowed -= Min(allowed, wanted);
+	for (int kind = 0; kind < IM_KINDS; kind++)
+	{
+		int			rooms = facts->kinds[kind].roomed ? plan_kind(drain, tx, facts, kind, allowed) : 0;
+
+		allowed -= rooms;
+		tx->allowed -= rooms;
 		any = any || tx->wants[kind];
 	}
 	return any;
@@ -1390,11 +1422,9 @@ answer_doorbell(ImDrain *drain)
 static void
 first_look(ImDrain *drain)
 {
-	Transaction tx = {.turn = {.look = true,.count = true}};
+	Transaction tx = {.turn = {.look = true}};
 
 	run_transaction(drain, &tx);
-	/* What the last worker has looked at is known, if it left in order and nothing came since. */
-	im_flow_compare(drain->flow, &drain->swept_at);
 }
 
 /*

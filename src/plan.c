@@ -22,6 +22,7 @@
 #define RESCAN_EVERY		(5 * SEC)	/* for ids that were committed late */
 #define RESCAN_SHARE		50	/* of our time at most 1/50 for that */
 #define RESCAN_CHEAP		(5 * MS)	/* can be made with each claim */
+#define PUT_OFF				(25 * MS)	/* what can wait until a call has left */
 #define LINGER				(3 * SEC)	/* connected with nothing to do */
 #define STAY_AT_LEAST		(4 * SEC)	/* since the start, see worker.c */
 #define RETRY_FIRST			(1 * SEC)	/* after a failed transaction */
@@ -316,7 +317,7 @@ im_plan_turn(ImPlan *plan, const ImPlanFacts *facts, bool rang, ImTurn *turn)
 {
 	/* A ring may mean other options: the look is not put off. */
 	turn->look = rang || facts->now - plan->looked_at >= LOOK_EVERY || facts->reconfigure;
-	turn->count = rang || facts->now - plan->counted_at >= LOOK_EVERY;
+	turn->count = rang || plan->put_off_at != 0 || facts->now - plan->counted_at >= LOOK_EVERY;
 	/* Soon after a failure or a locked table nothing is tried, unless somebody rings. */
 	if (plan->retry_at > facts->now && !rang)
 		return false;
@@ -338,13 +339,41 @@ must_flush(const ImPlan *plan, const ImPlanFacts *facts, bool claim)
 		facts->now - facts->outcomes_since >= FLUSH_AFTER;
 }
 
+/* Count and rooms wait for rows that were claimed before them, if it is not for long. */
+static int64_t
+put_off_until(const ImPlan *plan, const ImPlanFacts *facts)
+{
+	return plan->put_off_at != 0 && facts->nrows > 0 ? plan->put_off_at + PUT_OFF : 0;
+}
+
+/*
+ * With nothing under way, rows that come are sent first: a connection that is made
+ * needs us several times.  Count and rooms come with the outcomes, or soon; they are
+ * put off once, or rows that end at their claim would put them off for ever.
+ */
+static void
+put_off(ImPlan *plan, const ImPlanFacts *facts, bool claim, ImTurn *turn)
+{
+	bool		first = plan->put_off_at == 0 && claim && !facts->paused && open_rows(facts) == 0;
+
+	if (!turn->count && !turn->sweep)
+		return;
+	if (first)
+		plan->put_off_at = facts->now;
+	if (first || (turn->write == 0 && facts->now < put_off_until(plan, facts)))
+		turn->count = turn->sweep = false;
+	else if (turn->count)
+		plan->put_off_at = 0;
+}
+
 /* See plan.h. */
 bool
-im_plan_transaction(const ImPlan *plan, const ImPlanFacts *facts, bool claim, bool pause, ImTurn *turn)
+im_plan_transaction(ImPlan *plan, const ImPlanFacts *facts, bool claim, bool pause, ImTurn *turn)
 {
 	/* After a failure one at a time: a poisonous one must not hold the rest. */
 	if (must_flush(plan, facts, claim))
 		turn->write = plan->careful ? 1 : facts->outcomes;
+	put_off(plan, facts, claim, turn);
 	return turn->look || turn->count || turn->write > 0 || claim || turn->sweep || pause ||
 		im_plan_recovers(plan, facts->now);
 }
@@ -638,6 +667,8 @@ next_in_rooms(const ImPlan *plan, const ImPlanFacts *facts)
 	int64_t		at = wait >= 0 ? facts->now + wait : 0;
 	int64_t		sweep = may_sweep(plan, facts) ? facts->sweep_due : 0;
 
+	if (sweep != 0)
+		sweep = larger(sweep, put_off_until(plan, facts));
 	if (sweep != 0 && (at == 0 || sweep < at))
 		at = larger(sweep, facts->now + 1);
 	return at;
@@ -656,6 +687,8 @@ im_plan_sleep(const ImPlan *plan, const ImPlanFacts *facts, int64_t pump, int al
 	/* There is more to claim, and nobody who would wake us for it. */
 	if (plan->retry_at <= now && facts->may_send && could_claim(plan, facts, allowed))
 		return 0;
+	if (plan->put_off_at != 0)
+		sleep = smaller(sleep, larger(put_off_until(plan, facts) - now, 0));
 	if (pump >= 0)
 		sleep = smaller(sleep, pump);
 	if (probe > 0)

@@ -38,6 +38,7 @@ typedef struct ImPlan
 	bool		paused;			/* only rooms of an order go */
 	int64_t		looked_at;		/* at options and pause; 0: never yet */
 	int64_t		counted_at;
+	int64_t		put_off_at;		/* count and rooms, so that rows went first; 0: they were not */
 	int			uncounted;		/* looks since the counts were right */
 	int64_t		idle_since;
 	int64_t		started_at;
@@ -141,7 +142,7 @@ extern int	im_plan_rows(const ImPlan *plan, const ImPlanFacts *facts, ImKind kin
  * Ends to plan it.  claim: rows are to be claimed; pause: the import is to be
  * paused.  False if there is nothing to do.
  */
-extern bool im_plan_transaction(const ImPlan *plan, const ImPlanFacts *facts, bool claim,
+extern bool im_plan_transaction(ImPlan *plan, const ImPlanFacts *facts, bool claim,
 								bool pause, ImTurn *turn);
 
 /* ---- within it ---- */
