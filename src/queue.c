@@ -1318,12 +1318,16 @@ undo_rows(ImKind kind, Datum rooms, int64 most)
  * comes next.  True if there is one.
  */
 static bool
-end_doubts(ImKind kind, Datum rooms, int64 *most)
+end_doubts(ImKind kind, Datum rooms, ImSteady *steady, int64 *most)
 {
-	TimestampTz dead = GetCurrentTimestamp() - IM_ZOMBIE_MS * INT64CONST(1000);
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz dead = now - IM_ZOMBIE_MS * INT64CONST(1000);
 	Datum		args[4] = {Int64GetDatum(im_origin()), rooms, Int64GetDatum(*most), TimestampTzGetDatum(dead)};
 	bool		left;
 
+	/* A clock that was set cannot tell how long ago that is. */
+	if (im_steady_age_ms(steady, dead, now, mono_us()) < IM_ZOMBIE_MS)
+		args[3] = TimestampTzGetDatum(DT_NOBEGIN);
 	*most -= (int64) execute(kind, ST_UNDO_DOUBTS, args, NULL, 0);
 	left = execute(kind, ST_UNDO_DOUBTED, args, NULL, 1) > 0;
 	SPI_freetuptable(SPI_tuptable);
@@ -1332,7 +1336,7 @@ end_doubts(ImKind kind, Datum rooms, int64 *most)
 
 /* True if no row of a group that is gone is left. *most counts down. */
 static bool
-undo_room(const ImRow *row, int64 *most)
+undo_room(const ImRow *row, ImSteady *steady, int64 *most)
 {
 	Datum		args[2] = {Int64GetDatum(im_origin()), rooms_of(row)};
 	Datum		room[2] = {args[1], PointerGetDatum(row->row_key)};
@@ -1344,7 +1348,7 @@ undo_room(const ImRow *row, int64 *most)
 		if (im_commands[kind]->roomed && *most > 0)
 			*most -= undo_rows(kind, args[1], *most);
 		if (im_commands[kind]->roomed && im_commands[kind]->ordered && *most > 0)
-			left = end_doubts(kind, args[1], most) || left;
+			left = end_doubts(kind, args[1], steady, most) || left;
 	}
 	/* There may be more; the next time tells. */
 	if (*most <= 0)
@@ -1364,7 +1368,7 @@ undo_room(const ImRow *row, int64 *most)
  * undo, and its code says that the service need not be asked again.
  */
 static void
-undo_rooms(List *rows)
+undo_rooms(List *rows, ImSteady *steady)
 {
 	int64		most = UNDO_ROWS;
 	ListCell   *lc;
@@ -1373,7 +1377,7 @@ undo_rooms(List *rows)
 	{
 		ImRow	   *row = lfirst(lc);
 
-		if (row->next.status != IM_UNDONE || undo_room(row, &most))
+		if (row->next.status != IM_UNDONE || undo_room(row, steady, &most))
 			continue;
 		/* At once again if the limit was reached; later if somebody locks a row. */
 		row->next.status = IM_UNDO;
@@ -1464,7 +1468,7 @@ forget_rooms(List *rows)
 
 /* See queue.h. */
 void
-im_queue_settle(ImKind kind, List **rows, List **done)
+im_queue_settle(ImKind kind, ImSteady *steady, List **rows, List **done)
 {
 	List	   *mine = NIL;
 	List	   *missing = NIL;
@@ -1494,7 +1498,7 @@ im_queue_settle(ImKind kind, List **rows, List **done)
 		split(*rows, keys, n, &mine, &missing);
 		/* Before the rows are written: a group with rows left must stay undo. */
 		if (im_commands[kind]->undoes)
-			undo_rooms(mine);
+			undo_rooms(mine, steady);
 		if (mine != NIL)
 			(void) write_rows(kind, mine, im_busy_status(im_commands[kind]), &n);
 	}
@@ -1592,7 +1596,7 @@ write_claim(ImClaim *claim)
 		((ImRow *) lfirst(lc))->judged_at = GetCurrentTimestamp();
 	/* Those whose group is gone already: their rows go on being marked. */
 	if (im_commands[claim->kind]->undoes)
-		undo_rooms(settled);
+		undo_rooms(settled, claim->steady);
 	if (settled != NIL)
 		(void) write_rows(claim->kind, settled, im_open_status(im_commands[claim->kind]), &n);
 	claim->nwritten = list_length(claim->rows);

@@ -69,7 +69,7 @@ extern void im_queue_claim(ImClaim *claim);
  * written, or whose row is gone, are moved to *done; locked ones stay in *rows
  * for later.
  */
-extern void im_queue_settle(ImKind kind, List **rows, List **done);
+extern void im_queue_settle(ImKind kind, ImSteady *steady, List **rows, List **done);
 
 /*
  * Rows whose sender died, except those of the live claims (tokens): back to

@@ -655,14 +655,15 @@ static const Statement statements[NSTATEMENTS] = {
 		LEFT_OF_ROOMS " LIMIT 1",
 	2, {INT8OID, TEXTARRAYOID}},
 	/*
-	 * Open rows of such rooms that were maybe applied, before $4: with the group that is
-	 * gone, too.  Into the next one they go in their order, not before all others.
+	 * Open rows of such rooms that were maybe applied, up to $4: with the group that is
+	 * gone, too.  Into the next one they go in their order, not before all others.  A
+	 * time that is still to come, because the clock was set back, counts from now on.
 	 */
 	[ST_UNDO_DOUBTS] = {
-		"UPDATE " OUTBOX " SET {timeless}maybe_sent_at = NULL, due_at = NULL, error_code = NULL,"
-		" error_info = NULL WHERE id = ANY (ARRAY("
+		"UPDATE " OUTBOX " SET {timeless}maybe_sent_at = CASE WHEN maybe_sent_at > $4 THEN pg_catalog.now() END, due_at = NULL,"
+		" attempts = 0, error_code = NULL, error_info = NULL WHERE id = ANY (ARRAY("
 		"SELECT i.id FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = ANY ($2) AND i.phase = 'u'"
-		" AND i.maybe_sent_at <= $4 LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED))",
+		" AND (i.maybe_sent_at <= $4 OR i.maybe_sent_at > pg_catalog.now()) LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED))",
 	4, {INT8OID, TEXTARRAYOID, INT8OID, TIMESTAMPTZOID}},
 	[ST_UNDO_DOUBTED] = {
 		"SELECT FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = ANY ($2) AND i.phase = 'u' LIMIT 1",
