@@ -71,8 +71,7 @@ struct ImDrain
 	char		trouble[IM_REASON_MAX]; /* why not configured */
 	uint64		options;		/* generation of them at the last look, 0: none yet */
 	uint32		rings;			/* of the doorbell, as last looked after */
-	ImSweepMark swept_at;		/* as the last worker left it ... */
-	bool		compared;		/* ... and held against what is so now */
+	ImSweepMark swept_at;		/* as the last worker left it */
 	bool		accounts_came;	/* rows that were refused for want of one may go again ... */
 	bool		late_looked_for;	/* ... and those that were refused by then do */
 };
@@ -661,7 +660,7 @@ counts_of_rooms(const ImTallies *tallies)
 
 /*
  * Tells pg_stat_activity how far the import is, and why it waits.  Only with a
- * look, once a second, because it reads the tally.
+ * count, about once a second, because it reads the tally.
  */
 static void
 show_activity(const ImDrain *drain)
@@ -708,7 +707,7 @@ settle_all(Transaction *tx)
 		foreach(lc, tx->writing)
 			if (((ImRow *) lfirst(lc))->kind == (ImKind) kind)
 				rows = lappend(rows, lfirst(lc));
-		im_queue_settle(kind, &rows, &tx->written);
+		im_queue_settle(kind, &tx->drain->slot->steady, &rows, &tx->written);
 		locked = list_concat(locked, rows);
 	}
 	tx->writing = locked;
@@ -802,12 +801,6 @@ transact(void *arg)
 	/* Before rows are written: see im_outbox_keep_count(). */
 	if (tx->turn.count && keep_count(drain))
 		show_activity(drain);
-	/* What the last worker has looked at is known, if it left in order and nothing came since. */
-	if (tx->turn.count && !drain->compared)
-	{
-		im_flow_compare(drain->flow, &drain->swept_at);
-		drain->compared = true;
-	}
 	/* Outcomes are written under a pause and a fence, too. */
 	settle_all(tx);
 	retry_late(tx);
@@ -1422,9 +1415,13 @@ answer_doorbell(ImDrain *drain)
 static void
 first_look(ImDrain *drain)
 {
-	Transaction tx = {.turn = {.look = true}};
+	/* The count only for what is compared with it: rows that rang are not to wait for it. */
+	Transaction tx = {.turn = {.look = true,.count = !drain->flow->sweep_owed}};
 
 	run_transaction(drain, &tx);
+	/* What the last worker has looked at is known, if it left in order and nothing came since. */
+	if (tx.turn.count)
+		im_flow_compare(drain->flow, &drain->swept_at);
 }
 
 /*

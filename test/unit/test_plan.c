@@ -52,6 +52,56 @@ test_order(int64_t now)
 	im_rooms_free(rooms);
 }
 
+/* What one more turn's transaction would do at a time, with so many rows claimed and outcomes to write. */
+static ImTurn
+turn_at(ImPlan *plan, ImPlanFacts *facts, int64_t at, int nrows, int outcomes, bool claim)
+{
+	ImTurn		turn = {0};
+
+	facts->now = facts->outcomes_since = at;
+	facts->nrows = nrows;
+	facts->outcomes = outcomes;
+	(void) im_plan_turn(plan, facts, false, &turn);
+	(void) im_plan_transaction(plan, facts, claim, false, &turn);
+	im_plan_begun(plan, &turn, at);
+	return turn;
+}
+
+/* With nothing under way rows go first; count and rooms follow, in time. */
+static void
+test_put_off(int64_t now)
+{
+	ImBreaker	breaker;
+	ImPlanFacts facts = {.may_send = true,.max_in_flight = 8,.breaker = &breaker,.sweep_due = 1};
+	ImPlan		plan;
+	ImTurn		turn;
+
+	im_breaker_init(&breaker);
+	im_plan_start(&plan, loose, false, now);
+	turn = turn_at(&plan, &facts, now, 0, 0, true);
+	ok(!turn.count && !turn.sweep, "rows that come go before the count and the rooms");
+	facts.nrows = 1;
+	ok(im_plan_sleep(&plan, &facts, -1, 0) > 1000, "which wait for them");
+	turn = turn_at(&plan, &facts, now + 1000, 1, 0, true);
+	ok(!turn.count && !turn.sweep, "while a call is made");
+	turn = turn_at(&plan, &facts, now + 2000, 0, 1, false);
+	ok(turn.count && turn.sweep && turn.write == 1, "they come with the outcome");
+	turn = turn_at(&plan, &facts, now + 3000, 0, 0, true);
+	ok(!turn.sweep, "the next rows go first, too");
+	turn = turn_at(&plan, &facts, now + 103000, 1, 0, false);
+	ok(turn.count && turn.sweep, "a call without an answer holds them up for a moment only");
+	(void) turn_at(&plan, &facts, now + 200000, 0, 0, true);
+	ok(im_plan_sleep(&plan, &facts, -1, 0) == 0, "with nothing claimed they are due at once");
+	turn = turn_at(&plan, &facts, now + 200001, 0, 0, true);
+	ok(turn.count && turn.sweep, "once put off, they are not again");
+	(void) im_plan_turn(&plan, &facts, false, &turn);
+	facts.paused = true;
+	facts.ordered = 1;
+	turn.count = true;
+	(void) im_plan_transaction(&plan, &facts, true, false, &turn);
+	ok(turn.count, "in a pause nothing is put off");
+}
+
 /* While paused: an order is spent on what is to be undone, until that is at an end. */
 static void
 test_undo(int64_t now)
@@ -137,6 +187,7 @@ main(void)
 	ok(!im_plan_looks_below(&plan), "where a look from the minimum is dear, claims do not make it");
 	test_order(now);
 	test_undo(now);
+	test_put_off(now);
 	test_explains(now);
 	return tap_done();
 }
