@@ -87,6 +87,7 @@ typedef struct Transaction
 	bool		wants[IM_KINDS];	/* which of them are to be made */
 	int			allowed;		/* calls, of kinds without rooms together */
 	bool		table_busy;
+	bool		looked_for_new; /* rows of rooms */
 	bool		accounts_came;	/* some were imported since ... */
 	bool		late_looked_for;	/* ... such rows were looked for ... */
 	bool		late_quiet;		/* ... while nothing was under way */
@@ -818,6 +819,10 @@ transact(void *arg)
 	if (im_plan_recovers(&drain->plan, im_now_us()))
 		recover_rows(drain);
 	claim_all(drain, tx);
+	/* Rows that were claimed go first; and in a pause a room needs an order. */
+	tx->looked_for_new = drain->flow->news && !has_claimed(tx) && !drain->control.paused;
+	if (tx->looked_for_new)
+		im_flow_look_for_new(drain->flow, drain->slot->newest);
 	/* After it: what was set to undo before the claim of it is not found any more. */
 	if (tx->turn.sweep)
 		im_flow_sweep(drain->flow, drain->dispatch->nrows == 0 && !im_rooms_busy(drain->flow->rooms));
@@ -863,7 +868,7 @@ note_failure(ImDrain *drain, Transaction *tx, const char *error)
 			im_dispatch_free_row(lfirst(lc));
 	}
 	/* Rooms found by a transaction that failed are forgotten, and looked for again. */
-	drain->flow->found = NIL;
+	drain->flow->found = drain->flow->newcomers = NIL;
 	im_flow_owe_sweep(drain->flow);
 	/* Tried alone and failed: another one is tried next. */
 	if (im_plan_failed(&drain->plan, im_now_us()))
@@ -1082,6 +1087,8 @@ note_success(ImDrain *drain, Transaction *tx)
 		if (tx->wants[kind])
 			launch_claimed(drain, claim);
 	}
+	if (tx->looked_for_new)
+		im_flow_take_new(drain->flow);
 	/* Groups first: an order that they were claimed for is not a room's. */
 	if (tx->turn.sweep && im_flow_swept(drain->flow, drain->control.paused, take_room_order, drain))
 	{
@@ -1407,6 +1414,7 @@ answer_doorbell(ImDrain *drain)
 	/* A ring does not tell the kind: new rows may belong to any room. */
 	if (rang_anew)
 		im_flow_owe_sweep(drain->flow);
+	drain->flow->news = drain->flow->news || rang_anew;
 	im_plan_wake(&drain->plan, rang, im_now_us());
 	return rang;
 }

@@ -16,6 +16,7 @@
 #define SWEEP_SHARE			20	/* of our time at most 1/20 for sweeps; an idle
 								 * worker makes each in one go */
 #define ROOMS_ENOUGH		2000	/* at work: no need to find more */
+#define NEW_ROWS			200 /* of a kind; where more came, a sweep finds the others */
 
 /* See flow.h. */
 ImFlow *
@@ -61,12 +62,18 @@ im_flow_mark(const ImFlow *flow)
 	return mark;
 }
 
+/* True if no more rooms are to come to work. */
+static bool
+rooms_enough(const ImFlow *flow)
+{
+	return im_rooms_count(flow->rooms) - im_rooms_resting(flow->rooms) >= ROOMS_ENOUGH;
+}
+
 /* See flow.h. */
 int64
 im_flow_sweep_due(const ImFlow *flow)
 {
-	if ((!flow->sweep_owed && !flow->sweeping) ||
-		im_rooms_count(flow->rooms) - im_rooms_resting(flow->rooms) >= ROOMS_ENOUGH)
+	if ((!flow->sweep_owed && !flow->sweeping) || rooms_enough(flow))
 		return 0;
 	return Max(flow->sweep_at, 1);
 }
@@ -187,6 +194,31 @@ im_flow_swept(ImFlow *flow, bool paused, bool (*take_order) (void *arg), void *a
 	/* Whoever rings all the time does not have us look all the time. */
 	flow->sweep_at = im_now_us() + flow->sweep_cost * SWEEP_SHARE;
 	return true;
+}
+
+/* See flow.h. */
+void
+im_flow_look_for_new(ImFlow *flow, int64 newest[IM_KINDS])
+{
+	for (int kind = IM_FIRST_STAGE; kind <= IM_LAST_STAGE; kind++)
+		flow->newcomers = list_concat(flow->newcomers, im_queue_newcomers(kind, &newest[kind], NEW_ROWS));
+}
+
+/* See flow.h. */
+void
+im_flow_take_new(ImFlow *flow)
+{
+	ListCell   *lc;
+
+	foreach(lc, flow->newcomers)
+	{
+		ImFoundRoom *found = lfirst(lc);
+
+		if (im_rooms_find(flow->rooms, found->key) != NULL || !rooms_enough(flow))
+			take_found(flow, found, false, NULL, NULL);
+	}
+	flow->newcomers = NIL;
+	flow->news = false;
 }
 
 /* See flow.h. */

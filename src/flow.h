@@ -37,6 +37,8 @@ typedef struct ImFlow
 	int64		sweep_at;		/* monotonic us: not before */
 	int64		waiting[IM_KINDS];	/* of the sweep under way */
 	List	   *found;			/* in this transaction */
+	bool		news;			/* somebody rang since the last look for new rows ... */
+	List	   *newcomers;		/* ... which found these rooms, in this transaction */
 } ImFlow;
 
 extern ImFlow *im_flow_create(MemoryContext ctx);
@@ -49,6 +51,14 @@ extern int64 im_flow_sweep_due(const ImFlow *flow);
 
 /* Makes it, in a transaction; idle: nothing else is to be done. */
 extern void im_flow_sweep(ImFlow *flow, bool idle);
+
+/*
+ * Looks for the rooms of rows that came since the last time, in a transaction, up to
+ * newest; and puts them to work when it has committed.  That they need not wait for a
+ * sweep is all it does: nothing need be found by it.
+ */
+extern void im_flow_look_for_new(ImFlow *flow, int64 newest[IM_KINDS]);
+extern void im_flow_take_new(ImFlow *flow);
 
 /*
  * A worker begins, or knows more: owes a sweep if things are not as they were

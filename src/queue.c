@@ -1736,12 +1736,10 @@ im_queue_resolve(ImKind kind, int64 id, const char *group_id, int64 msg_seq)
  * Rooms
  */
 
-/* See queue.h. */
-List *
-im_queue_sweep(ImKind kind, const char *after, int max)
+/* The rooms that a statement found. */
+static List *
+found_rooms(uint64 n)
 {
-	Datum		args[3] = {Int64GetDatum(im_origin()), CStringGetTextDatum(after), Int64GetDatum(max)};
-	uint64		n = execute(kind, ST_SWEEP, args, NULL, 0);
 	List	   *rooms = NIL;
 	bool		isnull;
 
@@ -1759,6 +1757,27 @@ im_queue_sweep(ImKind kind, const char *after, int max)
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return rooms;
+}
+
+/* See queue.h. */
+List *
+im_queue_sweep(ImKind kind, const char *after, int max)
+{
+	Datum		args[3] = {Int64GetDatum(im_origin()), CStringGetTextDatum(after), Int64GetDatum(max)};
+
+	return found_rooms(execute(kind, ST_SWEEP, args, NULL, 0));
+}
+
+/* See queue.h. */
+List *
+im_queue_newcomers(ImKind kind, int64 *newest, int max)
+{
+	Datum		args[3] = {Int64GetDatum(im_origin()), Int64GetDatum(*newest), Int64GetDatum(max)};
+	bool		known = *newest != 0;
+
+	/* Before the look: what comes in between is looked for the next time. */
+	*newest = highest_id(kind);
+	return known ? found_rooms(execute(kind, ST_NEWCOMERS, args, NULL, 0)) : NIL;
 }
 
 /* One column of the arrays of ST_ROOM_NOTE; zeros are NULL where that says "nothing". */

@@ -143,6 +143,13 @@ typedef struct ImFoundRoom
 /* The next rooms after a key, in order of the keys; a List of ImFoundRoom. */
 extern List *im_queue_sweep(ImKind kind, const char *after, int max);
 
+/*
+ * Rooms of rows above *newest whose groups are there, of the first so many of them;
+ * a List of ImFoundRoom.  *newest becomes the highest id; 0: it was not known, and
+ * none is found.  Rows whose ids were committed late are for the sweep to find.
+ */
+extern List *im_queue_newcomers(ImKind kind, int64 *newest, int max);
+
 /* What there is to note of a room; zeros and NULL: nothing. */
 typedef struct ImRoomNote
 {

@@ -161,6 +161,7 @@ typedef struct ImSlot
 	int64		waiting[IM_KINDS];	/* open rows whose group is not imported ... */
 	bool		swept;			/* ... as of a look over all rooms since the start */
 	ImSweepMark swept_at;		/* how things stood then */
+	int64		newest[IM_KINDS];	/* highest id of the rows of rooms that were looked at; 0: none yet */
 	int			ordered_rooms;	/* at work because of im_import_drain() */
 	ImLimiter	limiters[IM_OPS];	/* by the operation that im_op_limiter() says */
 	ImBreaker	breaker;

@@ -112,6 +112,23 @@ typedef struct Statement
 /* A row that goes with its group. */
 #define IN_GROUP(i)	i ".phase IN ('i', 'd')"
 
+/* The group of a room, w.room, if it is there and the room is not held: k. */
+#define GROUP_OF_ROOM \
+	" LEFT JOIN LATERAL (" \
+	/* create_time by way of JSON: somebody may have made it a number of seconds. */ \
+	"SELECT g.group_id, pg_catalog.floor(COALESCE(CASE pg_catalog.jsonb_typeof(t.made) WHEN 'number' THEN (t.made #>> ARRAY[]::text[])::numeric" \
+	" ELSE EXTRACT(epoch FROM (t.made #>> ARRAY[]::text[])::timestamp with time zone) END, EXTRACT(epoch FROM " MADE_AT ")))::bigint AS created" \
+	" FROM {schema}.im_group_outbox g, LATERAL pg_catalog.to_jsonb(g.create_time) AS t (made)" \
+	" WHERE pg_catalog.left(w.room, 1) = '+'" \
+	" AND g.source_id = pg_catalog.substr(w.room, 2) AND g.status = 'imported'" \
+	" UNION ALL SELECT pg_catalog.substr(w.room, 2), 0 WHERE pg_catalog.left(w.room, 1) = '='" \
+	/* A GroupId may be that of a row of ours, too, which is to be made first. */ \
+	" AND NOT EXISTS (SELECT FROM {schema}.im_group_outbox u WHERE u.group_id = pg_catalog.substr(w.room, 2) AND " UNDOING("u") ")" \
+	" AND NOT EXISTS (SELECT FROM {schema}.im_group_outbox u WHERE u.group_id = pg_catalog.substr(w.room, 2)" \
+	" AND pg_catalog.left(u.group_id, 64) = pg_catalog.left(pg_catalog.substr(w.room, 2), 64)" \
+	" AND u.status IN ('pending', 'sending'))" \
+	") k ON NOT EXISTS (SELECT FROM {schema}._im_room_state s WHERE s.room = w.room AND s.held IS NOT NULL)"
+
 /* In one of the rooms r.rooms something is under way now. */
 #define FLYING \
 	EACH " OR }EXISTS (SELECT FROM " OUTBOX " i WHERE i.origin = $2 AND " ROOM " COLLATE \"C\" = ANY (r.rooms)" \
@@ -546,22 +563,16 @@ static const Statement statements[NSTATEMENTS] = {
 		" SELECT w.room, k.group_id, k.created, CASE WHEN k.group_id IS NULL THEN"
 		" (SELECT pg_catalog.count(*) FROM (SELECT FROM " OUTBOX " i WHERE i.origin = $1 AND " OPEN("i") " AND i.status = 'pending'"
 		" AND " ROOM " COLLATE \"C\" = w.room LIMIT 100000) c) ELSE 0 END"
-		" FROM w LEFT JOIN LATERAL ("
-		/* create_time by way of JSON: somebody may have made it a number of seconds. */
-		"SELECT g.group_id, pg_catalog.floor(COALESCE(CASE pg_catalog.jsonb_typeof(t.made) WHEN 'number' THEN (t.made #>> ARRAY[]::text[])::numeric"
-		" ELSE EXTRACT(epoch FROM (t.made #>> ARRAY[]::text[])::timestamp with time zone) END, EXTRACT(epoch FROM " MADE_AT ")))::bigint AS created"
-		" FROM {schema}.im_group_outbox g, LATERAL pg_catalog.to_jsonb(g.create_time) AS t (made)"
-		" WHERE pg_catalog.left(w.room, 1) = '+'"
-		" AND g.source_id = pg_catalog.substr(w.room, 2) AND g.status = 'imported'"
-		" UNION ALL SELECT pg_catalog.substr(w.room, 2), 0 WHERE pg_catalog.left(w.room, 1) = '='"
-		/* A GroupId may be that of a row of ours, too, which is to be made first. */
-		" AND NOT EXISTS (SELECT FROM {schema}.im_group_outbox u WHERE u.group_id = pg_catalog.substr(w.room, 2) AND " UNDOING("u") ")"
-		" AND NOT EXISTS (SELECT FROM {schema}.im_group_outbox u WHERE u.group_id = pg_catalog.substr(w.room, 2)"
-		" AND pg_catalog.left(u.group_id, 64) = pg_catalog.left(pg_catalog.substr(w.room, 2), 64)"
-		" AND u.status IN ('pending', 'sending'))"
-		") k ON NOT EXISTS (SELECT FROM {schema}._im_room_state s WHERE s.room = w.room AND s.held IS NOT NULL)"
+		" FROM w" GROUP_OF_ROOM
 		" WHERE w.room IS NOT NULL",
 	3, {INT8OID, TEXTOID, INT8OID}},
+	/* The rooms of rows above an id, of the first of them, whose groups are there. */
+	[ST_NEWCOMERS] = {
+		"WITH w AS MATERIALIZED (SELECT DISTINCT n.room FROM (SELECT " ROOM " COLLATE \"C\" AS room FROM " OUTBOX " i"
+		" WHERE i.id > $2 AND i.origin = $1 AND " IS_PENDING("i") " ORDER BY i.id LIMIT $3) n)"
+		" SELECT w.room, k.group_id, k.created, 0::bigint FROM w" GROUP_OF_ROOM
+		" WHERE k.group_id IS NOT NULL",
+	3, {INT8OID, INT8OID, INT8OID}},
 	[ST_ROOM_NOTE] = {
 		"WITH v AS MATERIALIZED (SELECT * FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
 		" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8))"

@@ -76,5 +76,27 @@ $node->safe_psql('postgres', 'SELECT im_import_resume()');
 poll_until { waiting() eq '498' } 'a look after the crash';
 pass('... until the worker has looked');
 
+# Among many rooms that wait, one whose group is there need not wait for a look at all
+# of them: that it is over shows in the number of rows that wait.
+insert_groups($node, 1, 'zoo');
+$node->safe_psql('postgres', "INSERT INTO im_member_outbox (group_source_id, member_account) SELECT 'nowhere ' || i, 'm' FROM generate_series(1001, 101000) i");
+poll_until { waiting() eq '100498' } 'the many rows to be told';
+foreach my $kind ('member_account) VALUES (%s, %s)', 'member_account, unread_msg_num) VALUES (%s, %s, 0)')
+{
+	my $outbox = $kind =~ /unread/ ? 'im_unread_outbox' : 'im_member_outbox';
+	my $before = waiting();
+	my $seen = '';
+
+	$node->safe_psql('postgres', 'BEGIN; INSERT INTO im_member_outbox (group_source_id, member_account) VALUES ' .
+		"('nowhere $outbox', 'm'); INSERT INTO $outbox (group_source_id, " . sprintf($kind, "'zoo1'", "'$outbox'") . '; COMMIT');
+	poll_until {
+		$seen = value_of($node, "SELECT o.status || ' ' || p.waiting FROM $outbox o, im_import_progress p"
+			. " WHERE o.group_source_id = 'zoo1' AND o.member_account = '$outbox' AND p.kind = 'member'");
+		$seen =~ /imported/
+	} "the row of $outbox";
+	is($seen, "imported $before", "a new row of $outbox goes before the look at all rooms is over");
+	poll_until { waiting() == $before + 1 } 'the end of that look';
+}
+
 $node->stop;
 done_testing();
