@@ -87,7 +87,8 @@ typedef struct Transaction
 	bool		wants[IM_KINDS];	/* which of them are to be made */
 	int			allowed;		/* calls, of kinds without rooms together */
 	bool		table_busy;
-	bool		looked_for_new; /* rows of rooms */
+	bool		looks_for_new;	/* rows of rooms, if it is time ... */
+	bool		looked_for_new; /* ... which it was */
 	bool		accounts_came;	/* some were imported since ... */
 	bool		late_looked_for;	/* ... such rows were looked for ... */
 	bool		late_quiet;		/* ... while nothing was under way */
@@ -819,10 +820,6 @@ transact(void *arg)
 	if (im_plan_recovers(&drain->plan, im_now_us()))
 		recover_rows(drain);
 	claim_all(drain, tx);
-	/* Rows that were claimed go first; and in a pause a room needs an order. */
-	tx->looked_for_new = drain->flow->news && !has_claimed(tx) && !drain->control.paused;
-	if (tx->looked_for_new)
-		im_flow_look_for_new(drain->flow, drain->slot->newest);
 	/* After it: what was set to undo before the claim of it is not found any more. */
 	if (tx->turn.sweep)
 		im_flow_sweep(drain->flow, drain->dispatch->nrows == 0 && !im_rooms_busy(drain->flow->rooms));
@@ -831,6 +828,10 @@ transact(void *arg)
 		if (im_commands[kind]->undone_by != NULL)
 			im_queue_send_again(kind, &tx->claims[im_commands[kind]->undone_by->kind]);
 	note_rooms(drain, tx);
+	/* After it: what is held now is not found.  In a pause a room needs an order. */
+	tx->looked_for_new = tx->looks_for_new && !drain->control.paused && im_flow_new_due(drain->flow, has_claimed(tx));
+	if (tx->looked_for_new)
+		im_flow_look_for_new(drain->flow, drain->slot->newest);
 	if (has_claimed(tx))
 		IM_FAILPOINT("claim_before_commit");
 	if (tx->written != NIL)
@@ -1239,6 +1240,7 @@ settle_and_claim(ImDrain *drain, bool rang)
 		return;
 	/* A copy: what is locked stays in it, and the outcomes stay whole until the commit. */
 	tx.writing = list_truncate(list_copy(drain->dispatch->outcomes), tx.turn.write);
+	tx.looks_for_new = true;
 	run_transaction(drain, &tx);
 }
 
@@ -1413,8 +1415,10 @@ answer_doorbell(ImDrain *drain)
 	im_slot_unlock(slot);
 	/* A ring does not tell the kind: new rows may belong to any room. */
 	if (rang_anew)
+	{
 		im_flow_owe_sweep(drain->flow);
-	drain->flow->news = drain->flow->news || rang_anew;
+		im_flow_news(drain->flow);
+	}
 	im_plan_wake(&drain->plan, rang, im_now_us());
 	return rang;
 }

@@ -16,7 +16,8 @@
 #define SWEEP_SHARE			20	/* of our time at most 1/20 for sweeps; an idle
 								 * worker makes each in one go */
 #define ROOMS_ENOUGH		2000	/* at work: no need to find more */
-#define NEW_ROWS			200 /* of a kind; where more came, a sweep finds the others */
+#define NEW_ROWS			500 /* of a kind; where more came, a sweep finds the others */
+#define NEW_AFTER			INT64CONST(25000)	/* us that claimed rows may go first */
 
 /* See flow.h. */
 ImFlow *
@@ -198,10 +199,31 @@ im_flow_swept(ImFlow *flow, bool paused, bool (*take_order) (void *arg), void *a
 
 /* See flow.h. */
 void
+im_flow_news(ImFlow *flow)
+{
+	if (flow->news_at == 0)
+		flow->news_at = im_now_us();
+}
+
+/* See flow.h. */
+bool
+im_flow_new_due(const ImFlow *flow, bool claimed)
+{
+	int64		now = im_now_us();
+
+	return flow->news_at != 0 && now >= flow->new_at && (!claimed || now - flow->news_at >= NEW_AFTER);
+}
+
+/* See flow.h. */
+void
 im_flow_look_for_new(ImFlow *flow, int64 newest[IM_KINDS])
 {
+	int64		start = im_now_us();
+
 	for (int kind = IM_FIRST_STAGE; kind <= IM_LAST_STAGE; kind++)
 		flow->newcomers = list_concat(flow->newcomers, im_queue_newcomers(kind, &newest[kind], NEW_ROWS));
+	/* By its own cost, as a sweep: there may be many dead rows above. */
+	flow->new_at = im_now_us() + (im_now_us() - start) * SWEEP_SHARE;
 }
 
 /* See flow.h. */
@@ -218,7 +240,7 @@ im_flow_take_new(ImFlow *flow)
 			take_found(flow, found, false, NULL, NULL);
 	}
 	flow->newcomers = NIL;
-	flow->news = false;
+	flow->news_at = 0;
 }
 
 /* See flow.h. */

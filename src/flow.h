@@ -37,8 +37,9 @@ typedef struct ImFlow
 	int64		sweep_at;		/* monotonic us: not before */
 	int64		waiting[IM_KINDS];	/* of the sweep under way */
 	List	   *found;			/* in this transaction */
-	bool		news;			/* somebody rang since the last look for new rows ... */
-	List	   *newcomers;		/* ... which found these rooms, in this transaction */
+	int64		news_at;		/* somebody rang first since the last look for new rows; 0: nobody */
+	int64		new_at;			/* the next is made not before */
+	List	   *newcomers;		/* rooms that one has found in this transaction */
 } ImFlow;
 
 extern ImFlow *im_flow_create(MemoryContext ctx);
@@ -53,10 +54,13 @@ extern int64 im_flow_sweep_due(const ImFlow *flow);
 extern void im_flow_sweep(ImFlow *flow, bool idle);
 
 /*
- * Looks for the rooms of rows that came since the last time, in a transaction, up to
- * newest; and puts them to work when it has committed.  That they need not wait for a
- * sweep is all it does: nothing need be found by it.
+ * Rows may have come: their rooms need not wait for a sweep.  That is all it does:
+ * nothing need be found by it.  It is due if claimed rows do not go first, or have
+ * for a while.  It looks in a transaction, after the rooms are noted in their table,
+ * at rows above newest; and puts their rooms to work when it has committed.
  */
+extern void im_flow_news(ImFlow *flow);
+extern bool im_flow_new_due(const ImFlow *flow, bool claimed);
 extern void im_flow_look_for_new(ImFlow *flow, int64 newest[IM_KINDS]);
 extern void im_flow_take_new(ImFlow *flow);
 

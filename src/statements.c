@@ -112,7 +112,10 @@ typedef struct Statement
 /* A row that goes with its group. */
 #define IN_GROUP(i)	i ".phase IN ('i', 'd')"
 
-/* The group of a room, w.room, if it is there and the room is not held: k. */
+/*
+ * The group of a room, w.room, if it is there and the room is not held: k.  w.room is
+ * of the default collation, as the keys of the groups are: "C" would find no index.
+ */
 #define GROUP_OF_ROOM \
 	" LEFT JOIN LATERAL (" \
 	/* create_time by way of JSON: somebody may have made it a number of seconds. */ \
@@ -138,12 +141,12 @@ typedef struct Statement
 #define LEFT_OF_ROOMS \
 	EACH " UNION ALL }SELECT FROM " OUTBOX " i WHERE i.origin = $1 AND " ROOM " COLLATE \"C\" = ANY ($2) AND " IN_GROUP("i") END
 
-/* Imported rows, i, of a room, by the keys of their outbox. */
+/* Imported rows, i, of a room, by the keys of their outbox, whose collation is not that of a room. */
 #define DONE_OF_SOURCE(r) \
-	"pg_catalog.left(" r ".room, 1) = '+' AND i.group_source_id = pg_catalog.substr(" r ".room, 2)" \
+	"pg_catalog.left(" r ".room, 1) = '+' AND i.group_source_id = pg_catalog.substr(" r ".room, 2) COLLATE \"default\"" \
 	" AND i.group_id IS NULL AND i.origin = $1 AND i.status = 'imported'"
 #define DONE_OF_GROUP(r) \
-	"pg_catalog.left(" r ".room, 1) = '=' AND i.group_id = pg_catalog.substr(" r ".room, 2)" \
+	"pg_catalog.left(" r ".room, 1) = '=' AND i.group_id = pg_catalog.substr(" r ".room, 2) COLLATE \"default\"" \
 	" AND i.group_source_id IS NULL AND i.origin = $1 AND i.status = 'imported'"
 
 #define TALLY	"{schema}._im_tally"
@@ -566,10 +569,10 @@ static const Statement statements[NSTATEMENTS] = {
 		" FROM w" GROUP_OF_ROOM
 		" WHERE w.room IS NOT NULL",
 	3, {INT8OID, TEXTOID, INT8OID}},
-	/* The rooms of rows above an id, of the first of them, whose groups are there. */
+	/* Of the first rows above an id the rooms whose groups are there.  So many are read, whatever they are. */
 	[ST_NEWCOMERS] = {
-		"WITH w AS MATERIALIZED (SELECT DISTINCT n.room FROM (SELECT " ROOM " COLLATE \"C\" AS room FROM " OUTBOX " i"
-		" WHERE i.id > $2 AND i.origin = $1 AND " IS_PENDING("i") " ORDER BY i.id LIMIT $3) n)"
+		"WITH w AS MATERIALIZED (SELECT DISTINCT " ROOM " AS room FROM (SELECT i.* FROM " OUTBOX " i"
+		" WHERE i.id > $2 ORDER BY i.id LIMIT $3) i WHERE i.origin = $1 AND i.status = 'pending')"
 		" SELECT w.room, k.group_id, k.created, 0::bigint FROM w" GROUP_OF_ROOM
 		" WHERE k.group_id IS NOT NULL",
 	3, {INT8OID, INT8OID, INT8OID}},
