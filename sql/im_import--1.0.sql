@@ -567,9 +567,10 @@ CREATE INDEX im_group_outbox_undo_due ON @extschema@.im_group_outbox (origin, du
 CREATE INDEX im_group_outbox_kept ON @extschema@.im_group_outbox (id) WHERE status = 'imported' AND error_info IS NOT NULL;
 -- Groups whose GroupId means nothing any more.
 CREATE INDEX im_group_outbox_undone ON @extschema@.im_group_outbox (group_id) WHERE status IN ('undo', 'undone') AND group_id IS NOT NULL;
--- Groups whose GroupId means nothing yet.  Its beginning: any text can be stored.
+-- Groups whose GroupId means nothing yet, apart from those that are being sent: a
+-- generated id, which is random, comes with the claim.  Its beginning: any text can be stored.
 CREATE INDEX im_group_outbox_coming ON @extschema@.im_group_outbox (pg_catalog.left(group_id, 64))
-	WHERE status IN ('pending', 'sending') AND group_id IS NOT NULL;
+	WHERE status = 'pending' AND group_id IS NOT NULL;
 
 -- How far each room is: a group's members, messages and unread counts.  The
 -- time of the newest message decides with what time the next one can be sent.

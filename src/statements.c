@@ -125,11 +125,13 @@ typedef struct Statement
 	" WHERE pg_catalog.left(w.room, 1) = '+'" \
 	" AND g.source_id = pg_catalog.substr(w.room, 2) AND g.status = 'imported'" \
 	" UNION ALL SELECT pg_catalog.substr(w.room, 2), 0 WHERE pg_catalog.left(w.room, 1) = '='" \
-	/* A GroupId may be that of a row of ours, too, which is to be made first. */ \
+	/* A GroupId may be that of a row of ours, too, which is to be made first; few are being sent. */ \
 	" AND NOT EXISTS (SELECT FROM {schema}.im_group_outbox u WHERE u.group_id = pg_catalog.substr(w.room, 2) AND " UNDOING("u") ")" \
 	" AND NOT EXISTS (SELECT FROM {schema}.im_group_outbox u WHERE u.group_id = pg_catalog.substr(w.room, 2)" \
 	" AND pg_catalog.left(u.group_id, 64) = pg_catalog.left(pg_catalog.substr(w.room, 2), 64)" \
-	" AND u.status IN ('pending', 'sending'))" \
+	" AND u.status = 'pending')" \
+	" AND pg_catalog.substr(w.room, 2) NOT IN (SELECT u.group_id FROM {schema}.im_group_outbox u" \
+	" WHERE u.status = 'sending' AND u.group_id IS NOT NULL)" \
 	") k ON NOT EXISTS (SELECT FROM {schema}._im_room_state s WHERE s.room = w.room AND s.held IS NOT NULL)"
 
 /* In one of the rooms r.rooms something is under way now. */
