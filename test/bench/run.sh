@@ -1,7 +1,7 @@
 #!/bin/sh
 # All benchmarks, side by side in one run.  As root, on Debian 12:
 #
-#   sh test/bench/run.sh                  the quick form, eleven minutes
+#   sh test/bench/run.sh                  the quick form, about twelve minutes
 #   sh test/bench/run.sh full             the figures of doc/benchmarks.md: 1,000,000 rows, 10,000,000 behind
 #   sh test/bench/run.sh [full] PART...   of: drain latency alternatives insert growth status rate arrival service
 #                                         kinds history waiting pipeline progress
