@@ -259,10 +259,13 @@ sql("UPDATE im_group_outbox SET status = 'undo' WHERE source_id = 'doubt1'");
 poll_until { !defined $service->group('doubt-1') && statuses('doubt1') =~ /member undone 3, message pending 2, message undone 7/ } 'the group to be disbanded';
 is(value_of($node, "SELECT status || ' ' || error_code FROM im_group_outbox WHERE source_id = 'doubt1'"), 'undo -13',
 	'a request that may still be under way holds the undo');
+sql("SET LOCAL session_replication_role = replica", ";UPDATE im_message_outbox SET maybe_sent_at = now() + interval '1 hour' WHERE status = 'pending' AND group_source_id = 'doubt1'");
+poll_until { value_of($node, "SELECT max(maybe_sent_at) <= now() FROM im_message_outbox WHERE group_source_id = 'doubt1'") eq 't' }
+	'a clock that was set back not to hold the undo for an hour';
 sql("SET LOCAL session_replication_role = replica", ";UPDATE im_message_outbox SET maybe_sent_at = maybe_sent_at - interval '2 min' WHERE status = 'pending' AND group_source_id = 'doubt1'");
 poll_until { value_of($node, "SELECT status FROM im_group_outbox WHERE source_id = 'doubt1'") eq 'undone' } 'the undo, once no request can be';
 is(value_of($node, "SELECT count(*) FROM im_message_outbox WHERE group_source_id = 'doubt1' AND status = 'pending'"
-	  . " AND maybe_sent_at IS NULL AND sent_time IS NULL AND due_at IS NULL AND error_info IS NULL"), 2, '... and they are as if they had never been sent');
+	  . " AND maybe_sent_at IS NULL AND sent_time IS NULL AND due_at IS NULL AND error_info IS NULL AND attempts = 0"), 2, '... and they are as if they had never been sent');
 sql(join ';', "UPDATE im_group_outbox SET status = 'pending' WHERE source_id = 'doubt1'",
 	map { "UPDATE im_${_}_outbox SET status = 'pending' WHERE status = 'undone' AND group_source_id = 'doubt1'" } qw(member message unread));
 poll_until { statuses('doubt1') !~ /pending|sending/ } 'the group of these messages, anew';
